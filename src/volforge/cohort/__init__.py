@@ -1,0 +1,1 @@
+"""Cohorts: sample sheets, structures, splits and phantoms."""

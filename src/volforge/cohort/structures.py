@@ -1,0 +1,77 @@
+"""The table of structures of a cohort: name, integer id, colour, side and group."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from volforge.cohort.table import read_table
+from volforge.errors import Problem
+
+NAME = re.compile(r"^[a-z0-9][a-z0-9_]{0,63}$")
+COLUMNS = ("structure", "id", "colour", "side", "group")
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A named label.
+
+    Attributes:
+        structure: Name, lower-case letters, digits and _.
+        id: Its value in label maps, 1 to 65535.
+        colour: `#rrggbb`.
+        side: `left`, `right` or empty.
+        group: Free name of a family of structures, may be empty.
+    """
+
+    structure: str
+    id: int
+    colour: str
+    side: str = ""
+    group: str = ""
+
+
+# twenty colours that differ on light and dark ground (after Sasha Trubetskoy's list of distinct colours)
+PALETTE = (
+    "#e6194b #3cb44b #ffe119 #4363d8 #f58231 #911eb4 #46f0f0 #f032e6 #bcf60c #fabebe "
+    "#008080 #e6beff #9a6324 #fffac8 #800000 #aaffc3 #808000 #ffd8b1 #000075 #a9a9a9"
+).split()
+
+
+def default_colour(value: int) -> str:
+    """The colour of an id that names none."""
+    return PALETTE[(value - 1) % len(PALETTE)]
+
+
+def read_structures(path: Path, name: str | None = None) -> tuple[list[Structure], list[Problem]]:
+    """Read a structures table; every problem of it is returned, none raised."""
+    table = read_table(path, name)
+    for column in ("structure", "id"):
+        if table.header and column not in table.header:
+            table.add(0, column, "", "required column is missing", f"columns: {' '.join(COLUMNS)}")
+    structures: list[Structure] = []
+    names: dict[str, int] = {}
+    ids: dict[int, int] = {}
+    for line, row in table.rows if {"structure", "id"} <= set(table.header) else []:
+        label, text = row["structure"], row["id"]
+        if not NAME.match(label):
+            table.add(line, "structure", label, "not a name", "use lower-case letters, digits and _")
+        if label in names:
+            table.add(line, "structure", label, f"stands already in line {names[label]}", "keep one")
+        names.setdefault(label, line)
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+            table.add(line, "id", text, "not an id", "use a whole number from 1 to 65535; 0 is background")
+            continue
+        value = int(text)
+        if value in ids:
+            table.add(line, "id", text, f"stands already in line {ids[value]}", "give each structure its own")
+        ids.setdefault(value, line)
+        colour = row.get("colour", "") or default_colour(value)
+        if not re.match(r"^#[0-9a-fA-F]{6}$", colour):
+            table.add(line, "colour", colour, "not a colour", "write #rrggbb")
+        side = row.get("side", "")
+        if side not in ("", "left", "right"):
+            table.add(line, "side", side, "unknown side", "left, right or empty")
+        structures.append(Structure(label, value, colour.lower(), side, row.get("group", "")))
+    return structures, table.problems

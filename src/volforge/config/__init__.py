@@ -1,0 +1,1 @@
+"""Configuration: the models, reading with places, and what is generated from them."""

@@ -1,0 +1,1 @@
+"""Volumes: reading, canonical geometry, body mask, recipes, slice store."""

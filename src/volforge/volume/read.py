@@ -1,0 +1,243 @@
+"""Reading volumes: NIfTI, NRRD and MetaImage, with their geometry and without guesses."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volforge.errors import ScanError
+from volforge.volume.geometry import Array, Grid, check_affine
+
+NIFTI = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
+ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+SUFFIXES = (*NIFTI, *ITK)
+UNIT_TO_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
+
+
+@dataclass
+class SourceVolume:
+    """A volume as its file holds it.
+
+    Attributes:
+        array: Stored values, (X, Y, Z) in file order.
+        slope, intercept: value = stored * slope + intercept.
+        grid: Grid in file order, in mm.
+        flags: What a reader should know (`unit_assumed` ...).
+        header: The NIfTI fields that place the grid, to be written back unchanged; empty for other formats.
+    """
+
+    array: Array
+    slope: float
+    intercept: float
+    grid: Grid
+    flags: list[str] = field(default_factory=list)
+    header: dict[str, Any] = field(default_factory=dict)
+
+
+def suffix_of(path: Path) -> str:
+    """The lower-case suffix of a volume file, `.nii.gz` taken as one; empty if the format is unknown."""
+    name = path.name.lower()
+    return next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), "")
+
+
+def read_volume(path: Path) -> SourceVolume:
+    """Read a volume with the geometry of its file.
+
+    Raises:
+        ScanError: unknown format, damaged or empty file, not three dimensions, not numbers, an affine
+            that is not invertible or is sheared, an implausible size in mm.
+    """
+    suffix = suffix_of(path)
+    try:
+        if not path.is_file():
+            raise ScanError("file not found", remedy="check the path in the sheet")
+        if suffix in NIFTI:
+            volume = _read_nifti(path)
+        elif suffix in ITK:
+            volume = _read_itk(path)
+        else:
+            raise ScanError(
+                f"unknown volume format '{path.suffix or path.name}'", remedy=f"use one of {' '.join(SUFFIXES)}"
+            )
+        _check_size(volume)
+        return volume
+    except ScanError as error:
+        error.where = error.where or str(path)
+        raise
+
+
+def _read_nifti(path: Path) -> SourceVolume:
+    import nibabel as nib
+
+    try:
+        if path.name.lower().endswith(".nii.gz"):
+            from isal import igzip
+
+            content = igzip.decompress(path.read_bytes())
+            kind = nib.Nifti2Image if _is_nifti2(content) else nib.Nifti1Image
+            image = kind.from_bytes(content)
+        else:
+            image = nib.load(path)
+            if not isinstance(image, nib.Nifti1Pair):
+                raise ScanError("an Analyze file has no trustworthy geometry", remedy="convert it to NIfTI")
+        shape = image.shape
+        if 0 in shape:
+            raise ScanError(f"an axis has no length: shape {shape}", remedy="export the volume again")
+        stored = np.asanyarray(image.dataobj.get_unscaled())
+    except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile, nib.filebasedimages.ImageFileError,
+            nib.spatialimages.HeaderDataError) as error:  # fmt: skip
+        raise ScanError(
+            f"the file is damaged or truncated ({error or type(error).__name__})",
+            remedy="copy or export it again",
+        ) from error
+    flags: list[str] = []
+    stored = _three_dimensional(stored, flags)
+    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    header = image.header
+    unit = header.get_xyzt_units()[0]
+    sform, sform_code = header.get_sform(coded=True)
+    qform, qform_code = header.get_qform(coded=True)
+    if not sform_code and not qform_code:
+        flags.append("orientation_assumed")
+    check_affine(np.asarray(image.affine, dtype=float))
+    affine = np.diag([UNIT_TO_MM[unit]] * 3 + [1.0]) @ np.asarray(image.affine, dtype=float)
+    grid = Grid(stored.shape, affine)
+    if unit == "unknown":
+        flags.append("unit_assumed")
+    elif unit != "mm":
+        flags.append(f"unit_converted_from_{unit}")
+    if sform_code and qform_code and qform is not None:
+        from volforge.volume.geometry import corner_displacement_mm
+
+        scale = np.diag([UNIT_TO_MM[unit]] * 3 + [1.0])
+        other = Grid(stored.shape, scale @ np.asarray(qform, dtype=float))
+        if corner_displacement_mm(grid, other) > 0.5 * min(grid.spacing_mm):
+            flags.append("sform_qform_differ")
+    return SourceVolume(
+        stored,
+        float(slope),
+        float(intercept),
+        grid,
+        flags,
+        {
+            "pixdim": [float(v) for v in header["pixdim"]],
+            "qform_code": int(qform_code or 0),
+            "sform_code": int(sform_code or 0),
+            "quatern": [float(header[f"quatern_{c}"]) for c in "bcd"],
+            "qoffset": [float(header[f"qoffset_{c}"]) for c in "xyz"],
+            "srow": [[float(v) for v in header[f"srow_{c}"]] for c in "xyz"],
+            "xyzt_units": int(header["xyzt_units"]),
+        },
+    )
+
+
+def _is_nifti2(content: bytes) -> bool:
+    return len(content) >= 4 and 540 in (
+        int.from_bytes(content[:4], "little"),
+        int.from_bytes(content[:4], "big"),
+    )
+
+
+def _read_itk(path: Path) -> SourceVolume:
+    import SimpleITK as sitk  # noqa: N813
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        if 0 in reader.GetSize():
+            raise ScanError(f"an axis has no length: shape {reader.GetSize()}", remedy="export it again")
+        if reader.GetNumberOfComponents() != 1:
+            raise ScanError(
+                f"{reader.GetNumberOfComponents()} values per voxel (colour or vectors)",
+                remedy="export one grey channel",
+            )
+        image = reader.Execute()
+    except RuntimeError as error:
+        line = next((t for t in reversed(str(error).splitlines()) if t.strip()), "unreadable").strip()
+        raise ScanError(f"the file is damaged or truncated ({line})", remedy="copy or export it again") from error
+    flags: list[str] = []
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        image = image[:, :, :, 0]
+    if image.GetDimension() != 3:
+        raise ScanError(f"{image.GetDimension()}-D, shape {image.GetSize()}", remedy="export one 3-D volume")
+    _check_truncation(path, image.GetSize())
+    array = _three_dimensional(sitk.GetArrayFromImage(image).transpose(2, 1, 0), flags)
+    to_ras = np.diag([-1.0, -1.0, 1.0])
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    affine = np.eye(4)
+    affine[:3, :3] = to_ras @ direction * np.array(image.GetSpacing())
+    affine[:3, 3] = to_ras @ np.array(image.GetOrigin())
+    check_affine(affine)
+    return SourceVolume(array, 1.0, 0.0, Grid(array.shape, affine), flags)
+
+
+def _check_truncation(path: Path, size: tuple[int, ...]) -> None:
+    """ITK fills what a short raw MetaImage lacks with whatever was in memory: compare the sizes ourselves."""
+    if path.suffix.lower() not in (".mha", ".mhd"):
+        return
+    fields: dict[str, str] = {}
+    with path.open("rb") as file:
+        for raw in file:
+            key, _, value = raw.decode("latin-1").partition("=")
+            fields[key.strip()] = value.strip()
+            if key.strip() == "ElementDataFile":
+                offset = file.tell()
+                break
+    widths = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "FLOAT": 4, "DOUBLE": 8}
+    kind = fields.get("ElementType", "").removeprefix("MET_").removeprefix("U")
+    data = fields.get("ElementDataFile", "")
+    if fields.get("CompressedData", "False") == "True" or kind not in widths or data.startswith("LIST"):
+        return
+    wanted = int(np.prod(size)) * widths[kind]
+    held = path.stat().st_size - offset if data == "LOCAL" else (path.parent / data).stat().st_size
+    if held < wanted:
+        raise ScanError(
+            f"the file is truncated: {held} bytes of values, {wanted} expected", remedy="copy it again"
+        )
+
+
+def _three_dimensional(array: Array, flags: list[str]) -> Array:
+    if array.dtype.names is not None or array.dtype.kind not in "iufb":
+        raise ScanError(f"values are not plain numbers ({array.dtype})", remedy="export one grey channel")
+    if array.ndim > 3 and all(n == 1 for n in array.shape[3:]):
+        array = array.reshape(array.shape[:3])
+        flags.append("trailing_axis_dropped")
+    if array.ndim != 3:
+        raise ScanError(
+            f"{array.ndim}-D, shape {array.shape}; one 3-D volume is expected",
+            remedy="split a series into one file per volume, one row each",
+        )
+    return array
+
+
+def _check_size(volume: SourceVolume) -> None:
+    spacing, extent = volume.grid.spacing_mm, max(volume.grid.extent_mm)
+    if min(spacing) < 0.1 or max(spacing) > 20 or not 20 <= extent <= 2500:
+        shown = " x ".join(f"{s:.4g}" for s in spacing)
+        assumed = " (the file declares no unit, mm was assumed)" if "unit_assumed" in volume.flags else ""
+        raise ScanError(
+            f"voxels of {shown} mm and a largest extent of {extent:.4g} mm are implausible{assumed}",
+            remedy="a spacing of 0.1 to 20 mm and an extent of 20 to 2500 mm are accepted; mend the header",
+        )
+
+
+def scaled(volume: SourceVolume) -> Array:
+    """The values of a volume: stored integers where no scaling applies, else float64."""
+    if volume.slope == 1.0 and volume.intercept == 0.0:
+        return volume.array
+    return volume.array.astype(np.float64) * volume.slope + volume.intercept
+
+
+def read_canonical(path: Path) -> tuple[Array, Grid]:
+    """Read a volume that volforge wrote (canonical RAS): values and grid."""
+    volume = read_volume(path)
+    return scaled(volume), volume.grid
+
+

@@ -1,0 +1,57 @@
+"""Writing volumes: the same bytes for the same values, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volforge.volume.geometry import Array, Grid
+
+
+def nifti_bytes(array: Array, grid: Grid, header: dict[str, Any] | None = None) -> bytes:
+    """A NIfTI-1 file, gzip-compressed without time stamp.
+
+    Args:
+        array: (X, Y, Z) in the dtype that is to be stored.
+        grid: Its grid in mm.
+        header: Placing fields of a source file (`SourceVolume.header`) that are kept as they were.
+    """
+    import nibabel as nib
+    from isal import igzip
+
+    image = nib.Nifti1Image(np.asarray(array), None)
+    fields = image.header
+    if header:
+        fields["pixdim"] = header["pixdim"]
+        fields["qform_code"], fields["sform_code"] = header["qform_code"], header["sform_code"]
+        for c, q, o, row in zip("bcd", header["quatern"], header["qoffset"], header["srow"], strict=True):
+            fields[f"quatern_{c}"] = q
+            fields[f"qoffset_{'xyz'['bcd'.index(c)]}"] = o
+            fields[f"srow_{'xyz'['bcd'.index(c)]}"] = row
+        fields["xyzt_units"] = header["xyzt_units"]
+        image = nib.Nifti1Image(np.asarray(array), None, header=fields)
+    else:
+        fields.set_xyzt_units("mm")
+        image = nib.Nifti1Image(np.asarray(array), grid.affine, header=fields)
+        image.set_qform(grid.affine, 1)
+        image.set_sform(grid.affine, 1)
+    return bytes(igzip.compress(image.to_bytes(), 2))
+
+
+def write_nifti(path: Path, array: Array, grid: Grid, header: dict[str, Any] | None = None) -> None:
+    """Write a volume as `.nii.gz`; see `nifti_bytes`."""
+    write_whole(path, nifti_bytes(array, grid, header))
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file so that it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
