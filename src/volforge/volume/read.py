@@ -125,15 +125,20 @@ def _read_nifti(path: Path) -> SourceVolume:
         grid,
         flags,
         {
-            "pixdim": [float(v) for v in header["pixdim"]],
+            "pixdim": [_finite(v) for v in header["pixdim"]],
             "qform_code": int(qform_code or 0),
             "sform_code": int(sform_code or 0),
-            "quatern": [float(header[f"quatern_{c}"]) for c in "bcd"],
-            "qoffset": [float(header[f"qoffset_{c}"]) for c in "xyz"],
-            "srow": [[float(v) for v in header[f"srow_{c}"]] for c in "xyz"],
+            "quatern": [_finite(header[f"quatern_{c}"]) for c in "bcd"],
+            "qoffset": [_finite(header[f"qoffset_{c}"]) for c in "xyz"],
+            "srow": [[_finite(v) for v in header[f"srow_{c}"]] for c in "xyz"],
             "xyzt_units": int(header["xyzt_units"]),
         },
     )
+
+
+def _finite(value: Any) -> float:
+    """A header field; those that no code makes valid may hold NaN, which JSON cannot."""
+    return float(value) if np.isfinite(value) else 0.0
 
 
 def _is_nifti2(content: bytes) -> bool:

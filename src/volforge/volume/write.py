@@ -38,7 +38,7 @@ def nifti_bytes(array: Array, grid: Grid, header: dict[str, Any] | None = None) 
         image = nib.Nifti1Image(np.asarray(array), grid.affine, header=fields)
         image.set_qform(grid.affine, 1)
         image.set_sform(grid.affine, 1)
-    return bytes(igzip.compress(image.to_bytes(), 2))
+    return bytes(igzip.compress(image.to_bytes(), 2, mtime=0))
 
 
 def write_nifti(path: Path, array: Array, grid: Grid, header: dict[str, Any] | None = None) -> None:

@@ -1,0 +1,368 @@
+"""The body in a volume: couch, holder and clothing cut off; lungs, gas, arms, ears and nose kept.
+
+The scheme, for CT and MR alike (only the threshold differs):
+
+1. tissue: voxels above a threshold;
+2. core: what a ball of `opening_mm` reaches inside the tissue, of that the largest component and every other
+   one that looks like a part of a body (an arm lying free in the field of view);
+3. pieces that the opening cut off (ears, nasal walls, fingers) return if they sit on the core with a large
+   share of their surface, are shallow, and are no lighter than fat: a holder post or a couch touches with a
+   few per cent of its surface only, foam and cloth are light;
+4. cavities: airways open through nostrils, mouth or the cut of the field of view are sealed, and what is then
+   enclosed is body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from volforge.config.models import BodyMask
+from volforge.volume.geometry import Array
+from volforge.volume.morphology import (
+    Spacing,
+    bounding_box,
+    closing,
+    component_boxes,
+    components,
+    dilate,
+    distance_inside,
+    enclosed,
+    erode,
+)
+
+SEAL_MM = 5.0  # closes nostrils, ear canals and a trachea cut by the field of view
+DEEP_MM = 8.0  # air this far from the outside is a cavity, not a fold of the skin
+COARSE_MM = 2.0
+MIN_PIECE_MM3 = 20.0
+MIN_MR_PIECE_MM3 = 300.0
+EAR_CONTACT = 0.04
+FACES = ("left", "right", "posterior", "anterior", "inferior", "superior")
+EAR_EXTENT_MM = 80.0
+TISSUE_SHARE = 0.14  # of the bright level of MR: below skin and fat of all heads looked at, above their air
+VOID_MM = 4.0  # half the width of the voids (cortical bone) that part scalp and brain in MR
+
+
+@dataclass
+class BodyResult:
+    """A body mask and what was decided on the way.
+
+    Attributes:
+        mask: Boolean array.
+        threshold: Value above which a voxel is tissue.
+        removed_mm3: Tissue voxels that are not body (couch, holder, noise).
+        returned_pieces: Pieces put back after the opening.
+        flags: What a reader of the picture should check.
+    """
+
+    mask: Array
+    threshold: float
+    removed_mm3: float = 0.0
+    returned_pieces: int = 0
+    flags: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Flesh:
+    """Values that tell flesh: a sitting piece is at least `light`, a pinna lies in [`low`, `high`]."""
+
+    light: float
+    low: float
+    high: float
+
+
+def find_body(
+    image: Array, spacing: Spacing, hounsfield: bool, settings: BodyMask | None = None
+) -> BodyResult:
+    """The body mask of a canonical volume.
+
+    Args:
+        image: (X, Y, Z) in RAS order; HU for CT (and CBCT where calibrated), any positive scale else.
+        spacing: Voxel size in mm.
+        hounsfield: Whether the values are HU.
+        settings: Thresholds and radii.
+
+    Returns:
+        The mask with its flags; `whole_grid_is_body` where no background is in view.
+    """
+    settings = settings or BodyMask()
+    if settings.method == "none":
+        return BodyResult(np.ones(image.shape, dtype=bool), float("-inf"), flags=["body_mask_none"])
+    if hounsfield:
+        threshold = settings.threshold_hu
+        flesh = Flesh(settings.piece_median_hu, -120.0, 150.0)
+    else:
+        found = signal_threshold(image, settings.threshold_fraction)
+        if found is None:
+            return BodyResult(np.ones(image.shape, dtype=bool), float("-inf"), flags=["whole_grid_is_body"])
+        threshold = found
+        flesh = Flesh(1.2 * found, 2.0 * found, float("inf"))
+    tissue = image > threshold
+    if not hounsfield:
+        tissue = _without_specks(tissue, spacing)
+    if not tissue.any():
+        return BodyResult(tissue, threshold, flags=["no_body_found"])
+    box = bounding_box(tissue, (2, 2, 2))
+    part = _body_in_box(image[box], tissue[box], spacing, threshold, flesh, settings, hounsfield)
+    mask = np.zeros(image.shape, dtype=bool)
+    mask[box] = part.mask
+    part.mask = mask
+    if mask.mean() > 0.995:
+        part.flags.append("whole_grid_is_body")
+    else:
+        faces = [cut for _, low, high in _cut_faces(mask) for cut in (low, high)]
+        part.flags += [f"body_cut_{name}" for name, cut in zip(FACES, faces, strict=True) if cut]
+    return part
+
+
+def _body_in_box(
+    image: Array,
+    tissue: Array,
+    spacing: Spacing,
+    threshold: float,
+    flesh: Flesh,
+    settings: BodyMask,
+    hounsfield: bool,
+) -> BodyResult:
+    voxel_mm3 = float(np.prod(spacing))
+    if not hounsfield:  # bone is as dark as air: close it, or the scalp is parted from the brain
+        tissue = fill_cavities(tissue | (closing(tissue, VOID_MM, spacing) & _deep(tissue, spacing)), spacing)
+    core = _core(image, tissue, spacing, settings.opening_mm, hounsfield)
+    if not core.any():
+        core = _core(image, tissue, spacing, 0.0, hounsfield)
+        flags = ["thin_body"]
+    else:
+        flags = []
+    kept, returned = _return_pieces(image, tissue, core, spacing, flesh, settings)
+    mask = fill_cavities(kept, spacing)
+    removed = float((tissue & ~mask).sum()) * voxel_mm3
+    return BodyResult(mask, threshold, removed, returned, flags)
+
+
+def _without_specks(tissue: Array, spacing: Spacing) -> Array:
+    """Tissue without components of noise and ghosts that are smaller than a cubic centimetre."""
+    labels, counts = components(tissue, 6)
+    keep = counts * float(np.prod(spacing)) >= MIN_MR_PIECE_MM3
+    if len(counts):
+        keep[0] = False
+    return keep[labels]
+
+
+def _deep(tissue: Array, spacing: Spacing) -> Array:
+    """What lies behind tissue: voxels that are not outside once gaps of twice `VOID_MM` are shut."""
+    shut = closing(tissue, VOID_MM, spacing)
+    return shut | enclosed(shut)
+
+
+def _core(image: Array, tissue: Array, spacing: Spacing, radius_mm: float, hounsfield: bool) -> Array:
+    """What the opening leaves: the largest component, and others that look like a part of a body."""
+    solid = erode(tissue, radius_mm, spacing)
+    labels, counts = components(solid, 6)
+    if len(counts) < 2:
+        return np.zeros_like(tissue)
+    largest = 1 + int(np.argmax(counts[1:]))
+    keep = np.zeros(len(counts), dtype=bool)
+    keep[largest] = True
+    order = np.argsort(counts[1:])[::-1] + 1
+    for label in order[:40]:
+        if label != largest and counts[label] >= 0.002 * counts[largest]:
+            keep[label] = _looks_like_body(image[labels == label], hounsfield)
+    return dilate(keep[labels], radius_mm, spacing) & tissue
+
+
+def _looks_like_body(values: Array, hounsfield: bool) -> bool:
+    """Whether a free component is flesh: soft tissue mostly, and in CT with bone in it as an arm has."""
+    if not hounsfield:
+        return len(values) > 0
+    low, middle, high = np.percentile(values, [25, 50, 97])
+    return bool(-150 <= middle <= 150 and low >= -200 and high >= 150)
+
+
+def _return_pieces(
+    image: Array, tissue: Array, core: Array, spacing: Spacing, flesh: Flesh, settings: BodyMask
+) -> tuple[Array, int]:
+    """Put back the pieces that the opening cut off and that sit on the core.
+
+    A first pass takes the pieces as they are; a second one takes the rest without its light voxels, which
+    frees an ear that lies against a holder.
+    """
+    kept, count = _fitting_pieces(image, tissue & ~core, core, spacing, flesh, settings)
+    rest = tissue & ~kept & (image >= flesh.light)
+    freed, more = _fitting_pieces(image, rest, kept, spacing, flesh, settings)
+    if more:  # the rim of a freed piece is light by partial volume only
+        kept |= dilate(freed & ~kept, 1.5 * min(spacing), spacing) & tissue
+    return kept, count + more
+
+
+def _fitting_pieces(
+    image: Array, rest: Array, core: Array, spacing: Spacing, flesh: Flesh, settings: BodyMask
+) -> tuple[Array, int]:
+    """The core with those components of `rest` that sit on it, and how many of more than a few voxels."""
+    pieces, counts = components(rest, 6)
+    if len(counts) < 2:
+        return core.copy(), 0
+    contact, surface = _contact_area(pieces, core, spacing, len(counts))
+    share = contact / np.maximum(surface, 1e-9)
+    volumes = counts * float(np.prod(spacing))
+    keep = (share >= settings.piece_contact) & (volumes < MIN_PIECE_MM3)
+    boxes = component_boxes(pieces)
+    for label in np.flatnonzero((volumes >= MIN_PIECE_MM3) & (share >= EAR_CONTACT)):
+        if label == 0:
+            continue
+        box = boxes[label]
+        piece = pieces[box] == label
+        middle = float(np.median(image[box][piece]))
+        extent = max((s.stop - s.start) * d for s, d in zip(box, spacing, strict=True))
+        sits = share[label] >= settings.piece_contact and middle >= flesh.light
+        # a pinna stands off the head on a narrow stalk, but it is small and as dense as skin
+        is_ear = extent <= EAR_EXTENT_MM and flesh.low <= middle <= flesh.high
+        if sits or is_ear:
+            keep[label] = _depth_mm(piece, box, core, spacing, settings.piece_depth_mm) <= settings.piece_depth_mm
+    keep[0] = False
+    return core | keep[pieces], int((keep & (volumes >= MIN_PIECE_MM3)).sum())
+
+
+def _contact_area(pieces: Array, core: Array, spacing: Spacing, count: int) -> tuple[Array, Array]:
+    """Area in mm2 of every piece's surface that lies on the core, and of its whole surface."""
+    contact, surface = np.zeros(count), np.zeros(count)
+    for axis in range(3):
+        area = float(np.prod(spacing)) / spacing[axis]
+        low = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
+        high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
+        for here, there in ((low, high), (high, low)):
+            labels = pieces[here]
+            edge = (labels > 0) & (pieces[there] != labels)
+            hit, touched = labels[edge], core[there][edge]
+            surface += area * np.bincount(hit, minlength=count)
+            contact += area * np.bincount(hit[touched], minlength=count)
+    return contact, surface
+
+
+def _depth_mm(piece: Array, box: tuple[slice, slice, slice], core: Array, spacing: Spacing, limit: float) -> float:
+    """How far, in mm, a piece stands off the core; infinite if the core is further than `limit` throughout."""
+    margin = [int(limit / d) + 2 for d in spacing]
+    wide = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(box, margin, strict=True))
+    near = core[wide]
+    if not near.any():
+        return float("inf")
+    distance = distance_inside(~near, spacing)
+    inner = tuple(
+        slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True)
+    )
+    return float(distance[inner][piece].max())
+
+
+def fill_cavities(mask: Array, spacing: Spacing, seal_mm: float = SEAL_MM) -> Array:
+    """Add the cavities of a body: enclosed ones, and those open through a narrow mouth.
+
+    Outside is the air that a ball of `seal_mm` reaches from the open faces of the grid. Air further than
+    `DEEP_MM` from it lies in a cavity (nose, trachea, ear canal), and so does what joins that to the outside,
+    up to the mouth; shallow folds of the skin and the ground behind the ears stay outside. A cavity cut by a
+    face of the grid counts as inside where body encloses it within that face.
+    """
+    filled = mask | enclosed(mask, _open_faces())
+    step = tuple(max(1, int(COARSE_MM / s)) for s in spacing)  # cavities are found on a grid of 2 mm
+    coarse = filled[:: step[0], :: step[1], :: step[2]]
+    coarse_spacing = (spacing[0] * step[0], spacing[1] * step[1], spacing[2] * step[2])
+    cavity = _cavities(coarse, coarse_spacing, seal_mm)
+    if cavity.any():
+        near = cavity
+        for axis in range(3):
+            near = np.repeat(near, step[axis], axis=axis)
+        near = near[: mask.shape[0], : mask.shape[1], : mask.shape[2]]
+        filled |= near
+    filled |= enclosed(filled, _open_faces())
+    for axis, low, high in _cut_faces(mask):
+        for index, is_cut in ((0, low), (-1, high)):
+            if is_cut:
+                plane = _face(filled, axis, index)
+                plane |= _enclosed_2d(plane)
+    return filled
+
+
+def _cavities(mask: Array, spacing: Spacing, seal_mm: float) -> Array:
+    """The air of deep cavities, up to their mouths, on a coarse grid."""
+    pad = [int(np.ceil(2 * seal_mm / s)) + 1 for s in spacing]
+    padded = mask
+    for axis, low, high in _cut_faces(mask):  # beyond a face that cuts the body the body goes on
+        for before, is_cut in ((True, low), (False, high)):
+            width = [(0, 0)] * 3
+            width[axis] = (pad[axis], 0) if before else (0, pad[axis])
+            if is_cut:
+                padded = np.pad(padded, width, mode="edge")
+                plane = _face(padded, axis, 0 if before else -1)
+                plane |= _enclosed_2d(closing(plane[:, :, None], seal_mm, _without(spacing, axis))[:, :, 0])
+            else:
+                padded = np.pad(padded, width, mode="constant")
+    air = ~padded
+    reached = dilate(erode(air, seal_mm, spacing), seal_mm, spacing) & air
+    reached &= ~enclosed(~reached, _open_faces())
+    if not reached.any():
+        return np.zeros_like(mask)
+    deep = air & (distance_inside(~reached, spacing) > DEEP_MM)
+    deep = dilate(deep, DEEP_MM, spacing) & air & ~reached
+    return deep[tuple(slice(p, p + n) for p, n in zip(pad, mask.shape, strict=True))]
+
+
+def _open_faces() -> tuple[tuple[bool, bool], ...]:
+    return ((True, True),) * 3
+
+
+def _cut_faces(mask: Array) -> list[tuple[int, bool, bool]]:
+    """Per axis, whether the body reaches the low and the high face of the grid."""
+    return [(a, bool(_face(mask, a, 0).any()), bool(_face(mask, a, -1).any())) for a in range(3)]
+
+
+def _without(spacing: Spacing, axis: int) -> Spacing:
+    rest = [s for a, s in enumerate(spacing) if a != axis]
+    return rest[0], rest[1], 1.0
+
+
+def _face(volume: Array, axis: int, index: int) -> Array:
+    key: list[int | slice] = [slice(None)] * 3
+    key[axis] = index
+    return volume[tuple(key)]
+
+
+def _enclosed_2d(plane: Array) -> Array:
+    return enclosed(plane[:, :, None], ((True, True), (True, True), (False, False)))[:, :, 0]
+
+
+def signal_threshold(image: Array, fraction: float | None = None) -> float | None:
+    """The value that parts air from tissue where the scale is arbitrary (MR, uncalibrated CBCT).
+
+    The bright level is the median of what lies above Otsu's threshold of the square roots (which gives dark
+    tissue its weight); tissue lies above `TISSUE_SHARE` of it, or above the noise of the air where that is
+    higher.
+
+    Returns:
+        None where the histogram has no air mode: the field of view lies inside the body.
+    """
+    values = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)].ravel()
+    values = values.astype(np.float64) - min(0.0, float(np.percentile(values, 0.1)))
+    shift = min(0.0, float(np.percentile(image, 0.1)))
+    top = float(np.percentile(values, 99.5))
+    if top <= 0:
+        return None
+    cut = otsu(np.sqrt(np.clip(values, 0, top))) ** 2
+    bright = float(np.median(values[values > cut]))
+    air = values[values < 0.5 * cut]
+    if fraction is not None:
+        return fraction * bright + shift
+    if len(air) < 0.02 * len(values):
+        return None
+    noise = float(np.percentile(air[air < TISSUE_SHARE * bright * 1.5], 98)) if len(air) else 0.0
+    return max(TISSUE_SHARE * bright, min(1.3 * noise, 0.5 * bright)) + shift
+
+
+def otsu(values: Array, bins: int = 256) -> float:
+    """The threshold of the largest variance between two classes (Otsu 1979)."""
+    counts, edges = np.histogram(values, bins=bins)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts).astype(float)
+    above = below[-1] - below
+    sums = np.cumsum(counts * centres)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    return float(centres[int(np.nanargmax(between[:-1]))])

@@ -1,0 +1,112 @@
+"""Values of a scan: units, plausibility, and the dtype that keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from volforge.errors import ScanError
+from volforge.volume.geometry import Array
+
+AIR_HU = -1024
+INT16 = np.iinfo(np.int16)
+
+
+@dataclass
+class Intensities:
+    """Values ready to be kept: int16 where that is exact (always for HU), else float32; and flags."""
+
+    array: Array
+    flags: list[str]
+
+
+def canonical_values(values: Array, unit: str) -> Intensities:
+    """Convert values to their unit and to the smallest faithful dtype.
+
+    Args:
+        values: Any real dtype.
+        unit: `hu`, `hu+1024` (converted) or `arbitrary`.
+
+    Raises:
+        ScanError: values that are not finite or do not fit, a CT whose air is not near -1000 HU.
+    """
+    if values.dtype.kind == "f":
+        broken = ~np.isfinite(values)
+        if broken.any():
+            where = tuple(int(i) for i in np.argwhere(broken)[0])
+            raise ScanError(
+                f"{int(broken.sum())} values are NaN or infinite, the first at voxel {where}",
+                remedy="replace them (by air where they are padding) or export again",
+            )
+    flags: list[str] = []
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if unit == "hu+1024":
+        values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64) - 1024
+    if unit in ("hu", "hu+1024"):
+        rounded = np.rint(values) if values.dtype.kind == "f" else values
+        if values.dtype.kind == "f" and not np.array_equal(rounded, values):
+            flags.append("hu_rounded")
+        low, high = rounded.min(), rounded.max()
+        if low < INT16.min or high > INT16.max:
+            raise ScanError(
+                f"values from {low:g} to {high:g} are no Hounsfield units",
+                remedy="set the sheet's `unit` column to `arbitrary`, or export the CT in HU",
+            )
+        hounsfield = rounded.astype(np.int16)
+        flags += check_air(hounsfield)
+        return Intensities(hounsfield, flags)
+    if values.dtype.kind in "iu" or np.array_equal(np.rint(values), values):
+        low, high = values.min(), values.max()
+        if low >= INT16.min and high <= INT16.max:
+            return Intensities(values.astype(np.int16), flags)
+    if np.abs(values).max() > np.finfo(np.float32).max / 4:
+        raise ScanError("values are too large to be an image", remedy="check the scaling of the file")
+    return Intensities(values.astype(np.float32), flags)
+
+
+def check_air(hounsfield: Array) -> list[str]:
+    """Whether air lies where HU put it.
+
+    Returns:
+        Flags: `air_not_in_view` for a field of view inside the body.
+
+    Raises:
+        ScanError: naming the `unit` column, where the values look shifted or scaled.
+    """
+    sample = hounsfield.ravel()[:: max(1, hounsfield.size // 2_000_000)].astype(np.int32)
+    darkest = int(np.percentile(sample, 0.5))
+    near_air = float(((sample >= -1100) & (sample <= -850)).mean())
+    padding = float((sample < -1100).mean())
+    remedy = "set the sheet's `unit` column (hu, hu+1024 or arbitrary), or mend the file's slope and intercept"
+    if near_air >= 0.005:
+        return []
+    inside = sample[sample >= -1100]
+    middle = float(np.median(inside)) if inside.size else float("nan")
+    flesh = float(((inside >= -200) & (inside <= 200)).mean()) if inside.size else 0.0
+    if darkest >= -700 and flesh >= 0.3 and padding < 0.5:
+        return ["air_not_in_view"]
+    if padding >= 0.005 and flesh >= 0.3:
+        return ["air_not_in_view"]
+    shifted = float(((sample >= -100) & (sample <= 150)).mean())
+    hint = ""
+    if shifted >= 0.05 and float(((sample >= 850) & (sample <= 1250)).mean()) >= 0.05:
+        hint = "; they look like HU + 1024"
+    raise ScanError(
+        f"no air near -1000 HU: darkest values about {darkest}, median {middle:.0f}{hint}", remedy=remedy
+    )
+
+
+def outside_value(unit: str, values: Array) -> int | float:
+    """What stands for air outside of the body: -1024 HU, or the smallest of 0 and the scan's darkest value."""
+    return AIR_HU if unit != "arbitrary" else min(0, values.min().item())
+
+
+def percentiles(values: Array) -> dict[str, float]:
+    """Selected percentiles of values, for the record (at most a million values, evenly drawn)."""
+    if not values.size:
+        return {}
+    drawn = values.ravel()[:: max(1, values.size // 1_000_000)]
+    levels = (0.5, 1, 5, 25, 50, 75, 95, 99, 99.5)
+    return {f"p{q:g}": float(v) for q, v in zip(levels, np.percentile(drawn, levels), strict=True)}

@@ -1,0 +1,238 @@
+"""Label maps on the grid of their image: from a map, a folder with one structure per file, or surfaces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from volforge.errors import ScanError
+from volforge.volume.geometry import (
+    Array,
+    Grid,
+    Reorientation,
+    corner_displacement_mm,
+    describe,
+    reorientation_of,
+    same_place,
+)
+from volforge.volume.read import SUFFIXES, read_volume, scaled, suffix_of
+
+SURFACES = (".stl", ".ply", ".obj")
+PICTURES = (".png", ".tif", ".tiff", ".bmp")
+MAX_ID = 65535
+
+
+@dataclass
+class LabelMap:
+    """Integer labels in canonical order.
+
+    Attributes:
+        array: uint8 or uint16, (X, Y, Z).
+        grid: Its canonical grid.
+        overlap_voxels: Voxels claimed by more than one file of a folder (the later structure holds).
+        flags: What a reader should know.
+    """
+
+    array: Array
+    grid: Grid
+    overlap_voxels: int = 0
+    flags: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The grid that labels must lie on: canonical grid, and the way there from the image's file."""
+
+    grid: Grid
+    source_shape: tuple[int, int, int]
+    turn: Reorientation
+
+
+def read_labels(
+    path: Path, target: Target | None, structures: Mapping[str, int], *, resample: bool, mesh_frame: str
+) -> LabelMap:
+    """Read labels and bring them onto the grid of the image.
+
+    Args:
+        path: A label volume, or a folder that holds one file, surface or picture stack per structure.
+        target: The image's grid; None for label maps without image.
+        structures: Id by name. Empty: any id is accepted, folders are not.
+        resample: Bring maps on another grid onto the image's (nearest neighbour) instead of refusing them.
+        mesh_frame: Patient frame of surfaces whose file does not tell.
+
+    Raises:
+        ScanError: another grid, ids that no structure has, values that are not whole numbers.
+    """
+    if path.is_dir():
+        return _read_folder(path, target, structures, resample=resample, mesh_frame=mesh_frame)
+    if path.suffix.lower() in SURFACES:
+        raise ScanError(
+            "one surface is no label map", str(path), "put the surfaces of a scan into a folder, one per structure"
+        )
+    labels = read_mask_volume(path, target, resample=resample)
+    known = np.array(sorted(structures.values()))
+    present = present_ids(labels.array)
+    unknown = [i for i in present if i not in known] if len(known) else []
+    if unknown:
+        raise ScanError(
+            f"label ids that no structure has: {_some(unknown)} (known: {_some(known.tolist())})",
+            str(path),
+            "add them to the cohort's structures table, or mend the map",
+        )
+    return labels
+
+
+def read_mask_volume(path: Path, target: Target | None, *, resample: bool) -> LabelMap:
+    """Read one integer volume and match it to the image's grid by physical space."""
+    volume = read_volume(path)
+    values = scaled(volume)
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise ScanError("the label map holds NaN", str(path), "export it as whole numbers")
+        if not np.array_equal(np.rint(values), values):
+            fraction = values[np.rint(values) != values].flat[0]
+            raise ScanError(
+                f"label values are not whole numbers ({fraction:g}): the map was resampled with interpolation",
+                str(path),
+                "resample label maps with nearest neighbour",
+            )
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > MAX_ID:
+        raise ScanError(f"label ids from {low} to {high}", str(path), f"use 0 to {MAX_ID}")
+    values = values.astype(np.uint8 if high < 256 else np.uint16)
+    turn = reorientation_of(volume.grid.affine)
+    grid = turn.canonical(volume.grid)
+    labels = LabelMap(np.ascontiguousarray(turn.apply(values)), grid, flags=list(volume.flags))
+    return labels if target is None else onto_grid(labels, target.grid, path, resample=resample)
+
+
+def onto_grid(labels: LabelMap, grid: Grid, path: Path, *, resample: bool) -> LabelMap:
+    """The labels on `grid`; equal up to header rounding, or resampled where that is allowed."""
+    if same_place(labels.grid, grid):
+        displacement = corner_displacement_mm(labels.grid, grid)
+        flags = [*labels.flags, "label_grid_rounded"] if displacement > 0.01 else labels.flags
+        return LabelMap(labels.array, grid, labels.overlap_voxels, flags)
+    if not resample:
+        raise ScanError(
+            f"the grid differs from the image's: {describe(labels.grid)}; image: {describe(grid)}",
+            str(path),
+            "give maps on the image's grid, or set the cohort's `label_grid: resample`",
+        )
+    from volforge.volume.resample import resample_to
+
+    moved = resample_to(labels.array, labels.grid, grid, nearest=True, outside=0)
+    if labels.array.any() and not moved.any():
+        raise ScanError("the labels lie outside of the image", str(path), "check that they belong together")
+    return LabelMap(moved.astype(labels.array.dtype), grid, 0, [*labels.flags, "labels_resampled"])
+
+
+def _read_folder(
+    folder: Path, target: Target | None, structures: Mapping[str, int], *, resample: bool, mesh_frame: str
+) -> LabelMap:
+    if not structures:
+        raise ScanError(
+            "a folder of structures needs their ids", str(folder), "write <cohort>.structures.tsv with name and id"
+        )
+    found: dict[str, Path] = {}
+    unknown: list[str] = []
+    for item in sorted(folder.iterdir()):
+        name = _structure_name(item)
+        if name is None:
+            continue
+        if name not in structures:
+            unknown.append(item.name)
+        elif name in found:
+            raise ScanError(
+                f"structure '{name}' has two files: {found[name].name}, {item.name}", str(folder), "keep one"
+            )
+        else:
+            found[name] = item
+    if unknown:
+        raise ScanError(
+            f"files that name no structure: {_some(unknown)}",
+            str(folder),
+            f"name each after a structure ({_some(list(structures))}), or add it to the structures table",
+        )
+    if not found:
+        raise ScanError("no structure in this folder", str(folder), f"expected e.g. {next(iter(structures))}.nii.gz")
+    result: LabelMap | None = None
+    for name in sorted(found, key=lambda n: structures[n]):
+        mask = _one_structure(found[name], target, resample=resample, mesh_frame=mesh_frame)
+        if result is None:
+            dtype = np.uint8 if max(structures.values()) < 256 else np.uint16
+            result = LabelMap(np.zeros(mask.array.shape, dtype), mask.grid, flags=[])
+            target = target or Target(mask.grid, mask.grid.shape, Reorientation((0, 1, 2), (False,) * 3))
+        hit = mask.array > 0
+        result.overlap_voxels += int((result.array[hit] > 0).sum())
+        result.array[hit] = structures[name]
+        result.flags += [f for f in mask.flags if f not in result.flags]
+    assert result is not None
+    if result.overlap_voxels:
+        result.flags.append("labels_overlap")
+    return result
+
+
+def _structure_name(item: Path) -> str | None:
+    if item.name.startswith("."):
+        return None
+    if item.is_dir():
+        return item.name.lower()
+    suffix = suffix_of(item) or item.suffix.lower()
+    if suffix in SUFFIXES or suffix in SURFACES or suffix in PICTURES:
+        return re.sub(r"[^a-z0-9]+", "_", item.name[: -len(suffix)].lower()).strip("_")
+    return None
+
+
+def _one_structure(item: Path, target: Target | None, *, resample: bool, mesh_frame: str) -> LabelMap:
+    if item.is_file() and item.suffix.lower() in SURFACES:
+        if target is None:
+            raise ScanError("a surface needs an image's grid", str(item), "fill the sheet's image column")
+        from volforge.volume.voxelise import voxelise_file
+
+        mask, flags = voxelise_file(item, target.grid, mesh_frame)
+        return LabelMap(mask.astype(np.uint8), target.grid, flags=flags)
+    if item.is_dir() or item.suffix.lower() in PICTURES:
+        if target is None:
+            raise ScanError("a picture stack needs an image's grid", str(item), "fill the sheet's image column")
+        return _picture_stack(item, target)
+    return read_mask_volume(item, target, resample=resample)
+
+
+def _picture_stack(item: Path, target: Target) -> LabelMap:
+    """A structure as pictures, one per slice of the image's third file axis; columns are its first axis."""
+    import SimpleITK as sitk  # noqa: N813
+
+    files = sorted(p for p in item.iterdir() if p.suffix.lower() in PICTURES) if item.is_dir() else [item]
+    if not files:
+        raise ScanError("no picture in this folder", str(item), f"expected {' '.join(PICTURES)}")
+    try:
+        image = sitk.ReadImage([str(f) for f in files]) if len(files) > 1 else sitk.ReadImage(str(files[0]))
+    except RuntimeError as error:
+        raise ScanError("the pictures cannot be read as one stack", str(item), "all must have one size") from error
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        image = sitk.VectorIndexSelectionCast(image, 0)
+    array = sitk.GetArrayFromImage(image)
+    array = (array[None] if array.ndim == 2 else array).transpose(2, 1, 0)
+    if array.shape != target.source_shape:
+        raise ScanError(
+            f"the stack has {array.shape} (columns, rows, pictures), the image {target.source_shape}",
+            str(item),
+            "give one picture per slice, of the slice's size",
+        )
+    mask = np.ascontiguousarray(target.turn.apply(array)) > 0
+    return LabelMap(mask.astype(np.uint8), target.grid)
+
+
+def present_ids(array: Array) -> list[int]:
+    """The ids in a label map, without background, sorted."""
+    counts = np.bincount(array.ravel())
+    return [int(i) for i in np.flatnonzero(counts) if i]
+
+
+def _some(items: list[int] | list[str], most: int = 12) -> str:
+    shown = ", ".join(str(i) for i in items[:most])
+    return shown + (f" and {len(items) - most} more" if len(items) > most else "")

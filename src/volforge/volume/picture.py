@@ -1,0 +1,146 @@
+"""Pictures of volumes for people: grey slices with coloured outlines and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from volforge.volume.geometry import Array
+
+RGB = tuple[int, int, int]
+BODY_COLOUR: RGB = (255, 176, 0)  # orange: seen on grey by people with any colour vision
+
+
+def grey_range(image: Array, modality: str, body: Array | None = None) -> tuple[float, float]:
+    """The values shown as black and white: a soft-tissue and bone window for CT, else percentiles."""
+    if modality == "CT":
+        return -1000.0, 1000.0
+    if modality == "mask":
+        return 0.0, float(max(1, image.max(initial=1)))
+    values = image[body] if body is not None and body.any() else image.ravel()
+    low, high = np.percentile(values[:: max(1, values.size // 200_000)], [0.5, 99.5])
+    return float(min(low, 0)), float(high if high > low else low + 1)
+
+
+def plane(volume: Array, axis: int, index: int) -> Array:
+    """A slice as people look at it: superior or anterior up, the patient's right on the left."""
+    flat = np.take(volume, index, axis=axis)
+    if axis == 0:  # sagittal: anterior to the left
+        return flat.T[::-1, ::-1]
+    return flat.T[::-1, ::-1]
+
+
+def render(
+    image: Array | None,
+    grey: tuple[float, float],
+    size: tuple[int, int],
+    body: Array | None = None,
+    labels: Array | None = None,
+    colours: Mapping[int, RGB] | None = None,
+) -> Array:
+    """One plane as RGB (rows, columns, 3) uint8 of the given size: grey, labels tinted, body outlined."""
+    from PIL import Image
+
+    rows, columns = size
+    shape = next(a.shape for a in (image, labels, body) if a is not None)
+    if image is None:
+        picture = np.full((rows, columns), 24, np.uint8)
+    else:
+        low, high = grey
+        levels = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1) * 255
+        picture = np.asarray(
+            Image.fromarray(levels.astype(np.uint8)).resize((columns, rows), Image.Resampling.BILINEAR)
+        )
+    rgb = np.repeat(picture[:, :, None], 3, axis=2)
+    row = np.minimum((np.arange(rows) + 0.5) * shape[0] / rows, shape[0] - 1).astype(int)
+    column = np.minimum((np.arange(columns) + 0.5) * shape[1] / columns, shape[1] - 1).astype(int)
+    if labels is not None and labels.any():
+        near = labels[np.ix_(row, column)]
+        opacity = 0.45 if image is not None else 0.9
+        for value in np.unique(near):
+            if value:
+                here = near == value
+                tint = np.array((colours or {}).get(int(value), (90, 160, 255)), dtype=np.float32)
+                rgb[here] = ((1 - opacity) * rgb[here] + opacity * tint).astype(np.uint8)
+    if body is not None and body.any() and not body.all():
+        rgb[outline(body[np.ix_(row, column)])] = BODY_COLOUR
+    return rgb
+
+
+def outline(mask: Array) -> Array:
+    """The voxels of a 2-D mask that touch its outside (4-neighbourhood)."""
+    padded = np.pad(mask, 1, mode="edge")
+    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~core
+
+
+def spread(low: int, high: int, count: int) -> list[int]:
+    """`count` indices spread evenly over [low, high], both ends a little inside."""
+    if high <= low:
+        return [low] * min(count, 1)
+    return sorted({round(low + (high - low) * (i + 0.5) / count) for i in range(count)})
+
+
+def contact_sheet(tiles: Sequence[Array], columns: int, gap: int = 2) -> Array:
+    """Tiles of one size in rows, on black."""
+    rows, width = tiles[0].shape[:2]
+    count = -(-len(tiles) // columns)
+    sheet = np.zeros((count * (rows + gap) - gap, columns * (width + gap) - gap, 3), np.uint8)
+    for n, tile in enumerate(tiles):
+        y, x = (n // columns) * (rows + gap), (n % columns) * (width + gap)
+        sheet[y : y + rows, x : x + width] = tile
+    return sheet
+
+
+def volume_picture(
+    image: Array | None,
+    spacing: tuple[float, float, float],
+    modality: str,
+    body: Array | None = None,
+    labels: Array | None = None,
+    colours: Mapping[int, RGB] | None = None,
+    tile: int = 150,
+    counts: tuple[int, int, int] = (2, 3, 7),
+) -> Array:
+    """A contact sheet of a canonical volume: sagittal, coronal and axial planes spread over the body.
+
+    Args:
+        image: (X, Y, Z) in RAS order, or None for label maps alone.
+        spacing: Voxel size in mm; planes are shown with their true proportions.
+        modality: Chooses the grey window.
+        body, labels: On the same grid.
+        colours: RGB by label id.
+        tile: Edge of a square tile in pixels.
+        counts: Planes per axis (sagittal, coronal, axial).
+
+    Returns:
+        (rows, columns, 3) uint8.
+    """
+    from volforge.volume.morphology import bounding_box
+
+    reference = next(a for a in (image, labels, body) if a is not None)
+    grey = grey_range(reference, modality, body) if image is not None else (0.0, 1.0)
+    focus = body if body is not None and body.any() else labels if labels is not None else None
+    if focus is None or not focus.any():
+        focus = reference > grey[0]
+    box = bounding_box(focus.astype(bool) if focus.dtype != bool else focus)
+    tiles = []
+    for axis in (0, 1, 2):
+        others = [a for a in range(3) if a != axis]
+        width, height = (reference.shape[a] * spacing[a] for a in others)
+        scale = tile / max(width, height)
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        for index in spread(box[axis].start, box[axis].stop - 1, counts[axis]):
+            planes = [None if v is None else plane(v, axis, index) for v in (image, body, labels)]
+            picture = render(planes[0], grey, size, planes[1], planes[2], colours)
+            square = np.zeros((tile, tile, 3), np.uint8)
+            y, x = (tile - size[0]) // 2, (tile - size[1]) // 2
+            square[y : y + size[0], x : x + size[1]] = picture
+            tiles.append(square)
+    return contact_sheet(tiles, columns=6)
+
+
+def hex_to_rgb(colour: str) -> RGB:
+    """`#rrggbb` as three bytes."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
