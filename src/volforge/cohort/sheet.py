@@ -30,7 +30,7 @@ class SheetRow:
     Attributes:
         line: 1-based line in the sheet.
         fold: Fold that the sheet asks for, None where it does not.
-        files: Absolute path of each file column that is filled.
+        files: Path of each file column that is filled.
         missing: File columns whose file does not exist.
         free: The other columns.
     """
@@ -167,8 +167,7 @@ def _row(
         value = get(column)
         if not value:
             continue
-        resolved = os.path.normpath(base / value)
-        files[column] = resolved if Path(resolved).is_absolute() else str(Path.cwd() / resolved)
+        files[column] = from_here(os.path.join(base, value))
         if exists is not None and not exists(files[column]):
             missing.append(column)
             near = _nearest_file(files[column])
@@ -204,8 +203,14 @@ def _row(
     )
 
 
+def from_here(path: str | Path) -> str:
+    """A path relative to the working directory if it lies below, else absolute: moving a project changes nothing."""
+    here, there = os.getcwd(), os.path.abspath(path)
+    return os.path.relpath(there, here) if there.startswith(here + os.sep) else there
+
+
 def _nearest_file(path: str) -> str:
-    folder = Path(path).parent
+    folder = Path(path).absolute().parent
     if not folder.is_dir():
         while not folder.is_dir():
             folder = folder.parent

@@ -1,0 +1,42 @@
+# The table of contents: configuration, stages, targets. Functions live in rules/common.smk.
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# The default is read only where no --configfile is given: Snakemake would merge the two.
+if not workflow.configfiles:
+
+    configfile: str(Path(workflow.basedir) / "config" / "config.yaml")
+
+
+include: "rules/common.smk"
+include: "rules/cohorts.smk"
+include: "rules/recipes.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    """Everything that the configuration asks for."""
+    default_target: True
+    input:
+        rules.report.output,
+
+
+rule cohorts:
+    """Every cohort: scans imported, body masks, QC pictures, tables of scans."""
+    input:
+        all_scan_tables(),
+
+
+rule recipes:
+    """Every recipe of every cohort: slices and regions."""
+    input:
+        all_indices(),
+
+
+rule export_png:
+    """PNG folders in the published layout, for every cohort and recipe that cuts slices."""
+    input:
+        all_exports(),

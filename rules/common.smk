@@ -1,0 +1,201 @@
+# The only file with functions: loads the resolved run, hands out paths, arguments and resources.
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from volforge.errors import VolforgeError
+from volforge.workflow import jobs
+from volforge.workflow.code_hash import code_hash
+from volforge.workflow.run import load_run
+
+# Jobs find the command line of the environment that Snakemake itself runs in, activated or not. Conda and
+# containers bring the libraries; the package is taken from beside this file.
+if workflow.deployment_settings.deployment_method:
+    shell.prefix(
+        f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
+        'volforge() {{ python -m volforge "$@"; }}; '
+    )
+else:
+    shell.prefix(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ')
+
+try:
+    # Files of the sheets are looked for once, not again in every job of a cluster.
+    RUN = load_run(workflow.configfiles, config, check_files=workflow.is_main_process)
+except VolforgeError as error:
+    raise WorkflowError(f"\n{error}") from None
+
+if workflow.is_main_process:
+    for problem in RUN.problems:
+        logger.warning(str(problem))
+
+
+wildcard_constraints:
+    cohort="[a-z][a-z0-9_]{0,39}",
+    recipe="[a-z][a-z0-9_]{0,39}",
+    scan="[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+
+
+def cohort_of(wildcards):
+    if wildcards.cohort not in RUN.cohorts:
+        raise WorkflowError(f"no cohort '{wildcards.cohort}'; there are {', '.join(RUN.cohorts)}")
+    return RUN.cohorts[wildcards.cohort]
+
+
+def checked_scan(wildcards):
+    cohort = cohort_of(wildcards)
+    if wildcards.scan not in cohort.rows:
+        raise WorkflowError(f"cohort '{cohort.name}' has no scan '{wildcards.scan}'")
+    return cohort
+
+
+def output_folder(wildcards, output):
+    return str(Path(output[0]).parent)
+
+
+def input_folder(wildcards, input):
+    return str(Path(input[0]).parent)
+
+
+def index_folder(wildcards, input):
+    return str(Path(input.index).parent)
+
+
+# --- cohorts
+
+
+def phantom_arguments(wildcards):
+    cohort = cohort_of(wildcards)
+    if cohort.settings.phantom is None:
+        raise WorkflowError(f"cohort '{cohort.name}' is no phantom cohort")
+    return jobs.phantom_arguments(cohort)
+
+
+def phantom_rows(wildcards):
+    return jobs.phantom_rows(cohort_of(wildcards))
+
+
+def cohort_settings(wildcards):
+    return jobs.cohort_settings(cohort_of(wildcards))
+
+
+def source_files(wildcards):
+    return jobs.source_files(checked_scan(wildcards), wildcards.scan)
+
+
+def image_file(wildcards):
+    return checked_scan(wildcards).rows[wildcards.scan].files["image"]
+
+
+def labels_command(wildcards):
+    command = cohort_of(wildcards).settings.labels_command
+    return json.dumps(command.command)
+
+
+def labels_version_command(wildcards):
+    return json.dumps(cohort_of(wildcards).settings.labels_command.version_command or [])
+
+
+def labels_resource(name):
+    def resource(wildcards, attempt):
+        value = getattr(cohort_of(wildcards).settings.labels_command, name)
+        return value * attempt if name in ("mem_mb", "runtime_min") else value
+
+    return resource
+
+
+def labels_threads(wildcards):
+    return cohort_of(wildcards).settings.labels_command.threads
+
+
+def import_arguments(wildcards):
+    return jobs.import_arguments(checked_scan(wildcards), wildcards.scan)
+
+
+def import_memory(wildcards, attempt):
+    return jobs.import_memory_mb(checked_scan(wildcards), wildcards.scan, attempt)
+
+
+def growing(mb):
+    def memory(wildcards, attempt):
+        return mb * attempt
+
+    return memory
+
+
+def growing_minutes(minutes):
+    def runtime(wildcards, attempt):
+        return minutes * attempt
+
+    return runtime
+
+
+def all_records(wildcards):
+    cohort = cohort_of(wildcards)
+    return [f"{jobs.scan_folder(cohort.name, scan)}/record.json" for scan in cohort.rows]
+
+
+def sheet_path(wildcards):
+    return str(cohort_of(wildcards).sheet)
+
+
+def sheet_fields(wildcards):
+    return jobs.sheet_fields(cohort_of(wildcards))
+
+
+def split_settings(wildcards):
+    return jobs.split_settings(cohort_of(wildcards))
+
+
+def all_scan_tables():
+    return [f"{jobs.RESULTS}/cohorts/{name}/scans.tsv" for name in RUN.cohorts]
+
+
+# --- recipes
+
+
+def recipe_json(wildcards):
+    if wildcards.recipe not in RUN.configuration.recipes:
+        raise WorkflowError(f"no recipe '{wildcards.recipe}'")
+    return jobs.recipe_json(RUN, wildcards.recipe)
+
+
+def structure_ids(wildcards):
+    return jobs.structure_ids(RUN, wildcards.cohort, wildcards.recipe)
+
+
+def all_cuts(wildcards):
+    cohort = cohort_of(wildcards)
+    folder = f"{jobs.RESULTS}/cohorts/{cohort.name}/recipes/{wildcards.recipe}"
+    return [f"{folder}/{scan}/record.json" for scan in cohort.rows]
+
+
+def on_bad_scan(wildcards):
+    return cohort_of(wildcards).settings.on_bad_scan
+
+
+def recipes_of_cohorts(kind=None):
+    wanted = RUN.configuration.recipes
+    return [
+        (name, recipe)
+        for name, cohort in RUN.cohorts.items()
+        for recipe in cohort.settings.recipes
+        if kind is None or wanted[recipe].kind == kind
+    ]
+
+
+def all_indices():
+    return [f"{jobs.RESULTS}/cohorts/{c}/recipes/{r}/index.tsv" for c, r in recipes_of_cohorts()]
+
+
+def all_exports():
+    return [f"{jobs.RESULTS}/cohorts/{c}/png/{r}/export.json" for c, r in recipes_of_cohorts("slices")]
+
+
+# --- report
+
+
+def report_request(wildcards):
+    return jobs.report_request(RUN)

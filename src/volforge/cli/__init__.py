@@ -1,0 +1,71 @@
+"""The command line, `volforge <noun> <verb>`: one module per noun, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from volforge import __version__
+from volforge.errors import VolforgeError
+
+NOUNS = {
+    "cohort": "Sample sheets, phantom cohorts, and the table of a cohort's scans.",
+    "scan": "One scan: import, cut, restore, make labels; PNG export.",
+    "study": "Results of a run: the report page.",
+    "validate": "Check a configuration and all its sheets, before anything runs.",
+}
+
+
+class _LazyGroup(TyperGroup):
+    """A group that imports a noun's module only when that noun is called: `--help` stays quick."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(NOUNS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in NOUNS:
+            return None
+        wanted = next((w for w in sys.argv[1:] if not w.startswith("-")), None)
+        if wanted != cmd_name:  # listed in the help of the whole: name and sentence are enough
+            return typer.main.TyperCommand(name=cmd_name, help=NOUNS[cmd_name], callback=lambda: None)
+        app = import_module(f"volforge.cli.{cmd_name}").app
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    help="Cohorts of medical volumes to models, meshes, synthetic images and the tables of a paper.",
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"volforge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line: an error that the user can act on prints as text and exits with 1."""
+    try:
+        app()
+    except VolforgeError as error:
+        print(f"volforge: {error}", file=sys.stderr)
+        raise SystemExit(1) from error

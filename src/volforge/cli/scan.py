@@ -1,0 +1,107 @@
+"""`volforge scan`: one scan at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="One scan: import, cut, restore, make labels; PNG export.")
+
+Optional = Path | None
+
+
+@app.command("import")
+def import_(
+    out: Annotated[Path, typer.Option(help="Result folder; it appears whole.")],
+    image: Annotated[Optional, typer.Option(help="NIfTI, NRRD or MetaImage.")] = None,
+    labels: Annotated[Optional, typer.Option(help="Label map, or folder with one structure per file.")] = None,
+    body_mask: Annotated[Optional, typer.Option(help="Body mask; found in the image where not given.")] = None,
+    defective: Annotated[Optional, typer.Option(help="Defective skull.")] = None,
+    implant: Annotated[Optional, typer.Option(help="Implant, volume or STL.")] = None,
+    scan: Annotated[str, typer.Option(help="Name of the scan; the folder's where empty.")] = "",
+    modality: Annotated[str, typer.Option(help="CT, CBCT, MR or mask.")] = "CT",
+    unit: Annotated[str, typer.Option(help="hu, hu+1024 or arbitrary; empty: by modality.")] = "",
+    settings: Annotated[Optional, typer.Option(help="settings.json of the cohort.")] = None,
+    record_refusal: Annotated[
+        bool, typer.Option(help="Write the record of a refused scan instead of failing.")
+    ] = False,
+) -> None:
+    """Import a scan: canonical image, labels, body mask, QC picture and record."""
+    from volforge.cohort.sheet import MODALITIES, UNITS
+    from volforge.errors import VolforgeError
+    from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
+
+    if modality not in MODALITIES:
+        raise VolforgeError(f"unknown modality '{modality}'", remedy=f"use one of {', '.join(MODALITIES)}")
+    unit = unit or {"CT": "hu"}.get(modality, "arbitrary")
+    if unit not in UNITS:
+        raise VolforgeError(f"unknown unit '{unit}'", remedy=f"use one of {', '.join(UNITS)}")
+    columns = {"image": image, "labels": labels, "body_mask": body_mask, "defective": defective, "implant": implant}
+    files = {c: p for c, p in columns.items() if p is not None}
+    request = ScanRequest(scan or out.name, modality, unit, files)
+    accepted = import_scan(request, ImportSettings.load(settings), out, record_refusal=record_refusal)
+    typer.echo(f"{request.scan}: {'imported' if accepted else 'refused, see record.json'}")
+
+
+@app.command()
+def cut(
+    scan: Annotated[Path, typer.Argument(help="Folder of an imported scan.")],
+    recipe: Annotated[str, typer.Option(help="The recipe as JSON, with its `kind`.")],
+    out: Annotated[Path, typer.Option(help="Result folder; it appears whole.")],
+    structures: Annotated[str, typer.Option(help="Ids by structure as JSON, for regions around them.")] = "{}",
+    record_refusal: Annotated[
+        bool, typer.Option(help="Write the record of a refused scan instead of failing.")
+    ] = False,
+) -> None:
+    """Cut an imported scan into slices or a region."""
+    from pydantic import TypeAdapter
+
+    from volforge.config.models import Recipe
+    from volforge.volume.cut_scan import cut_scan
+
+    model = TypeAdapter(Recipe).validate_json(recipe)
+    accepted = cut_scan(scan, model, out, structures=json.loads(structures), record_refusal=record_refusal)
+    typer.echo(f"{scan.name}: {'cut' if accepted else 'refused, see record.json'}")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="Volume on the canonical grid of a scan.")],
+    record: Annotated[Path, typer.Option(help="record.json of the scan.")],
+    out: Annotated[Path, typer.Option(help="File to write, .nii.gz.")],
+) -> None:
+    """Write a canonical volume on the grid of the scan's source file: same shape, axes and affine."""
+    from volforge.volume.restore import restore_file
+
+    restore_file(file, record, out)
+    typer.echo(str(out))
+
+
+@app.command("label")
+def label_(
+    image: Annotated[Path, typer.Option(help="Image file.")],
+    out: Annotated[Path, typer.Option(help="Label map that the command writes.")],
+    command: Annotated[str, typer.Option(help="Program and arguments as a JSON list.")],
+    version_command: Annotated[str, typer.Option(help="Program that prints its version, as a JSON list.")] = "[]",
+) -> None:
+    """Make the label map of a scan by an outside program, and record which."""
+    from volforge.volume.label_command import run_label_command
+
+    run_label_command(image, out, json.loads(command), json.loads(version_command))
+    typer.echo(str(out))
+
+
+@app.command()
+def export(
+    recipe: Annotated[Path, typer.Argument(help="Folder of a recipe of a cohort: .../recipes/<recipe>.")],
+    scans: Annotated[Path, typer.Option(help="scans.tsv of the cohort.")],
+    out: Annotated[Path, typer.Option(help="Folder to write: train|val|test / images|labels.")],
+) -> None:
+    """Export slices as 8-bit PNG in the published layout."""
+    from volforge.volume.export_png import export_png
+
+    count = export_png(recipe, scans, out)
+    typer.echo(f"{count} slices in {out}")

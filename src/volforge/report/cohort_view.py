@@ -1,0 +1,259 @@
+"""What the page says of a cohort: numbers, table rows, pictures."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volforge.volume.folders import read_json
+
+QC_WIDTH = 900
+# flags that only describe, as opposed to those that someone should look at
+QUIET_FLAGS = ("body_cut_", "unit_assumed", "unit_converted", "body_mask_none", "whole_grid_is_body", "trailing_axis")
+
+
+@dataclass
+class Picture:
+    """An embedded picture."""
+
+    uri: str
+    caption: str
+    flagged: bool = False
+
+
+@dataclass
+class RecipeView:
+    """A recipe as cut for a cohort."""
+
+    name: str
+    kind: str
+    settings: str
+    slices: int
+    kept: int
+    scans: int
+    by_split: list[tuple[str, int]]
+    preview: Picture | None
+
+
+@dataclass
+class CohortView:
+    """A cohort as shown."""
+
+    name: str
+    about: list[str]
+    facts: list[tuple[str, str]]
+    rows: list[dict[str, str]]
+    excluded: list[dict[str, str]]
+    structures: list[dict[str, str]]
+    pictures: list[Picture]
+    not_shown: int
+    recipes: list[RecipeView] = field(default_factory=list)
+
+
+def view_cohort(results: Path, name: str, request: Mapping[str, Any], configuration: Mapping[str, Any], most: int) -> CohortView:
+    """Gather what the page shows of a cohort.
+
+    Args:
+        results: Folder of results.
+        name: The cohort.
+        request: Its entry in the report's request.
+        configuration: The run's configuration.
+        most: Number of QC pictures to embed.
+    """
+    folder = results / "cohorts" / name
+    every = read_rows(folder / "scans.tsv")
+    rows = [r for r in every if r["accepted"] == "1"]
+    excluded = [r for r in every if r["accepted"] != "1"]
+    about = [line for line in request["comments"] if line]
+    if request["licence"]:
+        about.append(f"Terms: {request['licence']}")
+    chosen = choose(rows, most)
+    pictures = [
+        Picture(
+            webp(_open(folder / "scans" / r["scan"] / "qc.png"), QC_WIDTH),
+            caption(r),
+            bool(loud_flags(r)),
+        )
+        for r in chosen
+    ]
+    view = CohortView(
+        name,
+        about,
+        _facts(rows, excluded),
+        rows,
+        excluded,
+        _structures(folder, rows, request["structures"]),
+        pictures,
+        len(rows) - len(pictures),
+    )
+    colours = {int(s[1]): s[2] for s in request["structures"]}
+    splits = {r["scan"]: r["split"] for r in rows}
+    for recipe in request["recipes"]:
+        settings = configuration["recipes"][recipe]
+        view.recipes.append(_recipe(folder / "recipes" / recipe, recipe, settings, splits, colours))
+    return view
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a TSV file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def loud_flags(row: Mapping[str, str]) -> list[str]:
+    """The flags of a scan that someone should look at."""
+    return [f for f in row["flags"].split(",") if f and not f.startswith(QUIET_FLAGS)]
+
+
+def choose(rows: Sequence[dict[str, str]], most: int) -> list[dict[str, str]]:
+    """The scans whose pictures are shown: flagged ones first, then evenly spread over the rest."""
+    flagged = [r for r in rows if loud_flags(r)][:most]
+    rest = [r for r in rows if not loud_flags(r)]
+    left = most - len(flagged)
+    if len(rest) > left > 0:
+        rest = [rest[round(i * (len(rest) - 1) / max(1, left - 1))] for i in range(left)]
+    return flagged + (rest if left > 0 else [])
+
+
+def caption(row: Mapping[str, str]) -> str:
+    """A line under a QC picture."""
+    parts = [row["scan"], row["modality"], f"{row['shape']} at {row['spacing_mm']} mm", row["split"]]
+    flags = loud_flags(row)
+    return " · ".join(parts) + (f" · look at: {', '.join(flags)}" if flags else "")
+
+
+def _facts(rows: Sequence[Mapping[str, str]], excluded: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    def counted(column: str) -> str:
+        return ", ".join(f"{n} {value or '(none)'}" for value, n in sorted(Counter(r[column] for r in rows).items()))
+
+    subjects = len({r["subject"] for r in rows})
+    facts = [
+        ("scans", f"{len(rows)} of {subjects} subjects"),
+        ("excluded", str(len(excluded))),
+        ("modality", counted("modality")),
+        ("split", counted("split")),
+        ("fold", counted("fold")),
+        ("labels", counted("label_source")),
+    ]
+    volumes = [float(r["body_ml"]) for r in rows if r["body_ml"]]
+    if volumes:
+        facts.append(
+            ("body", f"median {np.median(volumes) / 1000:.2f} l ({min(volumes) / 1000:.2f} to {max(volumes) / 1000:.2f})")
+        )
+    flags = Counter(f for r in rows for f in r["flags"].split(",") if f)
+    facts.append(("flags", ", ".join(f"{f} {n}" for f, n in flags.most_common()) or "none"))
+    return facts
+
+
+def _structures(
+    folder: Path, rows: Sequence[Mapping[str, str]], table: Sequence[Sequence[Any]]
+) -> list[dict[str, str]]:
+    present: Counter[str] = Counter()
+    millilitres: dict[str, list[float]] = {}
+    for row in rows:
+        record = read_json(folder / "scans" / row["scan"] / "record.json")
+        voxel = float(np.prod(record["grid"]["spacing_mm"])) / 1000
+        for name, voxels in record.get("labels", {}).get("voxels", {}).items():
+            present[name] += 1
+            millilitres.setdefault(name, []).append(voxels * voxel)
+    labelled = sum(1 for r in rows if r["structures"])
+    known = [(str(n), str(i), str(c), str(s), str(g)) for n, i, c, s, g in table]
+    others = sorted(set(present) - {k[0] for k in known}, key=lambda n: (len(n), n))
+    known += [(n, n, "", "", "") for n in others]
+    return [
+        {
+            "structure": n,
+            "id": i,
+            "colour": c,
+            "side": s,
+            "group": g,
+            "scans": f"{present[n]} of {labelled}",
+            "median_ml": f"{np.median(millilitres[n]):.3g}" if n in millilitres else "",
+        }
+        for n, i, c, s, g in known
+    ] if labelled else []
+
+
+def _recipe(
+    folder: Path, name: str, settings: Mapping[str, Any], splits: Mapping[str, str], colours: Mapping[int, str]
+) -> RecipeView:
+    rows = read_rows(folder / "index.tsv")
+    kept = [r for r in rows if r["kept"] == "1"]
+    by_split = Counter(splits.get(r["scan"], "") for r in kept)
+    words = ", ".join(f"{k} {_plain(v)}" for k, v in settings.items() if k != "kind")
+    return RecipeView(
+        name,
+        settings["kind"],
+        words,
+        len(rows),
+        len(kept),
+        len({r["scan"] for r in rows}),
+        sorted(by_split.items()),
+        _preview(folder, kept, settings["kind"], name, colours),
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "(" + ", ".join(f"{k} {_plain(v)}" for k, v in value.items()) + ")"
+    return " x ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _preview(
+    folder: Path, kept: Sequence[Mapping[str, str]], kind: str, name: str, colours: Mapping[int, str]
+) -> Picture | None:
+    """What networks will read: stored slices from evenly spread places, with their labels beside."""
+    from volforge.volume.picture import contact_sheet, hex_to_rgb, plane, render, spread
+    from volforge.volume.store import SliceStore
+
+    if not kept:
+        return None
+    rgb = {i: hex_to_rgb(c) for i, c in colours.items()}
+    tiles = []
+    for n in spread(0, len(kept) - 1, 8):
+        store = SliceStore(folder / kept[n]["scan"])
+        if kind == "slices":
+            index = int(kept[n]["slice"])
+            image = store.normalised(index) if "image" in store.names else None
+            labels = np.asarray(store["labels"][index]) if "labels" in store.names else None
+        else:
+            middle = (slice(None), slice(None), store.geometry["cut_grid"]["shape"][2] // 2)
+            image = plane(store.normalised(middle)[:, :, None], 2, 0) if "image" in store.names else None
+            source = next((s for s in ("labels", "implant") if s in store.names), None)
+            labels = plane(np.asarray(store[source][middle])[:, :, None], 2, 0) if source else None
+        shape = next(a for a in (image, labels) if a is not None).shape
+        scale = 160 / max(shape)
+        size = (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
+        for overlay in (None, labels):
+            square = np.zeros((160, 160, 3), np.uint8)
+            tile = render(image, (-1, 1), size, None, overlay, rgb)
+            square[: size[0], : size[1]] = tile
+            tiles.append(square)
+    from PIL import Image
+
+    sheet = Image.fromarray(contact_sheet(tiles, columns=8))
+    return Picture(webp(sheet, sheet.width), f"{name}: stored values and their labels, evenly spread over the cohort")
+
+
+def _open(path: Path) -> Any:
+    from PIL import Image
+
+    return Image.open(path)
+
+
+def webp(image: Any, width: int) -> str:
+    """A picture as a data address, no wider than `width` pixels."""
+    if image.width > width:
+        image = image.resize((width, round(image.height * width / image.width)))
+    content = io.BytesIO()
+    image.convert("RGB").save(content, "WEBP", quality=72, method=4)
+    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+

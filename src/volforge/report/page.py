@@ -1,0 +1,53 @@
+"""The report: one page that holds everything it shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from volforge.report.cohort_view import view_cohort
+from volforge.report.provenance import provenance
+from volforge.volume.folders import write_json
+from volforge.volume.write import write_whole
+
+
+def write_report(results: Path, out: Path, provenance_file: Path, request: Mapping[str, Any]) -> None:
+    """Write the report page and the provenance of a run.
+
+    Args:
+        results: Folder of results.
+        out: Page to write.
+        provenance_file: JSON to write.
+        request: Content that `volforge.workflow.jobs.report_request` makes.
+    """
+    import jinja2
+    import yaml
+
+    configuration = request["configuration"]
+    settings = request["report"]
+    views = [
+        view_cohort(results, name, entry, configuration, settings["pictures_per_cohort"])
+        for name, entry in request["cohorts"].items()
+    ]
+    origin = provenance(configuration, {v.name: [r["sha256"] for r in v.rows] for v in views})
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("page.html").render(
+        title=settings["title"],
+        cohorts=views,
+        accepted=sum(len(v.rows) for v in views),
+        excluded=sum(len(v.excluded) for v in views),
+        slices=sum(r.kept for v in views for r in v.recipes if r.kind == "slices"),
+        regions=sum(r.kept for v in views for r in v.recipes if r.kind == "region"),
+        configuration=yaml.safe_dump(json.loads(json.dumps(configuration)), sort_keys=False, allow_unicode=True),
+        origin=origin,
+    )
+    write_json(provenance_file, origin)
+    write_whole(out, page)

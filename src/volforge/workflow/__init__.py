@@ -1,0 +1,1 @@
+"""The workflow in plain Python: resolved runs, paths, arguments of jobs, code hashes."""

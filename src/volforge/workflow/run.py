@@ -1,0 +1,171 @@
+"""A run as resolved: configuration, sheets and structures together, with every problem found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from volforge.cohort.sheet import SheetRow, from_here, read_sheet
+from volforge.cohort.structures import Structure, read_structures
+from volforge.config.load import Loaded, load_configuration
+from volforge.config.models import Cohort, Configuration, RegionRecipe
+from volforge.errors import Problem, ProblemsError, errors_of
+
+
+@dataclass(frozen=True)
+class ResolvedCohort:
+    """A cohort with what its files say.
+
+    Attributes:
+        name: Key in the configuration.
+        settings: Its settings.
+        sheet: Path of the sheet.
+        rows: Its scans, by scan name.
+        structures: Its table of structures, empty where there is none.
+        comments: Lines at the head of the sheet (licence, origin).
+    """
+
+    name: str
+    settings: Cohort
+    sheet: Path
+    rows: dict[str, SheetRow]
+    structures: list[Structure]
+    comments: list[str]
+
+
+@dataclass
+class Run:
+    """All that a run is made of."""
+
+    configuration: Configuration
+    cohorts: dict[str, ResolvedCohort]
+    problems: list[Problem] = field(default_factory=list)
+
+
+def load_run(
+    files: Sequence[str | Path],
+    values: Mapping[str, Any] | None = None,
+    *,
+    check_files: bool = True,
+    phantoms: Path = Path("results/phantoms"),
+) -> Run:
+    """Load a configuration with its sheets.
+
+    Args:
+        files: Configuration files.
+        values: Merged values, where Snakemake has merged them.
+        check_files: Look whether the files of the sheets exist (not needed again in every job).
+        phantoms: Folder that phantom cohorts are made in.
+
+    Raises:
+        ProblemsError: naming all errors of configuration, sheets and structures at once.
+    """
+    loaded, cohorts = resolve(files, values, check_files=check_files, phantoms=phantoms)
+    if errors_of(loaded.problems) or loaded.configuration is None:
+        raise ProblemsError(loaded.problems)
+    return Run(loaded.configuration, cohorts, loaded.problems)
+
+
+def resolve(
+    files: Sequence[str | Path],
+    values: Mapping[str, Any] | None = None,
+    *,
+    check_files: bool = True,
+    phantoms: Path = Path("results/phantoms"),
+) -> tuple[Loaded, dict[str, ResolvedCohort]]:
+    """Load and check everything; problems are collected, not raised.
+
+    Sheets are read even where other parts of the configuration are wrong, as far as their cohort is whole.
+    """
+    loaded = load_configuration(files, values)
+    cohorts: dict[str, ResolvedCohort] = {}
+    raw = loaded.values.get("cohorts")
+    for name, content in raw.items() if isinstance(raw, Mapping) else []:
+        settings = _cohort_settings(loaded, name, content)
+        if settings is not None:
+            cohorts[name] = _resolve_cohort(loaded, name, settings, check_files, phantoms / name)
+    if loaded.configuration is not None:
+        loaded.problems += _check_regions(loaded, cohorts)
+        if errors_of(loaded.problems):
+            loaded.configuration = None
+    return loaded, cohorts
+
+
+def _cohort_settings(loaded: Loaded, name: str, content: Any) -> Cohort | None:
+    if loaded.configuration is not None:
+        return loaded.configuration.cohorts[name]
+    if not isinstance(content, Mapping) or not isinstance(content.get("sheet"), str):
+        return None
+    from pydantic import ValidationError
+
+    try:
+        return Cohort.model_validate(content)
+    except ValidationError:  # already reported with its place
+        return None
+
+
+def _resolve_cohort(
+    loaded: Loaded, name: str, settings: Cohort, check_files: bool, phantom_folder: Path
+) -> ResolvedCohort:
+    keys = ("cohorts", name)
+    sheet = Path(from_here(loaded.folder_of((*keys, "sheet")) / settings.sheet))
+    root: Path | None = None
+    if settings.phantom is not None:
+        root = phantom_folder
+    elif settings.root is not None:
+        root = loaded.folder_of((*keys, "root")) / Path(settings.root).expanduser()
+        if check_files and not root.is_dir():
+            loaded.problems.append(
+                loaded.problem((*keys, "root"), "folder not found", "check the path", settings.root)
+            )
+    table = read_sheet(
+        sheet,
+        root=root,
+        check_files=check_files and settings.phantom is None,
+        missing_is_error=settings.on_bad_scan == "stop",
+        has_labels_command=settings.labels_command is not None,
+    )
+    loaded.problems += table.problems
+    structures: list[Structure] = []
+    beside = sheet.with_name(sheet.name.rsplit(".", 1)[0] + ".structures.tsv")
+    path = loaded.folder_of((*keys, "structures")) / settings.structures if settings.structures else beside
+    if settings.structures or path.exists():
+        structures, problems = read_structures(path)
+        loaded.problems += problems
+    elif any("labels" in r.files and Path(r.files["labels"]).is_dir() for r in table.rows):
+        loaded.problems.append(
+            Problem(
+                str(sheet),
+                0,
+                "labels",
+                "",
+                "labels are folders of structures, and there is no table of structures",
+                f"write {beside} with the columns structure and id",
+            )
+        )
+    rows = {r.scan: r for r in table.rows}
+    return ResolvedCohort(name, settings, sheet, rows, structures, table.comments)
+
+
+def _check_regions(loaded: Loaded, cohorts: Mapping[str, ResolvedCohort]) -> list[Problem]:
+    """Structures that a region lies around must be structures of every cohort that it cuts."""
+    problems = []
+    assert loaded.configuration is not None
+    for name, recipe in loaded.configuration.recipes.items():
+        if not isinstance(recipe, RegionRecipe) or isinstance(recipe.around, str):
+            continue
+        for cohort in cohorts.values():
+            if name in cohort.settings.recipes:
+                known = [s.structure for s in cohort.structures]
+                missing = [s for s in recipe.around if s not in known]
+                if missing:
+                    problems.append(
+                        loaded.problem(
+                            ("recipes", name, "around"),
+                            f"cohort '{cohort.name}' has no structure {', '.join(missing)}",
+                            f"its structures: {', '.join(known) or 'none'}",
+                        )
+                    )
+    return problems
