@@ -15,7 +15,7 @@ import numpy as np
 
 from volforge.volume.folders import read_json
 
-QC_WIDTH = 900
+MAX_WIDTH = 1400
 # flags that only describe, as opposed to those that someone should look at
 QUIET_FLAGS = ("body_cut_", "unit_assumed", "unit_converted", "body_mask_none", "whole_grid_is_body", "trailing_axis")
 
@@ -25,6 +25,7 @@ class Picture:
     """An embedded picture."""
 
     uri: str
+    size: tuple[int, int]
     caption: str
     flagged: bool = False
 
@@ -77,11 +78,7 @@ def view_cohort(results: Path, name: str, request: Mapping[str, Any], configurat
         about.append(f"Terms: {request['licence']}")
     chosen = choose(rows, most)
     pictures = [
-        Picture(
-            webp(_open(folder / "scans" / r["scan"] / "qc.png"), QC_WIDTH),
-            caption(r),
-            bool(loud_flags(r)),
-        )
+        picture(_open(folder / "scans" / r["scan"] / "qc.png"), caption(r), bool(loud_flags(r)))
         for r in chosen
     ]
     view = CohortView(
@@ -176,10 +173,14 @@ def _structures(
             "side": s,
             "group": g,
             "scans": f"{present[n]} of {labelled}",
-            "median_ml": f"{np.median(millilitres[n]):.3g}" if n in millilitres else "",
+            "median_ml": _three_digits(float(np.median(millilitres[n]))) if n in millilitres else "",
         }
         for n, i, c, s, g in known
     ] if labelled else []
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _recipe(
@@ -204,7 +205,9 @@ def _recipe(
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return "(" + ", ".join(f"{k} {_plain(v)}" for k, v in value.items()) + ")"
-    return " x ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, (list, tuple)):
+        return (", " if any(isinstance(v, str) for v in value) else " x ").join(_plain(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _preview(
@@ -240,7 +243,7 @@ def _preview(
     from PIL import Image
 
     sheet = Image.fromarray(contact_sheet(tiles, columns=8))
-    return Picture(webp(sheet, sheet.width), f"{name}: stored values and their labels, evenly spread over the cohort")
+    return picture(sheet, f"{name}: stored values and their labels, evenly spread over the cohort")
 
 
 def _open(path: Path) -> Any:
@@ -249,11 +252,11 @@ def _open(path: Path) -> Any:
     return Image.open(path)
 
 
-def webp(image: Any, width: int) -> str:
-    """A picture as a data address, no wider than `width` pixels."""
-    if image.width > width:
-        image = image.resize((width, round(image.height * width / image.width)))
+def picture(image: Any, text: str, flagged: bool = False) -> Picture:
+    """A picture embedded as WebP, no wider than `MAX_WIDTH` pixels."""
+    if image.width > MAX_WIDTH:
+        image = image.resize((MAX_WIDTH, round(image.height * MAX_WIDTH / image.width)))
     content = io.BytesIO()
     image.convert("RGB").save(content, "WEBP", quality=72, method=4)
-    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
-
+    uri = "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+    return Picture(uri, image.size, text, flagged)

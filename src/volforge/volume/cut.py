@@ -140,7 +140,7 @@ def stored_values(
         low, high = window.low, window.high
         kind = "hu" if unit == "hu" else "fixed"
     else:
-        inside = image[body] if body is not None and body.any() else image.ravel()
+        inside = image[body > 0] if body is not None and body.any() else image.ravel()
         low, high = (float(v) for v in np.percentile(inside[:: max(1, inside.size // 2_000_000)], [window.low, window.high]))
         kind = "percentile"
         if high <= low:

@@ -79,7 +79,8 @@ def _cut(
     scan: Path, record: dict[str, Any], recipe: SliceRecipe | RegionRecipe, out: Path, structures: dict[str, int]
 ) -> dict[str, Any]:
     volumes, grid = _load(scan)
-    image, labels, body = volumes.get("image"), volumes.get("labels"), volumes.get("body")
+    image, labels = volumes.get("image"), volumes.get("labels")
+    body = volumes["body"] > 0 if "body" in volumes else None
     focus = next((v > 0 for v in (body, labels) if v is not None and v.any()), None)
     if focus is None and image is not None and record["modality"] == "mask":
         focus = image > 0

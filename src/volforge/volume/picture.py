@@ -9,6 +9,9 @@ import numpy as np
 from volforge.volume.geometry import Array
 
 RGB = tuple[int, int, int]
+GAP = 2
+MARGIN_MM = 12.0
+MAX_HEIGHT = 260
 BODY_COLOUR: RGB = (255, 176, 0)  # orange: seen on grey by people with any colour vision
 
 
@@ -100,10 +103,12 @@ def volume_picture(
     body: Array | None = None,
     labels: Array | None = None,
     colours: Mapping[int, RGB] | None = None,
-    tile: int = 150,
-    counts: tuple[int, int, int] = (2, 3, 7),
+    width: int = 900,
+    counts: tuple[int, int, int] = (5, 5, 7),
 ) -> Array:
-    """A contact sheet of a canonical volume: sagittal, coronal and axial planes spread over the body.
+    """A contact sheet of a canonical volume: a row each of sagittal, coronal and axial planes.
+
+    Planes are spread over the body (or the labels) and cropped to it with a margin.
 
     Args:
         image: (X, Y, Z) in RAS order, or None for label maps alone.
@@ -111,7 +116,7 @@ def volume_picture(
         modality: Chooses the grey window.
         body, labels: On the same grid.
         colours: RGB by label id.
-        tile: Edge of a square tile in pixels.
+        width: Width of the sheet in pixels.
         counts: Planes per axis (sagittal, coronal, axial).
 
     Returns:
@@ -121,24 +126,30 @@ def volume_picture(
 
     reference = next(a for a in (image, labels, body) if a is not None)
     grey = grey_range(reference, modality, body) if image is not None else (0.0, 1.0)
-    focus = body if body is not None and body.any() else labels if labels is not None else None
-    if focus is None or not focus.any():
-        focus = reference > grey[0]
-    box = bounding_box(focus.astype(bool) if focus.dtype != bool else focus)
-    tiles = []
+    focus = next((v > 0 for v in (body, labels) if v is not None and v.any()), reference > grey[0])
+    margin = tuple(int(np.ceil(MARGIN_MM / s)) for s in spacing)
+    tight = bounding_box(focus)
+    box = bounding_box(focus, (margin[0], margin[1], margin[2]))
+    rows = []
     for axis in (0, 1, 2):
-        others = [a for a in range(3) if a != axis]
-        width, height = (reference.shape[a] * spacing[a] for a in others)
-        scale = tile / max(width, height)
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        for index in spread(box[axis].start, box[axis].stop - 1, counts[axis]):
-            planes = [None if v is None else plane(v, axis, index) for v in (image, body, labels)]
-            picture = render(planes[0], grey, size, planes[1], planes[2], colours)
-            square = np.zeros((tile, tile, 3), np.uint8)
-            y, x = (tile - size[0]) // 2, (tile - size[1]) // 2
-            square[y : y + size[0], x : x + size[1]] = picture
-            tiles.append(square)
-    return contact_sheet(tiles, columns=6)
+        across, up = (a for a in range(3) if a != axis)
+        mm = [(s.stop - s.start) * d for s, d in zip(box, spacing, strict=True)]
+        indices = spread(tight[axis].start, tight[axis].stop - 1, counts[axis])
+        room = (width - GAP * (counts[axis] - 1)) / counts[axis]
+        scale = min(room / mm[across], MAX_HEIGHT / mm[up])
+        size = (max(1, round(mm[up] * scale)), max(1, int(mm[across] * scale)))
+        view = tuple(slice(None) if a == axis else box[a] for a in range(3))
+        tiles = []
+        for index in indices:
+            planes = [None if v is None else plane(v[view], axis, index) for v in (image, body, labels)]
+            tiles.append(render(planes[0], grey, size, planes[1], planes[2], colours))
+        rows.append(contact_sheet(tiles, columns=len(tiles), gap=GAP))
+    sheet = np.zeros((sum(r.shape[0] + GAP for r in rows) - GAP, max(r.shape[1] for r in rows), 3), np.uint8)
+    top = 0
+    for row in rows:
+        sheet[top : top + row.shape[0], : row.shape[1]] = row
+        top += row.shape[0] + GAP
+    return sheet
 
 
 def hex_to_rgb(colour: str) -> RGB:

@@ -149,6 +149,7 @@ def _skeleton(p: Points, labels: Array, wall: Array, rng: np.random.Generator) -
     x, y, z = p
 
     def bone(distance: Array, cortex: float) -> None:
+        distance = np.maximum(distance, wall + 1)  # no bone in fat or skin
         labels[distance < 0] = STRUCTURES["cortical_bone"]
         labels[distance < -cortex] = STRUCTURES["marrow"]
 
