@@ -100,7 +100,7 @@ def _check_header(table: Table) -> None:
     for name in table.header:
         if name and name not in COLUMNS:
             free = [c for c in COLUMNS if c not in table.header]
-            near = difflib.get_close_matches(name.lower(), free, n=1, cutoff=0.84)
+            near = difflib.get_close_matches(name.lower(), free, n=1, cutoff=0.82)
             if near:  # a free column would be ignored in silence, and with it a column of files
                 table.add(0, name, "", f"looks like column '{near[0]}' misspelt", "rename one of the two")
 

@@ -14,7 +14,7 @@ from typing import Any
 from volforge import __version__
 
 PACKAGES = (
-    "snakemake", "numpy", "scipy", "nibabel", "SimpleITK", "connected-components-3d", "edt", "blosc2", "pandas",
+    "snakemake", "numpy", "scipy", "nibabel", "SimpleITK", "connected-components-3d", "edt", "blosc2",
     "pillow", "pydantic", "trimesh", "torch", "lightning", "monai",
 )  # fmt: skip
 

@@ -85,14 +85,13 @@ def check_air(hounsfield: Array) -> list[str]:
     inside = sample[sample >= -1100]
     middle = float(np.median(inside)) if inside.size else float("nan")
     flesh = float(((inside >= -200) & (inside <= 200)).mean()) if inside.size else 0.0
-    if darkest >= -700 and flesh >= 0.3 and padding < 0.5:
-        return ["air_not_in_view"]
-    if padding >= 0.005 and flesh >= 0.3:
-        return ["air_not_in_view"]
     shifted = float(((sample >= -100) & (sample <= 150)).mean())
     hint = ""
     if shifted >= 0.05 and float(((sample >= 850) & (sample <= 1250)).mean()) >= 0.05:
         hint = "; they look like HU + 1024"
+    # inside a body fat and noise lie below zero; values that never do are another scale
+    elif np.percentile(inside, 0.5) < -10 and flesh >= 0.3 and padding < 0.9:
+        return ["air_not_in_view"]
     raise ScanError(
         f"no air near -1000 HU: darkest values about {darkest}, median {middle:.0f}{hint}", remedy=remedy
     )

@@ -47,8 +47,8 @@ def voxelise(vertices_mm: Array, faces: Array, grid: Grid) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             u = ((i - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (j - a[:, 1])) / area
             v = ((b[:, 0] - a[:, 0]) * (j - a[:, 1]) - (i - a[:, 0]) * (b[:, 1] - a[:, 1])) / area
-        inside = (area != 0) & (u >= 0) & (v >= 0) & (u + v <= 1)
-        z = a[:, 2] + u * (b[:, 2] - a[:, 2]) + v * (c[:, 2] - a[:, 2])
+            inside = (area != 0) & (u >= 0) & (v >= 0) & (u + v <= 1)
+            z = a[:, 2] + u * (b[:, 2] - a[:, 2]) + v * (c[:, 2] - a[:, 2])
         first = np.clip(np.ceil(z[inside]), 0, shape[2]).astype(int)
         np.add.at(crossings, (i[inside], j[inside], first), np.sign(area[inside]).astype(np.int32))
     return np.cumsum(crossings[:, :, :-1], axis=2) != 0

@@ -1,0 +1,63 @@
+# make run: the embedded default, start to finish.   make test: everything that is checked.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
+PINS := pyproject.toml envs/constraints.txt
+
+.PHONY: run test profile bench generated lock clean help
+
+help:
+	@echo "make run       set up and run config/config.yaml; ARGS=... goes to snakemake"
+	@echo "make test      set up and run all tests; ARGS=... goes to pytest"
+	@echo "make bench     benchmarks against named peers"
+	@echo "make profile   link profiles/slurm, so that 'snakemake --profile slurm' works"
+	@echo "make generated write schemas, reference, environments from the code"
+	@echo "make lock      pin every installed package anew in envs/constraints.txt"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+$(VENV)/.run: $(VENV)/bin/python $(PINS)
+	@echo "installing pinned packages into $(VENV) ..."
+	@$(PIP) -c envs/constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@echo "installing what the tests need ..."
+	@$(PIP) -c envs/constraints.txt -e '.[test]'
+	@touch $@
+
+run: $(VENV)/.run
+	@snakemake --profile profiles/local $(ARGS)
+	@test ! -f results/report.html || echo "report: $(CURDIR)/results/report.html"
+
+test: $(VENV)/.test
+	@python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+bench: $(VENV)/.test
+	@for file in benchmarks/bench_*.py; do python $$file || exit 1; done
+
+generated: $(VENV)/.run
+	@python -m volforge.config.generate
+
+lock:
+	@rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip install --quiet '.[test]'
+	@{ echo "# Every package of a working environment; made by 'make lock' from the pins of pyproject.toml."; \
+	   $(VENV)/lock/bin/python -m pip freeze --exclude volforge --exclude setuptools; } > envs/constraints.txt
+	@rm -rf $(VENV)/lock
+
+profile:
+	@folder="$${XDG_CONFIG_HOME:-$$HOME/.config}/snakemake"; mkdir -p "$$folder"; \
+	if [ -e "$$folder/slurm" ] && [ ! -L "$$folder/slurm" ]; then \
+	  echo "$$folder/slurm exists and is not a link; it is left as it is"; exit 1; fi; \
+	ln -sfn "$(CURDIR)/profiles/slurm" "$$folder/slurm" && echo "linked $$folder/slurm; use: snakemake --profile slurm"
+
+clean:
+	rm -rf results logs benchmarks/jobs .snakemake

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from volforge.config.load import known_keys, load_configuration
+from volforge.config.models import Cohort, Configuration
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    file = tmp_path / "c.yaml"
+    file.write_text(text, encoding="utf-8")
+    return [str(p) for p in load_configuration([file]).problems]
+
+
+def test_unknown_key_names_the_nearest_one_with_its_place(tmp_path):
+    found = problems(tmp_path, "cohorts:\n  a:\n    sheet: a.tsv\n    recpies: []\n")
+    assert len(found) == 1
+    assert "c.yaml:4:5: cohorts.a.recpies: unknown key" in found[0]
+    assert "did you mean 'recipes'?" in found[0]
+
+
+def test_all_problems_come_at_once(tmp_path):
+    text = """
+cohorts:
+  a: {sheet: a.tsv, on_bad_scan: halt, recipes: [axail]}
+  b: {folds: 0}
+recipes:
+  axial: {kind: slices, axes: axial, size: [2, 2]}
+  block: {kind: regoin}
+extra: 1
+"""
+    found = "\n".join(problems(tmp_path, text))
+    for expected in (
+        "cohorts.a.on_bad_scan: must be one of",
+        "cohorts.a.recipes.0: recipe is not defined",
+        "cohorts.b.sheet: required key is missing",
+        "cohorts.b.folds",
+        "recipes.axial.axes: unknown key",
+        "recipes.axial.size.0",
+        "recipes.block: must be one of",
+        "extra: unknown key",
+    ):
+        assert expected in found
+
+
+def test_key_that_stands_twice_is_an_error(tmp_path):
+    found = problems(tmp_path, "cohorts:\n  a: {sheet: a.tsv}\n  a: {sheet: b.tsv}\n")
+    assert any("c.yaml:3:3" in p and "stands twice" in p for p in found)
+
+
+def test_yaml_error_has_line_and_column(tmp_path):
+    assert "c.yaml:3:1" in problems(tmp_path, "cohorts:\n  a: [1\n")[0]
+
+
+def test_later_file_wins_key_by_key(tmp_path):
+    first, second = tmp_path / "1.yaml", tmp_path / "2.yaml"
+    first.write_text("cohorts: {a: {sheet: a.tsv, folds: 3, seed: 4}}")
+    second.write_text("cohorts: {a: {folds: 7}}")
+    loaded = load_configuration([first, second])
+    assert loaded.configuration is not None
+    cohort = loaded.configuration.cohorts["a"]
+    assert (cohort.sheet, cohort.folds, cohort.seed) == ("a.tsv", 7, 4)
+
+
+def test_missing_and_binary_files_are_problems(tmp_path):
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    loaded = load_configuration([tmp_path / "none.yaml", tmp_path / "b.yaml"])
+    assert [p.message[:9] for p in loaded.problems] == ["file not ", "cannot be"]
+
+
+def test_python_objects_in_yaml_are_refused(tmp_path):
+    assert "not valid YAML" in problems(tmp_path, "cohorts: !!python/object/apply:os.system ['true']")[0]
+
+
+def test_known_keys_follow_mappings_lists_and_unions():
+    assert "folds" in known_keys(Configuration, ("cohorts", "any", "x"))
+    assert "axis" in known_keys(Configuration, ("recipes", "any", "slices", "x"))
+    assert known_keys(Configuration, ("recipes", "any", "slices", "ct_window", "hu", "x")) == ["high", "kind", "low"]
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_splits_must_sum_to_one(train, val):
+    content = {"sheet": "a.tsv", "splits": {"train": train, "val": val, "test": 0.0}}
+    accepted = abs(train + val - 1) <= 1e-6
+    try:
+        Cohort.model_validate(content)
+    except ValueError:
+        assert not accepted
+    else:
+        assert accepted
