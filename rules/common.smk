@@ -192,10 +192,3 @@ def all_indices():
 
 def all_exports():
     return [f"{jobs.RESULTS}/cohorts/{c}/png/{r}/export.json" for c, r in recipes_of_cohorts("slices")]
-
-
-# --- report
-
-
-def report_request(wildcards):
-    return jobs.report_request(RUN)

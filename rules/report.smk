@@ -1,9 +1,29 @@
 # The page that a run ends with.
 
 
+rule write_report_settings:
+    """What the report reads of the configuration, as a file."""
+    output:
+        "results/report.json",
+    log:
+        "logs/write_report_settings.log",
+    conda:
+        "../envs/cpu.yaml"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    params:
+        settings=jobs.report_settings(RUN),
+    shell:
+        "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
+
+
 rule report:
     """One self-contained page of the run, and its provenance."""
     input:
+        settings="results/report.json",
         scans=all_scan_tables(),
         indices=all_indices(),
     output:
@@ -18,9 +38,8 @@ rule report:
         mem_mb=growing(2000),
         runtime=growing_minutes(20),
     params:
-        request=report_request,
         results="results",
         code=code_hash("volforge.cli.study:report"),
     shell:
         "volforge study report --results {params.results:q} --out {output.page:q} "
-        "--provenance {output.provenance:q} --request {params.request:q} > {log:q} 2>&1"
+        "--provenance {output.provenance:q} --settings {input.settings:q} > {log:q} 2>&1"

@@ -21,10 +21,10 @@ def report(
     results: Annotated[Path, typer.Option(help="Folder of results.")],
     out: Annotated[Path, typer.Option(help="Page to write.")],
     provenance: Annotated[Path, typer.Option(help="provenance.json to write.")],
-    request: Annotated[str, typer.Option(help="Title, cohorts, recipes and configuration as JSON.")],
+    settings: Annotated[Path, typer.Option(help="report.json: title, cohorts, recipes, configuration.")],
 ) -> None:
     """Write the report page and the provenance of a run."""
     from volforge.report.page import write_report
 
-    write_report(results, out, provenance, json.loads(request))
+    write_report(results, out, provenance, json.loads(settings.read_text(encoding="utf-8")))
     typer.echo(str(out))

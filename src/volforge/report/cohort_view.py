@@ -235,7 +235,7 @@ def _preview(
         shape = next(a for a in (image, labels) if a is not None).shape
         scale = 160 / max(shape)
         size = (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
-        for overlay in (None, labels):
+        for overlay in (None, labels) if image is not None else (labels,):
             square = np.zeros((160, 160, 3), np.uint8)
             tile = render(image, (-1, 1), size, None, overlay, rgb)
             square[: size[0], : size[1]] = tile

@@ -20,7 +20,7 @@ def write_report(results: Path, out: Path, provenance_file: Path, request: Mappi
         results: Folder of results.
         out: Page to write.
         provenance_file: JSON to write.
-        request: Content that `volforge.workflow.jobs.report_request` makes.
+        request: Content that `volforge.workflow.jobs.report_settings` makes.
     """
     import jinja2
     import yaml

@@ -30,6 +30,7 @@ from volforge.volume.morphology import (
     distance_inside,
     enclosed,
     erode,
+    face,
 )
 
 SEAL_MM = 5.0  # closes nostrils, ear canals and a trachea cut by the field of view
@@ -88,14 +89,14 @@ def find_body(
     """
     settings = settings or BodyMask()
     if settings.method == "none":
-        return BodyResult(np.ones(image.shape, dtype=bool), float("-inf"), flags=["body_mask_none"])
+        return BodyResult(np.ones_like(image, dtype=bool), float("-inf"), flags=["body_mask_none"])
     if hounsfield:
         threshold = settings.threshold_hu
         flesh = Flesh(settings.piece_median_hu, -120.0, 150.0)
     else:
         found = signal_threshold(image, settings.threshold_fraction)
         if found is None:
-            return BodyResult(np.ones(image.shape, dtype=bool), float("-inf"), flags=["whole_grid_is_body"])
+            return BodyResult(np.ones_like(image, dtype=bool), float("-inf"), flags=["whole_grid_is_body"])
         threshold = found
         flesh = Flesh(1.2 * found, 2.0 * found, float("inf"))
     tissue = image > threshold
@@ -105,13 +106,17 @@ def find_body(
         return BodyResult(tissue, threshold, flags=["no_body_found"])
     box = bounding_box(tissue, (2, 2, 2))
     part = _body_in_box(image[box], tissue[box], spacing, threshold, flesh, settings, hounsfield)
-    mask = np.zeros(image.shape, dtype=bool)
+    mask = np.zeros_like(tissue)
     mask[box] = part.mask
     part.mask = mask
-    if mask.mean() > 0.995:
+    faces = [cut for _, low, high in _cut_faces(mask) for cut in (low, high)]
+    if not hounsfield and all(faces):
+        # a crop inside a body (dark fluid is not air): with air in view some face of the grid lies in air
+        part.mask = np.ones_like(image, dtype=bool)
+        part.removed_mm3 = 0.0
+    if part.mask.mean() > 0.995:
         part.flags.append("whole_grid_is_body")
     else:
-        faces = [cut for _, low, high in _cut_faces(mask) for cut in (low, high)]
         part.flags += [f"body_cut_{name}" for name, cut in zip(FACES, faces, strict=True) if cut]
     return part
 
@@ -276,7 +281,7 @@ def fill_cavities(mask: Array, spacing: Spacing, seal_mm: float = SEAL_MM) -> Ar
     for axis, low, high in _cut_faces(mask):
         for index, is_cut in ((0, low), (-1, high)):
             if is_cut:
-                plane = _face(filled, axis, index)
+                plane = face(filled, axis, index)
                 plane |= _enclosed_2d(plane)
     return filled
 
@@ -291,7 +296,7 @@ def _cavities(mask: Array, spacing: Spacing, seal_mm: float) -> Array:
             width[axis] = (pad[axis], 0) if before else (0, pad[axis])
             if is_cut:
                 padded = np.pad(padded, width, mode="edge")
-                plane = _face(padded, axis, 0 if before else -1)
+                plane = face(padded, axis, 0 if before else -1)
                 plane |= _enclosed_2d(closing(plane[:, :, None], seal_mm, _without(spacing, axis))[:, :, 0])
             else:
                 padded = np.pad(padded, width, mode="constant")
@@ -311,18 +316,12 @@ def _open_faces() -> tuple[tuple[bool, bool], ...]:
 
 def _cut_faces(mask: Array) -> list[tuple[int, bool, bool]]:
     """Per axis, whether the body reaches the low and the high face of the grid."""
-    return [(a, bool(_face(mask, a, 0).any()), bool(_face(mask, a, -1).any())) for a in range(3)]
+    return [(a, bool(face(mask, a, 0).any()), bool(face(mask, a, -1).any())) for a in range(3)]
 
 
 def _without(spacing: Spacing, axis: int) -> Spacing:
     rest = [s for a, s in enumerate(spacing) if a != axis]
     return rest[0], rest[1], 1.0
-
-
-def _face(volume: Array, axis: int, index: int) -> Array:
-    key: list[int | slice] = [slice(None)] * 3
-    key[axis] = index
-    return volume[tuple(key)]
 
 
 def _enclosed_2d(plane: Array) -> Array:
@@ -339,7 +338,7 @@ def signal_threshold(image: Array, fraction: float | None = None) -> float | Non
     Returns:
         None where the histogram has no air mode: the field of view lies inside the body.
     """
-    values = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)].ravel()
+    values = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)].ravel(order="K")
     values = values.astype(np.float64) - min(0.0, float(np.percentile(values, 0.1)))
     shift = min(0.0, float(np.percentile(image, 0.1)))
     top = float(np.percentile(values, 99.5))

@@ -76,7 +76,7 @@ def place(
 def take(array: Array, grid: Grid, placement: Placement, *, outside: float, kind: str) -> Array:
     """The cut of an array: copied, or resampled (`kind`: image, labels or mask)."""
     if placement.offset is not None:
-        result = np.full(placement.grid.shape, outside, dtype=array.dtype)
+        result = np.full(placement.grid.shape, outside, dtype=array.dtype, order="F")
         here, there = _overlap(array.shape, placement)
         result[there] = array[here]
         return result
@@ -93,7 +93,7 @@ def take(array: Array, grid: Grid, placement: Placement, *, outside: float, kind
 def put_back(cut: Array, grid: Grid, placement: Placement, *, outside: float, kind: str) -> Array:
     """A cut on the scan's grid: the exact inverse where it was copied, else resampled."""
     if placement.offset is not None:
-        result = np.full(grid.shape, outside, dtype=cut.dtype)
+        result = np.full(grid.shape, outside, dtype=cut.dtype, order="F")
         here, there = _overlap(grid.shape, placement)
         result[here] = cut[there]
         return result
@@ -140,7 +140,7 @@ def stored_values(
         low, high = window.low, window.high
         kind = "hu" if unit == "hu" else "fixed"
     else:
-        inside = image[body > 0] if body is not None and body.any() else image.ravel()
+        inside = image[body > 0] if body is not None and body.any() else image.ravel(order="K")
         low, high = (float(v) for v in np.percentile(inside[:: max(1, inside.size // 2_000_000)], [window.low, window.high]))
         kind = "percentile"
         if high <= low:

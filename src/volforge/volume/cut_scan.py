@@ -121,7 +121,7 @@ def _load(scan: Path) -> tuple[dict[str, Array], Grid]:
         file = scan / f"{name}.nii.gz"
         if file.exists():
             values, grid = read_canonical(file)
-            volumes[name] = np.ascontiguousarray(values)
+            volumes[name] = np.asfortranarray(values)
     if grid is None:
         raise ScanError("the scan's folder holds no volume", remedy="import the scan again")
     return volumes, grid

@@ -182,10 +182,10 @@ def _identity() -> Reorientation:
 
 
 def _image_values(source: SourceVolume, turn: Reorientation, request: ScanRequest) -> tuple[Array, list[str]]:
-    values = np.ascontiguousarray(turn.apply(scaled(source)))
     where = str(request.files["image"])
     if request.modality == "mask":
-        return _binary(values, where), []
+        return np.asfortranarray(turn.apply(_binary(scaled(source), where))), []
+    values = np.asfortranarray(turn.apply(scaled(source)))  # NIfTI's order: nothing is transposed in memory
     try:
         intensities = canonical_values(values, request.unit)
     except ScanError as error:
@@ -269,7 +269,7 @@ def _label_record(
     labels: LabelMap, body: Array | None, settings: ImportSettings
 ) -> tuple[dict[str, Any], list[str]]:
     names = {value: name for name, value in settings.structures.items()}
-    counts = np.bincount(labels.array.ravel())
+    counts = np.bincount(labels.array.ravel(order="K"))
     voxels = {names.get(i, str(i)): int(counts[i]) for i in present_ids(labels.array)}
     flags = [] if voxels else ["labels_empty"]
     entry: dict[str, Any] = {"voxels": voxels, "overlap_voxels": labels.overlap_voxels}

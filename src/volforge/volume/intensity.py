@@ -75,7 +75,7 @@ def check_air(hounsfield: Array) -> list[str]:
     Raises:
         ScanError: naming the `unit` column, where the values look shifted or scaled.
     """
-    sample = hounsfield.ravel()[:: max(1, hounsfield.size // 2_000_000)].astype(np.int32)
+    sample = hounsfield.ravel(order="K")[:: max(1, hounsfield.size // 2_000_000)].astype(np.int32)
     darkest = int(np.percentile(sample, 0.5))
     near_air = float(((sample >= -1100) & (sample <= -850)).mean())
     padding = float((sample < -1100).mean())
@@ -106,6 +106,6 @@ def percentiles(values: Array) -> dict[str, float]:
     """Selected percentiles of values, for the record (at most a million values, evenly drawn)."""
     if not values.size:
         return {}
-    drawn = values.ravel()[:: max(1, values.size // 1_000_000)]
+    drawn = values.ravel(order="K")[:: max(1, values.size // 1_000_000)]
     levels = (0.5, 1, 5, 25, 50, 75, 95, 99, 99.5)
     return {f"p{q:g}": float(v) for q, v in zip(levels, np.percentile(drawn, levels), strict=True)}

@@ -106,7 +106,7 @@ def read_mask_volume(path: Path, target: Target | None, *, resample: bool) -> La
     values = values.astype(np.uint8 if high < 256 else np.uint16)
     turn = reorientation_of(volume.grid.affine)
     grid = turn.canonical(volume.grid)
-    labels = LabelMap(np.ascontiguousarray(turn.apply(values)), grid, flags=list(volume.flags))
+    labels = LabelMap(np.asfortranarray(turn.apply(values)), grid, flags=list(volume.flags))
     return labels if target is None else onto_grid(labels, target.grid, path, resample=resample)
 
 
@@ -164,7 +164,7 @@ def _read_folder(
         mask = _one_structure(found[name], target, resample=resample, mesh_frame=mesh_frame)
         if result is None:
             dtype = np.uint8 if max(structures.values()) < 256 else np.uint16
-            result = LabelMap(np.zeros(mask.array.shape, dtype), mask.grid, flags=[])
+            result = LabelMap(np.zeros_like(mask.array, dtype=dtype), mask.grid, flags=[])
             target = target or Target(mask.grid, mask.grid.shape, Reorientation((0, 1, 2), (False,) * 3))
         hit = mask.array > 0
         result.overlap_voxels += int((result.array[hit] > 0).sum())
@@ -223,13 +223,13 @@ def _picture_stack(item: Path, target: Target) -> LabelMap:
             str(item),
             "give one picture per slice, of the slice's size",
         )
-    mask = np.ascontiguousarray(target.turn.apply(array)) > 0
+    mask = np.asfortranarray(target.turn.apply(array)) > 0
     return LabelMap(mask.astype(np.uint8), target.grid)
 
 
 def present_ids(array: Array) -> list[int]:
     """The ids in a label map, without background, sorted."""
-    counts = np.bincount(array.ravel())
+    counts = np.bincount(array.ravel(order="K"))
     return [int(i) for i in np.flatnonzero(counts) if i]
 
 

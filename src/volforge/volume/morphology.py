@@ -13,13 +13,18 @@ from volforge.volume.geometry import Array
 Spacing = tuple[float, float, float]
 
 
+def solid_order(array: Array) -> Array:
+    """The array without strides of its own: as it is where it is contiguous in C or Fortran order."""
+    return array if array.flags.forc else np.asfortranarray(array)
+
+
 def distance_inside(mask: Array, spacing: Spacing) -> Array:
     """Distance in mm of every true voxel to the nearest false voxel centre; 0 at false voxels."""
     import edt
 
     if mask.all():
-        return np.full(mask.shape, np.inf, dtype=np.float32)
-    return edt.edt(np.ascontiguousarray(mask), anisotropy=spacing, black_border=False, parallel=1)
+        return np.full_like(mask, np.inf, dtype=np.float32)
+    return edt.edt(solid_order(mask), anisotropy=spacing, black_border=False, parallel=1)
 
 
 def erode(mask: Array, radius_mm: float, spacing: Spacing) -> Array:
@@ -59,7 +64,7 @@ def components(mask: Array, connectivity: int = 6) -> tuple[Array, Array]:
     """Connected components: label array from 1, and voxel counts by label (index 0: background)."""
     import cc3d
 
-    labels = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=connectivity)
+    labels = cc3d.connected_components(solid_order(mask), connectivity=connectivity)
     return labels, np.bincount(labels.ravel(order="K"))
 
 
@@ -78,6 +83,13 @@ def largest_component(mask: Array, connectivity: int = 6) -> Array:
     return labels == 1 + int(np.argmax(counts[1:]))
 
 
+def face(volume: Array, axis: int, index: int) -> Array:
+    """A plane of a volume, as a view."""
+    key: list[int | slice] = [slice(None)] * 3
+    key[axis] = index
+    return volume[tuple(key)]
+
+
 def enclosed(mask: Array, open_faces: tuple[tuple[bool, bool], ...] = ((True, True),) * 3) -> Array:
     """The false voxels that no path of false voxels joins to an open face of the grid.
 
@@ -91,7 +103,7 @@ def enclosed(mask: Array, open_faces: tuple[tuple[bool, bool], ...] = ((True, Tr
     for axis, faces in enumerate(open_faces):
         for index, is_open in zip((0, -1), faces, strict=True):
             if is_open:
-                leads_out[np.unique(np.take(outside, index, axis=axis))] = True
+                leads_out[np.unique(face(outside, axis, index))] = True
     leads_out[0] = False
     return ~mask & ~leads_out[outside]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from volforge.volume.geometry import Array
+from volforge.volume.morphology import bounding_box, face
 
 RGB = tuple[int, int, int]
 GAP = 2
@@ -21,14 +22,14 @@ def grey_range(image: Array, modality: str, body: Array | None = None) -> tuple[
         return -1000.0, 1000.0
     if modality == "mask":
         return 0.0, float(max(1, image.max(initial=1)))
-    values = image[body] if body is not None and body.any() else image.ravel()
+    values = image[body] if body is not None and body.any() else image.ravel(order="K")
     low, high = np.percentile(values[:: max(1, values.size // 200_000)], [0.5, 99.5])
     return float(min(low, 0)), float(high if high > low else low + 1)
 
 
 def plane(volume: Array, axis: int, index: int) -> Array:
     """A slice as people look at it: superior or anterior up, the patient's right on the left."""
-    flat = np.take(volume, index, axis=axis)
+    flat = face(volume, axis, index)
     if axis == 0:  # sagittal: anterior to the left
         return flat.T[::-1, ::-1]
     return flat.T[::-1, ::-1]
@@ -122,8 +123,6 @@ def volume_picture(
     Returns:
         (rows, columns, 3) uint8.
     """
-    from volforge.volume.morphology import bounding_box
-
     reference = next(a for a in (image, labels, body) if a is not None)
     grey = grey_range(reference, modality, body) if image is not None else (0.0, 1.0)
     focus = next((v > 0 for v in (body, labels) if v is not None and v.any()), reference > grey[0])

@@ -136,8 +136,8 @@ def short_hash(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def report_request(run: Run) -> str:
-    """What the report needs to know of the configuration, as one line of JSON."""
+def report_settings(run: Run) -> str:
+    """What the report reads of the configuration, as one line of JSON."""
     cohorts = {
         name: {
             "sheet": str(c.sheet),
