@@ -8,7 +8,8 @@ The scheme, for CT and MR alike (only the threshold differs):
 3. pieces that the opening cut off (ears, nasal walls, fingers) return if they sit on the core with a large
    share of their surface, are shallow, and are no lighter than fat: a holder post or a couch touches with a
    few per cent of its surface only, foam and cloth are light;
-4. cavities: airways open through nostrils, mouth or the cut of the field of view are sealed, and what is then
+4. a board that touches the body so broadly that the opening leaves it on is cut off;
+5. cavities: airways open through nostrils, mouth or the cut of the field of view are sealed, and what is then
    enclosed is body.
 """
 
@@ -31,6 +32,8 @@ from volforge.volume.morphology import (
     enclosed,
     erode,
     face,
+    largest_component,
+    opening,
 )
 
 SEAL_MM = 5.0  # closes nostrils, ear canals and a trachea cut by the field of view
@@ -39,6 +42,10 @@ COARSE_MM = 2.0
 MIN_PIECE_MM3 = 20.0
 MIN_MR_PIECE_MM3 = 300.0
 EAR_CONTACT = 0.04
+BOARD_MM = 10.0  # half the thickness of the thickest board that is recognised
+BOARD_EXTENT_MM = 100.0
+BOARD_CONTACT = 0.2
+BOARD_DEPTH_MM = 30.0
 FACES = ("left", "right", "posterior", "anterior", "inferior", "superior")
 EAR_EXTENT_MM = 80.0
 TISSUE_SHARE = 0.14  # of the bright level of MR: below skin and fat of all heads looked at, above their air
@@ -141,6 +148,10 @@ def _body_in_box(
         flags = []
     kept, returned = _return_pieces(image, tissue, core, spacing, flesh, settings)
     mask = fill_cavities(kept, spacing)
+    board = _boards(mask, spacing)
+    if board.any():
+        mask = fill_cavities(kept & ~board, spacing) & ~board
+        flags.append("board_cut_off")
     removed = float((tissue & ~mask).sum()) * voxel_mm3
     return BodyResult(mask, threshold, removed, returned, flags)
 
@@ -182,6 +193,40 @@ def _looks_like_body(values: Array, hounsfield: bool) -> bool:
         return len(values) > 0
     low, middle, high = np.percentile(values, [25, 50, 97])
     return bool(-150 <= middle <= 150 and low >= -200 and high >= 150)
+
+
+def _boards(mask: Array, spacing: Spacing) -> Array:
+    """Plates that touch the body so broadly that the first opening could not part them.
+
+    On the filled mask (the chest wall is no plate there) a ball of `BOARD_MM` reaches the body but not a plate;
+    of what it leaves over, pieces that are wide in two directions, reach far and touch with a small share of
+    their surface are boards. A hand is too narrow, a fold of skin too shallow.
+    """
+    step = tuple(max(1, int(COARSE_MM / s)) for s in spacing)
+    coarse = mask[:: step[0], :: step[1], :: step[2]]
+    mm = (spacing[0] * step[0], spacing[1] * step[1], spacing[2] * step[2])
+    thick = largest_component(opening(coarse, BOARD_MM, mm))
+    none = np.zeros_like(mask)
+    if not thick.any():
+        return none
+    pieces, counts = components(coarse & ~thick, 6)
+    if len(counts) < 2:
+        return none
+    contact, surface = _contact_area(pieces, thick, mm, len(counts))
+    boxes = component_boxes(pieces)
+    found = np.zeros(len(counts), dtype=bool)
+    for label in range(1, len(counts)):
+        extents = sorted((s.stop - s.start) * d for s, d in zip(boxes[label], mm, strict=True))
+        if extents[1] < BOARD_EXTENT_MM or contact[label] > BOARD_CONTACT * surface[label]:
+            continue
+        piece = pieces[boxes[label]] == label
+        found[label] = _depth_mm(piece, boxes[label], thick, mm, BOARD_EXTENT_MM) > BOARD_DEPTH_MM
+    if not found.any():
+        return none
+    board = dilate(found[pieces], 1.5 * max(mm), mm) & ~thick
+    for axis in range(3):
+        board = np.repeat(board, step[axis], axis=axis)
+    return board[: mask.shape[0], : mask.shape[1], : mask.shape[2]] & mask
 
 
 def _return_pieces(
