@@ -30,9 +30,9 @@ rule write_cohort_settings:
         "results/cohorts/{cohort}/settings.json",
     log:
         "logs/write_cohort_settings/{cohort}.log",
+    localrule: True
     conda:
         "../envs/cpu.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=100,

@@ -19,7 +19,9 @@ if workflow.deployment_settings.deployment_method:
         'volforge() {{ python -m volforge "$@"; }}; '
     )
 else:
-    shell.prefix(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ')
+    shell.prefix(
+        f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
+    )
 
 try:
     # Files of the sheets are looked for once, not again in every job of a cluster.
@@ -40,7 +42,9 @@ wildcard_constraints:
 
 def cohort_of(wildcards):
     if wildcards.cohort not in RUN.cohorts:
-        raise WorkflowError(f"no cohort '{wildcards.cohort}'; there are {', '.join(RUN.cohorts)}")
+        raise WorkflowError(
+            f"no cohort '{wildcards.cohort}'; there are {', '.join(RUN.cohorts)}"
+        )
     return RUN.cohorts[wildcards.cohort]
 
 
@@ -95,7 +99,9 @@ def labels_command(wildcards):
 
 
 def labels_version_command(wildcards):
-    return json.dumps(cohort_of(wildcards).settings.labels_command.version_command or [])
+    return json.dumps(
+        cohort_of(wildcards).settings.labels_command.version_command or []
+    )
 
 
 def labels_resource(name):
@@ -134,7 +140,9 @@ def growing_minutes(minutes):
 
 def all_records(wildcards):
     cohort = cohort_of(wildcards)
-    return [f"{jobs.scan_folder(cohort.name, scan)}/record.json" for scan in cohort.rows]
+    return [
+        f"{jobs.scan_folder(cohort.name, scan)}/record.json" for scan in cohort.rows
+    ]
 
 
 def sheet_path(wildcards):
@@ -187,8 +195,21 @@ def recipes_of_cohorts(kind=None):
 
 
 def all_indices():
-    return [f"{jobs.RESULTS}/cohorts/{c}/recipes/{r}/index.tsv" for c, r in recipes_of_cohorts()]
+    return [
+        f"{jobs.RESULTS}/cohorts/{c}/recipes/{r}/index.tsv"
+        for c, r in recipes_of_cohorts()
+    ]
 
 
 def all_exports():
-    return [f"{jobs.RESULTS}/cohorts/{c}/png/{r}/export.json" for c, r in recipes_of_cohorts("slices")]
+    return [
+        f"{jobs.RESULTS}/cohorts/{c}/png/{r}/export.json"
+        for c, r in recipes_of_cohorts("slices")
+    ]
+
+
+# --- report
+
+
+def report_settings(wildcards):
+    return jobs.report_settings(RUN)

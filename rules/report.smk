@@ -7,15 +7,15 @@ rule write_report_settings:
         "results/report.json",
     log:
         "logs/write_report_settings.log",
+    localrule: True
     conda:
         "../envs/cpu.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=100,
         runtime=5,
     params:
-        settings=jobs.report_settings(RUN),
+        settings=report_settings,
     shell:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 
@@ -38,7 +38,7 @@ rule report:
         mem_mb=growing(2000),
         runtime=growing_minutes(20),
     params:
-        results="results",
+        results=output_folder,
         code=code_hash("volforge.cli.study:report"),
     shell:
         "volforge study report --results {params.results:q} --out {output.page:q} "

@@ -125,7 +125,11 @@ class LogHandler(LogHandlerBase):
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
             if self._progress is None:
-                columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}  {task.fields[doing]}"))
+                columns = (
+                    BarColumn(),
+                    MofNCompleteColumn(),
+                    TextColumn("{task.fields[left]}  {task.fields[doing]}"),
+                )
                 self._progress = Progress(*columns, console=Console(stderr=True))
                 self._task = self._progress.add_task("jobs", total=total, left=left, doing=doing)
                 self._progress.start()

@@ -72,15 +72,21 @@ def test_threshold_does_not_solve_the_condyle():
 
     parts, _ = components(image > 300)
     condyle = labels == 1
-    best = max(2 * (condyle & (parts == p)).sum() / (condyle.sum() + (parts == p).sum()) for p in np.unique(parts[condyle]) if p)
+    best = max(
+        2 * (condyle & (parts == p)).sum() / (condyle.sum() + (parts == p).sum())
+        for p in np.unique(parts[condyle])
+        if p
+    )
     assert best < 0.7
 
 
 def test_ct_and_mr_of_a_subject_show_the_same_anatomy():
     ct, mr = (body.draw(1, "s", m, True, 8.0) for m in ("CT", "MR"))
+
     def inner(scan):
         labels = reorientation_of(scan.grid.affine).apply(scan.volumes["labels"])
         return np.isin(labels, [body.STRUCTURES[n] for n in ("lung", "liver")])
+
     assert np.array_equal(inner(ct), inner(mr))
 
 

@@ -29,7 +29,10 @@ def test_a_good_sheet_has_no_problem(files, write_sheet):
         ([row(image="missing.nii.gz")], ":2 column 'image': file not found"),
         ([row(), row(image="b.nii.gz")], ":3 column 'scan': stands already in line 2"),
         ([row(), row(scan="S1", image="b.nii.gz")], "names must differ in more than case"),
-        ([row(split="train"), row(scan="s2", image="b.nii.gz", split="test")], "stands in several: test, train"),
+        (
+            [row(split="train"), row(scan="s2", image="b.nii.gz", split="test")],
+            "stands in several: test, train",
+        ),
         ([row(fold="0"), row(scan="s2", image="b.nii.gz", fold="1")], "stands in several: 0, 1"),
         ([row(split="train"), row(scan="s2", image="b.nii.gz")], "stands in several: (empty), train"),
         ([row(), row(subject="p2", scan="s2")], "under another subject, which would leak"),
@@ -138,7 +141,13 @@ def test_non_ascii_subjects_and_odd_paths_are_free_text(tmp_path, write_sheet):
 def test_check_command_lists_everything_and_fails(tmp_path, write_sheet):
     done = volforge("cohort", "check", write_sheet([row(modality="X", image="no"), row(modality="Y", image="no")]))
     assert done.returncode == 1
-    for expected in ("'X'", "'Y'", "file not found", "stands already in line 2", "errors found; nothing was run"):
+    for expected in (
+        "'X'",
+        "'Y'",
+        "file not found",
+        "stands already in line 2",
+        "errors found; nothing was run",
+    ):
         assert expected in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -76,7 +76,11 @@ def test_python_objects_in_yaml_are_refused(tmp_path):
 def test_known_keys_follow_mappings_lists_and_unions():
     assert "folds" in known_keys(Configuration, ("cohorts", "any", "x"))
     assert "axis" in known_keys(Configuration, ("recipes", "any", "slices", "x"))
-    assert known_keys(Configuration, ("recipes", "any", "slices", "ct_window", "hu", "x")) == ["high", "kind", "low"]
+    assert known_keys(Configuration, ("recipes", "any", "slices", "ct_window", "hu", "x")) == [
+        "high",
+        "kind",
+        "low",
+    ]
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

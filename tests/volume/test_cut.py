@@ -185,7 +185,12 @@ def test_region_around_structures(tmp_path):
 def test_region_of_a_resampled_mask_keeps_its_volume(tmp_path):
     mask = (ball_ct() > 0).astype(np.uint8)
     path = save(tmp_path / "m.nii.gz", mask, np.diag([0.7, 0.7, 0.9, 1]))
-    import_scan(ScanRequest("m", "mask", "arbitrary", {"image": path}), ImportSettings(), tmp_path / "s", record_refusal=False)
+    import_scan(
+        ScanRequest("m", "mask", "arbitrary", {"image": path}),
+        ImportSettings(),
+        tmp_path / "s",
+        record_refusal=False,
+    )
     recipe = RegionRecipe(kind="region", around="image", margin_mm=0, spacing_mm=[1.5, 1.5, 1.5])
     cut_scan(tmp_path / "s", recipe, tmp_path / "cut")
     store = SliceStore(tmp_path / "cut")

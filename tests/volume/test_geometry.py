@@ -57,9 +57,9 @@ def test_every_voxel_keeps_its_place_in_space(grid):
     turn = reorientation_of(grid.affine)
     ours = turn.canonical(grid)
     index = np.indices(grid.shape)
-    places = np.stack(
-        [grid.affine[r, :3] @ index.reshape(3, -1) + grid.affine[r, 3] for r in range(3)]
-    ).reshape(3, *grid.shape)
+    places = np.stack([grid.affine[r, :3] @ index.reshape(3, -1) + grid.affine[r, 3] for r in range(3)]).reshape(
+        3, *grid.shape
+    )
     for r in range(3):
         moved = turn.apply(places[r])
         index2 = np.indices(ours.shape).reshape(3, -1)

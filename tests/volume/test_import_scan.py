@@ -58,7 +58,9 @@ def test_body_mask_of_the_sheet_is_used(tmp_path):
     mask = np.zeros((40, 40, 30), np.uint8)
     mask[5:30, 5:30, 5:25] = 1
     out, record = run(
-        tmp_path, image=save(tmp_path / "a.nii.gz", ball_ct(), AFFINE), body_mask=save(tmp_path / "m.nii.gz", mask, AFFINE)
+        tmp_path,
+        image=save(tmp_path / "a.nii.gz", ball_ct(), AFFINE),
+        body_mask=save(tmp_path / "m.nii.gz", mask, AFFINE),
     )
     assert read_canonical(out / "body.nii.gz")[0].sum() == mask.sum()
     assert record["body"]["from"] == "sheet"
@@ -129,7 +131,12 @@ def test_skull_triple_with_an_implant_as_surface(tmp_path):
 def test_mask_scans_must_be_binary(tmp_path):
     values = np.arange(40 * 40 * 30).reshape(40, 40, 30) % 3
     with pytest.raises(ScanError, match="0 and one other"):
-        run(tmp_path, modality="mask", unit="arbitrary", image=save(tmp_path / "a.nii.gz", values.astype(np.uint8)))
+        run(
+            tmp_path,
+            modality="mask",
+            unit="arbitrary",
+            image=save(tmp_path / "a.nii.gz", values.astype(np.uint8)),
+        )
 
 
 def test_refusal_leaves_the_record_alone(tmp_path):

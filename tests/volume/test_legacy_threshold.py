@@ -20,7 +20,14 @@ def patch(value: int, area: int, shape=(80, 80)) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("value", "area", "kept"),
-    [(45, 2000, False), (46, 2000, True), (46, 1000, False), (46, 1001, True), (255, 1001, True), (0, 5000, False)],
+    [
+        (45, 2000, False),
+        (46, 2000, True),
+        (46, 1000, False),
+        (46, 1001, True),
+        (255, 1001, True),
+        (0, 5000, False),
+    ],
 )
 def test_threshold_and_area(value, area, kept):
     image = patch(value, area)

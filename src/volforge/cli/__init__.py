@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from volforge import __version__
 from volforge.errors import VolforgeError
@@ -31,7 +31,7 @@ class _LazyGroup(TyperGroup):
             return None
         wanted = next((w for w in sys.argv[1:] if not w.startswith("-")), None)
         if wanted != cmd_name:  # listed in the help of the whole: name and sentence are enough
-            return typer.main.TyperCommand(name=cmd_name, help=NOUNS[cmd_name], callback=lambda: None)
+            return TyperCommand(name=cmd_name, help=NOUNS[cmd_name], callback=lambda: None)
         app = import_module(f"volforge.cli.{cmd_name}").app
         command = typer.main.get_command(app)
         command.name = cmd_name

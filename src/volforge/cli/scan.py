@@ -39,7 +39,13 @@ def import_(
     unit = unit or {"CT": "hu"}.get(modality, "arbitrary")
     if unit not in UNITS:
         raise VolforgeError(f"unknown unit '{unit}'", remedy=f"use one of {', '.join(UNITS)}")
-    columns = {"image": image, "labels": labels, "body_mask": body_mask, "defective": defective, "implant": implant}
+    columns = {
+        "image": image,
+        "labels": labels,
+        "body_mask": body_mask,
+        "defective": defective,
+        "implant": implant,
+    }
     files = {c: p for c, p in columns.items() if p is not None}
     request = ScanRequest(scan or out.name, modality, unit, files)
     accepted = import_scan(request, ImportSettings.load(settings), out, record_refusal=record_refusal)

@@ -13,7 +13,8 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def validate(
     configfiles: Annotated[
-        list[Path] | None, typer.Argument(help="Configuration files, later ones win; config/config.yaml if none.")
+        list[Path] | None,
+        typer.Argument(help="Configuration files, later ones win; config/config.yaml if none."),
     ] = None,
 ) -> None:
     """Check a configuration and all its sheets, before anything runs."""

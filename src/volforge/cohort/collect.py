@@ -21,9 +21,7 @@ SCAN_COLUMNS = (
 INDEX_COLUMNS = ("scan", "slice", "position_mm", "body_mm2", "kept", "labels", "split", "fold")
 
 
-def collect_scans(
-    rows: Sequence[SheetRow], records: Path, out: Path, settings: Mapping[str, Any]
-) -> tuple[int, int]:
+def collect_scans(rows: Sequence[SheetRow], records: Path, out: Path, settings: Mapping[str, Any]) -> tuple[int, int]:
     """Write `scans.tsv`: every scan of the sheet with its split, fold, geometry and flags.
 
     Splits and folds are dealt over all subjects of the sheet, before exclusion: a scan that turns bad moves

@@ -234,9 +234,7 @@ def _check_whole(table: Table, rows: list[SheetRow], has_labels_command: bool) -
             first = by_image.setdefault(image, row)
             if first is not row:
                 leak = " under another subject, which would leak" if first.subject != row.subject else ""
-                table.add(
-                    row.line, "image", image, f"the same file stands in line {first.line}{leak}", "keep one"
-                )
+                table.add(row.line, "image", image, f"the same file stands in line {first.line}{leak}", "keep one")
         if "labels" in row.files and not row.label_source:
             table.add(
                 row.line,

@@ -61,8 +61,7 @@ def assign(
     chosen = dict(zip(free, dealt, strict=True))
     folded = dict(zip([s for s in ranked if s not in fixed_folds], _turns(folds), strict=False))
     return {
-        s: Assignment(splits.get(s) or chosen[s], fixed_folds[s] if s in fixed_folds else folded[s])
-        for s in ranked
+        s: Assignment(splits.get(s) or chosen[s], fixed_folds[s] if s in fixed_folds else folded[s]) for s in ranked
     }
 
 

@@ -41,7 +41,11 @@ def _json(content: Any) -> str:
 
 def _closed_schema() -> dict[str, Any]:
     schema = TypeAdapter(models.Configuration).json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "volforge configuration", **schema}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "volforge configuration",
+        **schema,
+    }
 
 
 def sheet_schema() -> dict[str, Any]:
@@ -120,7 +124,9 @@ def _type_words(annotation: Any) -> str:
         elif isinstance(part, type) and issubclass(part, BaseModel):
             words.append("mapping")
         else:
-            words.append({"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}[part.__name__])
+            words.append(
+                {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}[part.__name__]
+            )
     return " or ".join(dict.fromkeys(words))
 
 
@@ -174,10 +180,21 @@ def configuration_page() -> str:
     ]
     for path, model in _sections():
         kind = model.model_fields.get("kind")
-        tag = f" with `kind: {get_args(kind.annotation)[0]}`" if kind is not None and len(get_args(kind.annotation)) == 1 else ""
+        tag = (
+            f" with `kind: {get_args(kind.annotation)[0]}`"
+            if kind is not None and len(get_args(kind.annotation)) == 1
+            else ""
+        )
         heading = f"`{path.rstrip('.')}`{tag}" if path else "Top level"
         doc = (model.__doc__ or "").strip().splitlines()[0]
-        lines += [f"## {heading}", "", doc, "", "| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"## {heading}",
+            "",
+            doc,
+            "",
+            "| key | type | default | meaning |",
+            "| --- | --- | --- | --- |",
+        ]
         for name, field in model.model_fields.items():
             bounds = _bounds(field)
             words = _type_words(field.annotation) + (f", {bounds}" if bounds else "")
@@ -208,9 +225,11 @@ def reference_yaml() -> str:
                         lines.append(f"{pad}# {name}:{' ' + prefix if prefix else ''}")
                         start = len(lines)
                         write(m, indent + 1)
-                        lines[start:] = [f"{pad}# {line[len(pad):]}" for line in lines[start:]]
+                        lines[start:] = [f"{pad}# {line[len(pad) :]}" for line in lines[start:]]
                 else:
-                    mark = f" <{_type_words(field.annotation).replace('`', '')}>" if value is PydanticUndefined else shown
+                    mark = (
+                        f" <{_type_words(field.annotation).replace('`', '')}>" if value is PydanticUndefined else shown
+                    )
                     lines.append(f"{pad}{name}:{mark}{comment}")
                 continue
             lines.append(f"{pad}{name}:{comment}")

@@ -225,9 +225,12 @@ def _without_tags(loaded: Loaded, keys: Keys) -> Keys:
     plain: Keys = ()
     for n, key in enumerate(keys):
         is_last = n == len(keys) - 1
-        if (*plain, key) in loaded.places or is_last or not isinstance(_value_at(loaded.values, plain), dict):
-            plain = (*plain, key)
-        elif key in _value_at(loaded.values, plain):
+        if (
+            (*plain, key) in loaded.places
+            or is_last
+            or not isinstance(_value_at(loaded.values, plain), dict)
+            or key in _value_at(loaded.values, plain)
+        ):
             plain = (*plain, key)
     return plain
 
@@ -252,9 +255,7 @@ def _unknown_references(loaded: Loaded) -> Iterator[Problem]:
             if isinstance(recipe, str) and recipe not in recipes:
                 near = difflib.get_close_matches(recipe, list(recipes), n=1)
                 remedy = f"did you mean '{near[0]}'?" if near else f"defined: {', '.join(recipes) or 'none'}"
-                yield loaded.problem(
-                    ("cohorts", name, "recipes", i), "recipe is not defined", remedy, recipe
-                )
+                yield loaded.problem(("cohorts", name, "recipes", i), "recipe is not defined", remedy, recipe)
 
 
 def _dotted(keys: Keys) -> str:

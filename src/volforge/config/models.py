@@ -105,7 +105,8 @@ class Cohort(Model):
     seed: int = Field(default=0, ge=0, description="seed of splits and folds")
     splits: Splits = Field(default=Splits(), description="shares of the subjects")
     on_bad_scan: Literal["stop", "exclude"] = Field(
-        default="stop", description="`stop`: refused scans end the run, all named; `exclude`: the others go on"
+        default="stop",
+        description="`stop`: refused scans end the run, all named; `exclude`: the others go on",
     )
     label_grid: Literal["same", "resample"] = Field(
         default="same", description="a label map on another grid is an error, or resampled to the image's"
@@ -156,9 +157,7 @@ Window = Annotated[HuWindow | PercentileWindow, Field(discriminator="kind")]
 class RecipeBase(Model):
     """What slices and regions share."""
 
-    ct_window: Window = Field(
-        default=HuWindow(kind="hu"), description="window of CT scans, and of CBCT scans in HU"
-    )
+    ct_window: Window = Field(default=HuWindow(kind="hu"), description="window of CT scans, and of CBCT scans in HU")
     mr_window: Window = Field(
         default=PercentileWindow(kind="percentile"),
         description="window of MR scans and of scans in arbitrary units",

@@ -17,7 +17,14 @@ from volforge.volume.folders import read_json
 
 MAX_WIDTH = 1400
 # flags that only describe, as opposed to those that someone should look at
-QUIET_FLAGS = ("body_cut_", "unit_assumed", "unit_converted", "body_mask_none", "whole_grid_is_body", "trailing_axis")
+QUIET_FLAGS = (
+    "body_cut_",
+    "unit_assumed",
+    "unit_converted",
+    "body_mask_none",
+    "whole_grid_is_body",
+    "trailing_axis",
+)
 
 
 @dataclass
@@ -59,7 +66,9 @@ class CohortView:
     recipes: list[RecipeView] = field(default_factory=list)
 
 
-def view_cohort(results: Path, name: str, request: Mapping[str, Any], configuration: Mapping[str, Any], most: int) -> CohortView:
+def view_cohort(
+    results: Path, name: str, request: Mapping[str, Any], configuration: Mapping[str, Any], most: int
+) -> CohortView:
     """Gather what the page shows of a cohort.
 
     Args:
@@ -78,8 +87,7 @@ def view_cohort(results: Path, name: str, request: Mapping[str, Any], configurat
         about.append(f"Terms: {request['licence']}")
     chosen = choose(rows, most)
     pictures = [
-        picture(_open(folder / "scans" / r["scan"] / "qc.png"), caption(r), bool(loud_flags(r)))
-        for r in chosen
+        picture(_open(folder / "scans" / r["scan"] / "qc.png"), caption(r), bool(loud_flags(r))) for r in chosen
     ]
     view = CohortView(
         name,
@@ -143,7 +151,10 @@ def _facts(rows: Sequence[Mapping[str, str]], excluded: Sequence[Mapping[str, st
     volumes = [float(r["body_ml"]) for r in rows if r["body_ml"]]
     if volumes:
         facts.append(
-            ("body", f"median {np.median(volumes) / 1000:.2f} l ({min(volumes) / 1000:.2f} to {max(volumes) / 1000:.2f})")
+            (
+                "body",
+                f"median {np.median(volumes) / 1000:.2f} l ({min(volumes) / 1000:.2f} to {max(volumes) / 1000:.2f})",
+            )
         )
     flags = Counter(f for r in rows for f in r["flags"].split(",") if f)
     facts.append(("flags", ", ".join(f"{f} {n}" for f, n in flags.most_common()) or "none"))
@@ -165,18 +176,22 @@ def _structures(
     known = [(str(n), str(i), str(c), str(s), str(g)) for n, i, c, s, g in table]
     others = sorted(set(present) - {k[0] for k in known}, key=lambda n: (len(n), n))
     known += [(n, n, "", "", "") for n in others]
-    return [
-        {
-            "structure": n,
-            "id": i,
-            "colour": c,
-            "side": s,
-            "group": g,
-            "scans": f"{present[n]} of {labelled}",
-            "median_ml": _three_digits(float(np.median(millilitres[n]))) if n in millilitres else "",
-        }
-        for n, i, c, s, g in known
-    ] if labelled else []
+    return (
+        [
+            {
+                "structure": n,
+                "id": i,
+                "colour": c,
+                "side": s,
+                "group": g,
+                "scans": f"{present[n]} of {labelled}",
+                "median_ml": _three_digits(float(np.median(millilitres[n]))) if n in millilitres else "",
+            }
+            for n, i, c, s, g in known
+        ]
+        if labelled
+        else []
+    )
 
 
 def _three_digits(value: float) -> str:
@@ -184,7 +199,11 @@ def _three_digits(value: float) -> str:
 
 
 def _recipe(
-    folder: Path, name: str, settings: Mapping[str, Any], splits: Mapping[str, str], colours: Mapping[int, str]
+    folder: Path,
+    name: str,
+    settings: Mapping[str, Any],
+    splits: Mapping[str, str],
+    colours: Mapping[int, str],
 ) -> RecipeView:
     rows = read_rows(folder / "index.tsv")
     kept = [r for r in rows if r["kept"] == "1"]

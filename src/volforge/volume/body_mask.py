@@ -80,9 +80,7 @@ class Flesh:
     high: float
 
 
-def find_body(
-    image: Array, spacing: Spacing, hounsfield: bool, settings: BodyMask | None = None
-) -> BodyResult:
+def find_body(image: Array, spacing: Spacing, hounsfield: bool, settings: BodyMask | None = None) -> BodyResult:
     """The body mask of a canonical volume.
 
     Args:
@@ -297,9 +295,7 @@ def _depth_mm(piece: Array, box: tuple[slice, slice, slice], core: Array, spacin
     if not near.any():
         return float("inf")
     distance = distance_inside(~near, spacing)
-    inner = tuple(
-        slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True)
-    )
+    inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True))
     return float(distance[inner][piece].max())
 
 

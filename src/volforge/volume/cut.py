@@ -7,7 +7,6 @@ A recipe's target grid is axis-parallel to the scan. Where its spacing is the sc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,9 +82,7 @@ def take(array: Array, grid: Grid, placement: Placement, *, outside: float, kind
     if kind == "labels":
         return resample_to(array, grid, placement.grid, nearest=True, outside=outside)
     if kind == "mask":
-        share = resample_to(
-            array.astype(np.float32), grid, placement.grid, nearest=False, outside=outside, smooth=True
-        )
+        share = resample_to(array.astype(np.float32), grid, placement.grid, nearest=False, outside=outside, smooth=True)
         return (share >= 0.5).astype(array.dtype)
     return resample_to(array, grid, placement.grid, nearest=False, outside=outside, smooth=True)
 
@@ -134,14 +131,22 @@ def stored_values(
     percentiles and spread over int16. Masks stay 0 and 1.
     """
     if modality == "mask":
-        return image.astype(np.uint8), {"kind": "mask", "low": 0.0, "high": 1.0, "slope": 1.0, "intercept": 0.0}
+        return image.astype(np.uint8), {
+            "kind": "mask",
+            "low": 0.0,
+            "high": 1.0,
+            "slope": 1.0,
+            "intercept": 0.0,
+        }
     window = recipe.ct_window if unit == "hu" else recipe.mr_window
     if isinstance(window, HuWindow):
         low, high = window.low, window.high
         kind = "hu" if unit == "hu" else "fixed"
     else:
         inside = image[body > 0] if body is not None and body.any() else image.ravel(order="K")
-        low, high = (float(v) for v in np.percentile(inside[:: max(1, inside.size // 2_000_000)], [window.low, window.high]))
+        low, high = (
+            float(v) for v in np.percentile(inside[:: max(1, inside.size // 2_000_000)], [window.low, window.high])
+        )
         kind = "percentile"
         if high <= low:
             raise ScanError(

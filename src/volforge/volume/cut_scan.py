@@ -69,14 +69,16 @@ def cut_scan(
             raise
         with whole_folder(out) as scratch:
             refusal = {"reason": error.message, "where": error.where, "remedy": error.remedy}
-            write_json(
-                scratch / "record.json", {"accepted": False, "scan": record["scan"], "refused": refusal}
-            )
+            write_json(scratch / "record.json", {"accepted": False, "scan": record["scan"], "refused": refusal})
         return False
 
 
 def _cut(
-    scan: Path, record: dict[str, Any], recipe: SliceRecipe | RegionRecipe, out: Path, structures: dict[str, int]
+    scan: Path,
+    record: dict[str, Any],
+    recipe: SliceRecipe | RegionRecipe,
+    out: Path,
+    structures: dict[str, int],
 ) -> dict[str, Any]:
     volumes, grid = _load(scan)
     image, labels = volumes.get("image"), volumes.get("labels")

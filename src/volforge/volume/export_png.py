@@ -46,7 +46,10 @@ def export_png(recipe: Path, scans: Path, out: Path) -> int:
             store = SliceStore(folder)
             if store.geometry["kind"] != "slices":
                 raise VolforgeError("this recipe cuts no slices", str(recipe), "export a recipe of kind slices")
-            about[row["scan"]] = {"spacing_mm": store.geometry["spacing_mm"], "values": store.geometry["values"]}
+            about[row["scan"]] = {
+                "spacing_mm": store.geometry["spacing_mm"],
+                "values": store.geometry["values"],
+            }
             with (folder / "index.tsv").open(encoding="utf-8", newline="") as file:
                 kept = [int(r["slice"]) for r in csv.DictReader(file, delimiter="\t") if r["kept"] == "1"]
             for n in kept:

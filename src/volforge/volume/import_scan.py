@@ -125,7 +125,9 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
     grid, turn = target.grid, target.turn
     if labels is not None:
         flags += [f for f in labels.flags if f not in flags]
-    masks = {c: _mask(request.files[c], target, settings) for c in ("defective", "implant") if c in request.files}
+    masks: dict[str, LabelMap] = {
+        c: _mask(request.files[c], target, settings) for c in ("defective", "implant") if c in request.files
+    }
     for column, mask in masks.items():
         flags += [f"{column}_{f}" for f in mask.flags if f not in ("unit_assumed",)]
     body, body_record, more = _body(request, settings, image, target, unit)
@@ -144,7 +146,11 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
             "header": reference_source.header if reference_source else {},
         },
         "reorientation": {"order": list(turn.order), "flip": list(turn.flip)},
-        "grid": {"shape": list(grid.shape), "spacing_mm": list(grid.spacing_mm), "affine": grid.affine.tolist()},
+        "grid": {
+            "shape": list(grid.shape),
+            "spacing_mm": list(grid.spacing_mm),
+            "affine": grid.affine.tolist(),
+        },
     }
     if image is not None:
         record["values"] = {
@@ -192,9 +198,7 @@ def _image_values(source: SourceVolume, turn: Reorientation, request: ScanReques
         error.where = error.where or where
         raise
     if intensities.array.max() == intensities.array.min():
-        raise ScanError(
-            f"all values are {intensities.array.flat[0]}: the image is empty", where, "export it again"
-        )
+        raise ScanError(f"all values are {intensities.array.flat[0]}: the image is empty", where, "export it again")
     return intensities.array, intensities.flags
 
 
@@ -265,9 +269,7 @@ def _body(
     return found.mask, entry, found.flags
 
 
-def _label_record(
-    labels: LabelMap, body: Array | None, settings: ImportSettings
-) -> tuple[dict[str, Any], list[str]]:
+def _label_record(labels: LabelMap, body: Array | None, settings: ImportSettings) -> tuple[dict[str, Any], list[str]]:
     names = {value: name for name, value in settings.structures.items()}
     counts = np.bincount(labels.array.ravel(order="K"))
     voxels = {names.get(i, str(i)): int(counts[i]) for i in present_ids(labels.array)}

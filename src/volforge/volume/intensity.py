@@ -92,9 +92,7 @@ def check_air(hounsfield: Array) -> list[str]:
     # inside a body fat and noise lie below zero; values that never do are another scale
     elif np.percentile(inside, 0.5) < -10 and flesh >= 0.3 and padding < 0.9:
         return ["air_not_in_view"]
-    raise ScanError(
-        f"no air near -1000 HU: darkest values about {darkest}, median {middle:.0f}{hint}", remedy=remedy
-    )
+    raise ScanError(f"no air near -1000 HU: darkest values about {darkest}, median {middle:.0f}{hint}", remedy=remedy)
 
 
 def outside_value(unit: str, values: Array) -> int | float:

@@ -41,10 +41,17 @@ def run_label_command(image: Path, out: Path, command: list[str], version_comman
         what = f"ended with {code}" if code else "wrote no file"
         scratch.unlink(missing_ok=True)
         raise VolforgeError(
-            f"the label command {what}: {' '.join(filled)}", str(image), "see the log for what the program says"
+            f"the label command {what}: {' '.join(filled)}",
+            str(image),
+            "see the log for what the program says",
         )
     write_json(
         out.with_name(out.name + ".json"),
-        {"command": command, "version": version, "image_sha256": sha256_of(image), "sha256": sha256_of(scratch)},
+        {
+            "command": command,
+            "version": version,
+            "image_sha256": sha256_of(image),
+            "sha256": sha256_of(scratch),
+        },
     )
     scratch.replace(out)

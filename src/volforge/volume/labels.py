@@ -71,7 +71,9 @@ def read_labels(
         return _read_folder(path, target, structures, resample=resample, mesh_frame=mesh_frame)
     if path.suffix.lower() in SURFACES:
         raise ScanError(
-            "one surface is no label map", str(path), "put the surfaces of a scan into a folder, one per structure"
+            "one surface is no label map",
+            str(path),
+            "put the surfaces of a scan into a folder, one per structure",
         )
     labels = read_mask_volume(path, target, resample=resample)
     known = np.array(sorted(structures.values()))
@@ -135,7 +137,9 @@ def _read_folder(
 ) -> LabelMap:
     if not structures:
         raise ScanError(
-            "a folder of structures needs their ids", str(folder), "write <cohort>.structures.tsv with name and id"
+            "a folder of structures needs their ids",
+            str(folder),
+            "write <cohort>.structures.tsv with name and id",
         )
     found: dict[str, Path] = {}
     unknown: list[str] = []
@@ -204,7 +208,7 @@ def _one_structure(item: Path, target: Target | None, *, resample: bool, mesh_fr
 
 def _picture_stack(item: Path, target: Target) -> LabelMap:
     """A structure as pictures, one per slice of the image's third file axis; columns are its first axis."""
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     files = sorted(p for p in item.iterdir() if p.suffix.lower() in PICTURES) if item.is_dir() else [item]
     if not files:

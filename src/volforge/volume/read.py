@@ -62,7 +62,8 @@ def read_volume(path: Path) -> SourceVolume:
             volume = _read_itk(path)
         else:
             raise ScanError(
-                f"unknown volume format '{path.suffix or path.name}'", remedy=f"use one of {' '.join(SUFFIXES)}"
+                f"unknown volume format '{path.suffix or path.name}'",
+                remedy=f"use one of {' '.join(SUFFIXES)}",
             )
         _check_size(volume)
         return volume
@@ -73,6 +74,8 @@ def read_volume(path: Path) -> SourceVolume:
 
 def _read_nifti(path: Path) -> SourceVolume:
     import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
 
     try:
         if path.name.lower().endswith(".nii.gz"):
@@ -89,8 +92,8 @@ def _read_nifti(path: Path) -> SourceVolume:
         if 0 in shape:
             raise ScanError(f"an axis has no length: shape {shape}", remedy="export the volume again")
         stored = np.asanyarray(image.dataobj.get_unscaled())
-    except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile, nib.filebasedimages.ImageFileError,
-            nib.spatialimages.HeaderDataError) as error:  # fmt: skip
+    except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile, ImageFileError,
+            HeaderDataError) as error:  # fmt: skip
         raise ScanError(
             f"the file is damaged or truncated ({error or type(error).__name__})",
             remedy="copy or export it again",
@@ -100,7 +103,7 @@ def _read_nifti(path: Path) -> SourceVolume:
     slope, intercept = image.dataobj.slope, image.dataobj.inter
     header = image.header
     unit = header.get_xyzt_units()[0]
-    sform, sform_code = header.get_sform(coded=True)
+    sform_code = header.get_sform(coded=True)[1]
     qform, qform_code = header.get_qform(coded=True)
     if not sform_code and not qform_code:
         flags.append("orientation_assumed")
@@ -149,7 +152,7 @@ def _is_nifti2(content: bytes) -> bool:
 
 
 def _read_itk(path: Path) -> SourceVolume:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
@@ -203,9 +206,7 @@ def _check_truncation(path: Path, size: tuple[int, ...]) -> None:
     wanted = int(np.prod(size)) * widths[kind]
     held = path.stat().st_size - offset if data == "LOCAL" else (path.parent / data).stat().st_size
     if held < wanted:
-        raise ScanError(
-            f"the file is truncated: {held} bytes of values, {wanted} expected", remedy="copy it again"
-        )
+        raise ScanError(f"the file is truncated: {held} bytes of values, {wanted} expected", remedy="copy it again")
 
 
 def _three_dimensional(array: Array, flags: list[str]) -> Array:
@@ -244,5 +245,3 @@ def read_canonical(path: Path) -> tuple[Array, Grid]:
     """Read a volume that volforge wrote (canonical RAS): values and grid."""
     volume = read_volume(path)
     return scaled(volume), volume.grid
-
-

@@ -7,9 +7,7 @@ import numpy as np
 from volforge.volume.geometry import Array, Grid
 
 
-def resample_to(
-    array: Array, grid: Grid, onto: Grid, *, nearest: bool, outside: float, smooth: bool = False
-) -> Array:
+def resample_to(array: Array, grid: Grid, onto: Grid, *, nearest: bool, outside: float, smooth: bool = False) -> Array:
     """Resample a volume onto another grid.
 
     Args:
@@ -24,7 +22,7 @@ def resample_to(
         Array of the target's shape in the dtype of `array` (float64 sources stay so; linear results of
         integers are rounded).
     """
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     source = array.astype(np.uint8) if array.dtype == bool else array
     working = source if nearest else source.astype(np.float32)
@@ -69,7 +67,7 @@ def _itk_geometry(grid: Grid) -> tuple[list[float], list[float], list[float]]:
 
 
 def _as_itk(array: Array, grid: Grid):  # type: ignore[no-untyped-def]
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
     spacing, direction, origin = _itk_geometry(grid)

@@ -117,9 +117,7 @@ def _resolve_cohort(
     elif settings.root is not None:
         root = loaded.folder_of((*keys, "root")) / Path(settings.root).expanduser()
         if check_files and not root.is_dir():
-            loaded.problems.append(
-                loaded.problem((*keys, "root"), "folder not found", "check the path", settings.root)
-            )
+            loaded.problems.append(loaded.problem((*keys, "root"), "folder not found", "check the path", settings.root))
     table = read_sheet(
         sheet,
         root=root,

@@ -40,9 +40,7 @@ SIGNAL = {1: 330, 2: 720, 3: 260, 4: 45, 5: 380, 6: 15, 7: 35, 8: 520, 9: 620}
 TEXTURE_MM = 5.0
 
 
-def draw(
-    seed: int, subject: str, modality: str, is_paired: bool, spacing_mm: float | None = None
-) -> PhantomScan:
+def draw(seed: int, subject: str, modality: str, is_paired: bool, spacing_mm: float | None = None) -> PhantomScan:
     """Draw a trunk.
 
     Args:
@@ -140,7 +138,13 @@ def _trunk(p: Points, rng: np.random.Generator, *, arms_down: bool) -> Array:
         for side in (-1, 1):
             a = (side * 188.0, -5.0 + float(rng.normal(0, 6)), 95.0)
             b = (side * 178.0, 18.0 + float(rng.normal(0, 8)), -130.0)
-            for grow, name in ((0.0, "skin"), (4.5, "fat"), (11.0, "muscle"), (24.5, "cortical_bone"), (29.0, "marrow")):
+            for grow, name in (
+                (0.0, "skin"),
+                (4.5, "fat"),
+                (11.0, "muscle"),
+                (24.5, "cortical_bone"),
+                (29.0, "marrow"),
+            ):
                 put(capsule(p, a, b, 38.0 - grow, 31.0 - grow), name, (outer > 3) | (labels == 0))
     return labels
 

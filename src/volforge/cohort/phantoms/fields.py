@@ -64,9 +64,8 @@ def world_points(grid: Grid) -> Points:
     """RAS coordinates in mm of all voxel centres, three float32 arrays of the grid's shape."""
     i, j, k = (np.arange(n, dtype=np.float32) for n in grid.shape)
     m = grid.affine.astype(np.float32)
-    return tuple(  # type: ignore[return-value]
-        m[r, 0] * i[:, None, None] + m[r, 1] * j[None, :, None] + m[r, 2] * k[None, None, :] + m[r, 3]
-        for r in range(3)
+    return tuple(
+        m[r, 0] * i[:, None, None] + m[r, 1] * j[None, :, None] + m[r, 2] * k[None, None, :] + m[r, 3] for r in range(3)
     )
 
 
@@ -74,7 +73,7 @@ def subject_points(points: Points, turn: Array, shift_mm: Array, scale: float) -
     """World coordinates to the subject's own frame: p = turn^T (w - shift) / scale."""
     inverse = (turn.T / scale).astype(np.float32)
     w = [p - np.float32(s) for p, s in zip(points, shift_mm, strict=True)]
-    return tuple(inverse[r, 0] * w[0] + inverse[r, 1] * w[1] + inverse[r, 2] * w[2] for r in range(3))  # type: ignore[return-value]
+    return tuple(inverse[r, 0] * w[0] + inverse[r, 1] * w[1] + inverse[r, 2] * w[2] for r in range(3))
 
 
 def ellipsoid(p: Points, centre: tuple[float, float, float], semi: tuple[float, float, float]) -> Array:
@@ -138,7 +137,14 @@ def blur(image: Array, sigma_mm: float, spacing_mm: tuple[float, ...]) -> Array:
 
 def in_file_order(scan: PhantomScan, codes: str) -> PhantomScan:
     """The same scan stored along other axes (`LPS`, `PSR` ...), as archives hold them."""
-    letters = {"R": (0, False), "L": (0, True), "A": (1, False), "P": (1, True), "S": (2, False), "I": (2, True)}
+    letters = {
+        "R": (0, False),
+        "L": (0, True),
+        "A": (1, False),
+        "P": (1, True),
+        "S": (2, False),
+        "I": (2, True),
+    }
     order = tuple(letters[c][0] for c in codes)
     flips = tuple(slice(None, None, -1 if letters[c][1] else 1) for c in codes)
     matrix = np.zeros((4, 4))

@@ -1,0 +1,128 @@
+"""The slurm profile through a stand-in for the SLURM commands: what is asked for, and that it runs."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, snakemake
+
+STUB = Path(__file__).parent / "stub" / "slurm_stub.py"
+
+
+@pytest.fixture
+def cluster(tmp_path) -> dict[str, str]:
+    """Environment with the stub's commands first on the path."""
+    commands, state = tmp_path / "bin", tmp_path / "state"
+    commands.mkdir()
+    state.mkdir()
+    for name in ("sbatch", "srun", "sacct", "squeue", "scancel", "sinfo", "scontrol"):
+        (commands / name).symlink_to(STUB)
+    home = tmp_path / "home"
+    home.mkdir()
+    return {
+        "PATH": f"{commands}:{os.environ['PATH']}",
+        "CLUSTER_STUB": str(state),
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+    }
+
+
+def calls(cluster, name):
+    lines = (Path(cluster["CLUSTER_STUB"]) / "calls.jsonl").read_text().splitlines()
+    return [c[1:] for c in map(json.loads, lines) if c[0] == name]
+
+
+def run_folder(tmp_path: Path, body: str) -> Path:
+    folder = tmp_path / "run"
+    (folder / "sheets").mkdir(parents=True)
+    (folder / "profiles").symlink_to(ROOT / "profiles")
+    for name in ("skull.tsv",):
+        shutil.copy(ROOT / "tests/workflow/sheets" / name, folder / "sheets")
+    (folder / "config.yaml").write_text(body)
+    return folder
+
+
+QUICK = (
+    "--slurm-init-seconds-before-status-checks",
+    "1",
+    "--seconds-between-status-checks",
+    "1",
+    "--latency-wait",
+    "5",
+)
+SKULL = """cohorts:
+  skull: {sheet: sheets/skull.tsv, phantom: {kind: skull, spacing_mm: 8}, recipes: [whole], folds: 2}
+recipes:
+  whole: {kind: region, around: image}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
+def test_small_workflow_runs_through_the_profile(tmp_path, cluster):
+    folder = run_folder(tmp_path, SKULL)
+    done = snakemake("--profile", "profiles/slurm", "--configfile", "config.yaml", *QUICK, cwd=folder, env=cluster)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (folder / "results/report.html").exists()
+    submitted = [" ".join(c) for c in calls(cluster, "sbatch")]
+    assert sum("rule_import_scan" in c for c in submitted) == 2
+    for call in submitted:
+        assert " -p cpu " in call
+        assert " --mem " in call
+        assert " -t " in call
+        assert "--gpus" not in call
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
+def test_gpu_job_goes_to_the_gpu_partition_and_failures_grow(tmp_path, cluster):
+    """A labels command that asks for a GPU and fails the first time: submitted again with more memory."""
+    from tests.conftest import ball_ct, save
+
+    folder = run_folder(tmp_path, "")
+    save(folder / "a.nii.gz", ball_ct())
+    (folder / "s.tsv").write_text("subject\tscan\tmodality\timage\np\ts\tCT\ta.nii.gz\n")
+    (folder / "segment.py").write_text(
+        "import sys, pathlib, nibabel as nib, numpy as np\n"
+        "flag = pathlib.Path(__file__).with_name('tried')\n"
+        "if not flag.exists():\n    flag.touch(); sys.exit(3)\n"
+        "i = nib.load(sys.argv[1])\n"
+        "nib.save(nib.Nifti1Image((np.asanyarray(i.dataobj) > 0).astype(np.uint8), i.affine), sys.argv[2])\n"
+    )
+    (folder / "config.yaml").write_text(
+        "cohorts:\n  c:\n    sheet: s.tsv\n    labels_command:\n      gpu: 1\n      mem_mb: 1000\n"
+        f"      command: [python, '{folder}/segment.py', '{{image}}', '{{labels}}']\n"
+    )
+    done = snakemake("--profile", "profiles/slurm", "--configfile", "config.yaml", *QUICK, cwd=folder, env=cluster)
+    assert done.returncode == 0, done.stderr[-4000:]
+    labelled = [" ".join(c) for c in calls(cluster, "sbatch") if "rule_make_labels" in " ".join(c)]
+    assert len(labelled) == 2
+    assert all(" -p gpu " in c and "--gpus=1" in c for c in labelled)
+    assert "--mem 1000 " in labelled[0]
+    assert "--mem 2000 " in labelled[1]
+
+
+def test_make_profile_links_the_profile_by_name(tmp_path, cluster):
+    import subprocess
+
+    environment = {**os.environ, **cluster}
+    for _ in range(2):
+        done = subprocess.run(
+            ["make", "-C", str(ROOT), "profile"], capture_output=True, text=True, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    link = Path(cluster["XDG_CONFIG_HOME"]) / "snakemake/slurm"
+    assert link.resolve() == (ROOT / "profiles/slurm").resolve()
+    folder = run_folder(tmp_path, SKULL)
+    done = snakemake("-n", "--profile", "slurm", "--configfile", "config.yaml", cwd=folder, env=cluster)
+    assert done.returncode == 0, done.stderr
+    link.unlink()
+    link.mkdir()
+    done = subprocess.run(
+        ["make", "-C", str(ROOT), "profile"], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode != 0
+    assert "is not a link" in done.stdout + done.stderr

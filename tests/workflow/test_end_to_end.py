@@ -1,0 +1,180 @@
+"""The small configuration of tests/workflow from sheets to the page, and what makes it run again."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, snakemake
+from volforge.volume.folders import sha256_of
+
+
+def project(folder: Path) -> Path:
+    """A copy of the small configuration, to be edited by tests."""
+    shutil.copytree(ROOT / "tests/workflow/sheets", folder / "sheets")
+    shutil.copy(ROOT / "tests/workflow/config.yaml", folder / "config.yaml")
+    return folder / "config.yaml"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    file = project(folder)
+    done = snakemake("--profile", ROOT / "profiles/local", "--configfile", file, cwd=folder)
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "100 %), done" in done.stderr
+    return folder
+
+
+def planned(folder: Path, *arguments: str) -> set[str]:
+    """Rules that a dry run would run."""
+    done = snakemake("--configfile", folder / "config.yaml", "-n", "--quiet", "rules", *arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    import re
+
+    table = done.stdout + done.stderr
+    names = "make_phantoms write_cohort_settings import_scan collect_scans cut_scan index_recipe report make_labels"
+    return {n for n in names.split() if re.search(rf"^{n}\s+\d+", table, re.MULTILINE)}
+
+
+pytestmark = pytest.mark.xdist_group("end_to_end")
+
+
+def test_run_leaves_what_the_plan_says(finished):
+    results = finished / "results"
+    for cohort, recipe in (("tmj", "joints"), ("skull", "skulls"), ("body", "axial")):
+        folder = results / "cohorts" / cohort
+        with (folder / "scans.tsv").open() as table:
+            rows = list(csv.DictReader(table, delimiter="\t"))
+        assert rows
+        for row in rows:
+            scan = folder / "scans" / row["scan"]
+            expected = {"image.nii.gz", "qc.png", "record.json"}
+            expected |= (
+                {"defective.nii.gz", "implant.nii.gz"} if cohort == "skull" else {"labels.nii.gz", "body.nii.gz"}
+            )
+            assert {p.name for p in scan.iterdir()} == expected
+            cut = {p.name for p in (folder / "recipes" / recipe / row["scan"]).iterdir()}
+            assert {"image.b2nd", "index.tsv", "geometry.json", "record.json"} <= cut
+        assert (folder / "recipes" / recipe / "index.tsv").exists()
+    origin = json.loads((results / "provenance.json").read_text())
+    assert origin["versions"]["snakemake"].startswith("9.")
+    assert len(origin["input_sha256"]["body"]) == 4
+    assert (results / "report.html").stat().st_size > 50_000
+    assert list((finished / "logs").rglob("*.log"))
+    assert list((finished / "benchmarks/jobs").rglob("*.tsv"))
+
+
+def test_nothing_is_left_to_do(finished):
+    assert planned(finished) == set()
+
+
+def test_splits_are_by_subject_and_as_the_sheet_says(finished):
+    with (finished / "results/cohorts/body/scans.tsv").open() as table:
+        rows = list(csv.DictReader(table, delimiter="\t"))
+    assert {(r["subject"][-2:], r["split"]) for r in rows} == {
+        ("01", "train"),
+        ("13", "train"),
+        ("29", "test"),
+    }
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Path:
+    """The finished run elsewhere: times kept, so nothing is to be done there either."""
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_moved_project_needs_no_new_run(copy):
+    assert planned(copy) == set()
+
+
+def test_free_column_reruns_nothing_and_split_reruns_the_table(copy):
+    sheet = copy / "sheets/body.tsv"
+    lines = sheet.read_text().splitlines()
+    lines[1] += "\tremark"
+    lines[2:] = [line + "\tchanged" for line in lines[2:]]
+    sheet.write_text("\n".join(lines) + "\n")
+    assert planned(copy) == set()
+    sheet.write_text(sheet.read_text().replace("\ttest\t", "\tval\t"))
+    assert planned(copy) == {"collect_scans", "index_recipe", "report"}
+
+
+def test_new_row_imports_that_scan_only(copy):
+    sheet = copy / "sheets/skull.tsv"
+    sheet.write_text(sheet.read_text() + sheet.read_text().splitlines()[-1].replace("02", "03") + "\n")
+    done = snakemake("--configfile", copy / "config.yaml", "-n", "--rerun-triggers", "mtime", cwd=copy)
+    assert "rule make_phantoms" in done.stdout + done.stderr or planned(copy) >= {
+        "make_phantoms",
+        "import_scan",
+    }
+
+
+def test_body_mask_setting_imports_that_cohort_again(copy):
+    file = copy / "config.yaml"
+    file.write_text(file.read_text().replace("recipes: [axial]", "recipes: [axial]\n    body_mask: {opening_mm: 4}"))
+    assert {"write_cohort_settings", "import_scan", "cut_scan", "collect_scans"} <= planned(copy)
+    assert "make_phantoms" not in planned(copy)
+
+
+def test_recipe_setting_cuts_again_without_import(copy):
+    file = copy / "config.yaml"
+    file.write_text(file.read_text().replace("size: [32, 48]", "size: [32, 32]"))
+    assert planned(copy) >= {"cut_scan", "index_recipe", "report"}
+    assert "import_scan" not in planned(copy)
+
+
+def test_config_on_the_command_line_applies(copy):
+    assert "cut_scan" in planned(copy, "--config", "recipes={axial: {kind: slices, spacing_mm: 12}}")
+
+
+def test_png_export_has_the_published_layout(copy):
+    done = snakemake("--configfile", copy / "config.yaml", "--cores", "2", "export_png", cwd=copy)
+    assert done.returncode == 0, done.stderr[-3000:]
+    from PIL import Image
+
+    folder = copy / "results/cohorts/body/png/axial"
+    assert {p.name for p in folder.iterdir()} == {"train", "val", "test", "export.json"}
+    for split in ("train", "test"):
+        images = sorted(p.name for p in (folder / split / "images").iterdir())
+        assert images
+        assert images == sorted(p.name for p in (folder / split / "labels").iterdir())
+        picture = Image.open(folder / split / "images" / images[0])
+        assert (picture.mode, picture.size) == ("L", (48, 32))
+    assert not list((folder / "val" / "images").iterdir())
+
+
+def test_the_same_run_gives_the_same_bytes(finished, tmp_path):
+    file = project(tmp_path)
+    done = snakemake("--configfile", file, "--cores", "1", "results/cohorts/skull/scans.tsv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in ("cohorts/skull/scans.tsv", "cohorts/skull/scans", "phantoms/skull"):
+        assert sha256_of(tmp_path / "results" / name) == sha256_of(finished / "results" / name)
+
+
+def test_labels_command_runs_as_a_job_and_is_recorded(tmp_path):
+    from tests.conftest import ball_ct, save
+
+    save(tmp_path / "a b.nii.gz", ball_ct())
+    (tmp_path / "segment.py").write_text(
+        "import sys, nibabel as nib, numpy as np\n"
+        "i = nib.load(sys.argv[1]); a = (np.asanyarray(i.dataobj) > 0).astype(np.uint8)\n"
+        "nib.save(nib.Nifti1Image(a, i.affine), sys.argv[2])\n"
+    )
+    (tmp_path / "s.tsv").write_text("subject\tscan\tmodality\timage\np\ts\tCT\ta b.nii.gz\n")
+    (tmp_path / "s.structures.tsv").write_text("structure\tid\nball\t1\n")
+    (tmp_path / "config.yaml").write_text(
+        "cohorts:\n  c:\n    sheet: s.tsv\n    labels_command:\n"
+        f"      command: [python, '{tmp_path}/segment.py', '{{image}}', '{{labels}}']\n"
+        "      version_command: [python, --version]\n      gpu: 0\n"
+    )
+    done = snakemake("--configfile", "config.yaml", "--cores", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    record = json.loads((tmp_path / "results/cohorts/c/scans/s/record.json").read_text())
+    assert record["labels"]["voxels"]["ball"] == int((ball_ct() > 0).sum())
+    made = json.loads((tmp_path / "results/cohorts/c/made_labels/s.nii.gz.json").read_text())
+    assert made["version"].startswith("Python 3.")
+    assert "\tmodel\t" in (tmp_path / "results/cohorts/c/scans.tsv").read_text()
