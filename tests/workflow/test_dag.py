@@ -55,9 +55,9 @@ def test_default_configuration_is_read_only_without_configfile(tmp_path):
 def test_unknown_scan_or_cohort_is_named(tmp_path):
     done = snakemake("-n", "results/cohorts/nobody/scans.tsv", "--cores", "1", cwd=tmp_path)
     assert done.returncode != 0
-    assert "no cohort 'nobody'" in done.stderr
+    assert "no cohort 'nobody'" in done.stdout + done.stderr
     done = snakemake("-n", "results/cohorts/tmj/scans/nobody/record.json", "--cores", "1", cwd=tmp_path)
-    assert "has no scan 'nobody'" in done.stderr
+    assert "has no scan 'nobody'" in done.stdout + done.stderr
 
 
 @pytest.mark.slow
