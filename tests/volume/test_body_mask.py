@@ -90,7 +90,7 @@ def test_board_under_the_head_is_cut_off(head, gap):
     image[10:100, lowest - gap - 8 : lowest - gap] = -60
     mask = find_body(image, mm, True).mask
     assert dice(mask, tissue) >= (0.98 if gap == 0 else 0.99)  # flush: the wedge beside the contact stays
-    assert mask[:, : max(0, lowest - gap - 1)].sum() < 0.01 * tissue.sum()
+    assert mask[:, : max(0, lowest - gap - 1)].sum() < (0.03 if gap == 0 else 0.001) * tissue.sum()
 
 
 def test_cloth_is_cut_off(head):

@@ -319,5 +319,6 @@ def _picture(
     if shown is None and "implant" in masks:
         shown, colours = masks["implant"].array, {1: (255, 176, 0)}
     modality = "CT" if request.unit != "arbitrary" and request.modality != "mask" else request.modality
-    picture = volume_picture(image, grid.spacing_mm, modality, body, shown, colours)
+    focus = image > 0 if image is not None and modality == "mask" else None
+    picture = volume_picture(image, grid.spacing_mm, modality, body, shown, colours, focus)
     Image.fromarray(picture).save(path, compress_level=6)

@@ -104,6 +104,7 @@ def volume_picture(
     body: Array | None = None,
     labels: Array | None = None,
     colours: Mapping[int, RGB] | None = None,
+    focus: Array | None = None,
     width: int = 900,
     counts: tuple[int, int, int] = (5, 5, 7),
 ) -> Array:
@@ -117,6 +118,7 @@ def volume_picture(
         modality: Chooses the grey window.
         body, labels: On the same grid.
         colours: RGB by label id.
+        focus: What the planes are spread over and cropped to; the body, else the labels, where None.
         width: Width of the sheet in pixels.
         counts: Planes per axis (sagittal, coronal, axial).
 
@@ -125,7 +127,8 @@ def volume_picture(
     """
     reference = next(a for a in (image, labels, body) if a is not None)
     grey = grey_range(reference, modality, body) if image is not None else (0.0, 1.0)
-    focus = next((v > 0 for v in (body, labels) if v is not None and v.any()), reference > grey[0])
+    if focus is None:
+        focus = next((v > 0 for v in (body, labels) if v is not None and v.any()), reference > grey[0])
     margin = tuple(int(np.ceil(MARGIN_MM / s)) for s in spacing)
     tight = bounding_box(focus)
     box = bounding_box(focus, (margin[0], margin[1], margin[2]))
