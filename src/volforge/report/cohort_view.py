@@ -14,8 +14,12 @@ from typing import Any
 import numpy as np
 
 from volforge.volume.folders import read_json
+from volforge.volume.geometry import Array
+from volforge.volume.picture import contact_sheet, hex_to_rgb, plane, render, spread
+from volforge.volume.store import SliceStore
 
 MAX_WIDTH = 1400
+TILE = 160
 # flags that only describe, as opposed to those that someone should look at
 QUIET_FLAGS = (
     "body_cut_",
@@ -217,7 +221,7 @@ def _recipe(
         len(kept),
         len({r["scan"] for r in rows}),
         sorted(by_split.items()),
-        _preview(folder, kept, settings["kind"], name, colours),
+        _preview(folder, kept, name, colours),
     )
 
 
@@ -229,40 +233,42 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _preview(
-    folder: Path, kept: Sequence[Mapping[str, str]], kind: str, name: str, colours: Mapping[int, str]
-) -> Picture | None:
+def _preview(folder: Path, kept: Sequence[Mapping[str, str]], name: str, colours: Mapping[int, str]) -> Picture | None:
     """What networks will read: stored slices from evenly spread places, with their labels beside."""
-    from volforge.volume.picture import contact_sheet, hex_to_rgb, plane, render, spread
-    from volforge.volume.store import SliceStore
-
     if not kept:
         return None
     rgb = {i: hex_to_rgb(c) for i, c in colours.items()}
+    pairs = [_what_is_stored(SliceStore(folder / kept[n]["scan"]), kept[n]) for n in spread(0, len(kept) - 1, 8)]
+    shapes = [next(a for a in pair if a is not None).shape for pair in pairs]
+    scale = TILE / max(shape[1] for shape in shapes)
+    height = max(1, round(max(shape[0] for shape in shapes) * scale))
     tiles = []
-    for n in spread(0, len(kept) - 1, 8):
-        store = SliceStore(folder / kept[n]["scan"])
-        if kind == "slices":
-            index = int(kept[n]["slice"])
-            image = store.normalised(index) if "image" in store.names else None
-            labels = np.asarray(store["labels"][index]) if "labels" in store.names else None
-        else:
-            middle = (slice(None), slice(None), store.geometry["cut_grid"]["shape"][2] // 2)
-            image = plane(store.normalised(middle)[:, :, None], 2, 0) if "image" in store.names else None
-            source = next((s for s in ("labels", "implant") if s in store.names), None)
-            labels = plane(np.asarray(store[source][middle])[:, :, None], 2, 0) if source else None
-        shape = next(a for a in (image, labels) if a is not None).shape
-        scale = 160 / max(shape)
+    for (image, labels), shape in zip(pairs, shapes, strict=True):
         size = (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
         for overlay in (None, labels) if image is not None else (labels,):
-            square = np.zeros((160, 160, 3), np.uint8)
-            tile = render(image, (-1, 1), size, None, overlay, rgb)
-            square[: size[0], : size[1]] = tile
-            tiles.append(square)
+            tile = np.zeros((height, TILE, 3), np.uint8)
+            tile[: size[0], : size[1]] = render(image, (-1, 1), size, None, overlay, rgb)
+            tiles.append(tile)
     from PIL import Image
 
     sheet = Image.fromarray(contact_sheet(tiles, columns=8))
     return picture(sheet, f"{name}: stored values and their labels, evenly spread over the cohort")
+
+
+def _what_is_stored(store: SliceStore, row: Mapping[str, str]) -> tuple[Array | None, Array | None]:
+    """An image plane in [-1, 1] and its labels (or implant), either may be missing."""
+    source = next((s for s in ("labels", "implant") if s in store.names), None)
+    if store.geometry["kind"] == "slices":
+        index = int(row["slice"])
+        image = store.normalised(index) if "image" in store.names else None
+        return image, np.asarray(store[source][index]) if source else None
+    marked = np.asarray(store[source][:]) if source else None
+    # the axial plane that shows most of what is marked
+    areas = (marked > 0).sum(axis=(0, 1)) if marked is not None and marked.any() else np.zeros(1)
+    k = int(np.argmax(areas)) if areas.any() else store.geometry["cut_grid"]["shape"][2] // 2
+    image = store.normalised((slice(None), slice(None), k)) if "image" in store.names else None
+    planes = (image, marked[:, :, k] if marked is not None else None)
+    return tuple(None if p is None else plane(p[:, :, None], 2, 0) for p in planes)  # type: ignore[return-value]
 
 
 def _open(path: Path) -> Any:

@@ -42,6 +42,7 @@ def render(
     body: Array | None = None,
     labels: Array | None = None,
     colours: Mapping[int, RGB] | None = None,
+    opacity: float = 0.45,
 ) -> Array:
     """One plane as RGB (rows, columns, 3) uint8 of the given size: grey, labels tinted, body outlined."""
     from PIL import Image
@@ -61,7 +62,7 @@ def render(
     column = np.minimum((np.arange(columns) + 0.5) * shape[1] / columns, shape[1] - 1).astype(int)
     if labels is not None and labels.any():
         near = labels[np.ix_(row, column)]
-        opacity = 0.45 if image is not None else 0.9
+        opacity = opacity if image is not None else 0.9
         for value in np.unique(near):
             if value:
                 here = near == value
@@ -129,6 +130,7 @@ def volume_picture(
     grey = grey_range(reference, modality, body) if image is not None else (0.0, 1.0)
     if focus is None:
         focus = next((v > 0 for v in (body, labels) if v is not None and v.any()), reference > grey[0])
+    opacity = 0.85 if modality == "mask" else 0.45
     margin = tuple(int(np.ceil(MARGIN_MM / s)) for s in spacing)
     tight = bounding_box(focus)
     box = bounding_box(focus, (margin[0], margin[1], margin[2]))
@@ -144,7 +146,7 @@ def volume_picture(
         tiles = []
         for index in indices:
             planes = [None if v is None else plane(v[view], axis, index) for v in (image, body, labels)]
-            tiles.append(render(planes[0], grey, size, planes[1], planes[2], colours))
+            tiles.append(render(planes[0], grey, size, planes[1], planes[2], colours, opacity))
         rows.append(contact_sheet(tiles, columns=len(tiles), gap=GAP))
     sheet = np.zeros((sum(r.shape[0] + GAP for r in rows) - GAP, max(r.shape[1] for r in rows), 3), np.uint8)
     top = 0
