@@ -46,9 +46,9 @@ rule write_cohort_settings:
 rule make_labels:
     """Run the cohort's own program for scans that have no labels (a public segmenter, say)."""
     input:
-        image=image_file,
+        image_files,
     output:
-        labels="results/cohorts/{cohort}/made_labels/{scan}.nii.gz",
+        record="results/cohorts/{cohort}/made_labels/{scan}.json",
     log:
         "logs/make_labels/{cohort}/{scan}.log",
     benchmark:
@@ -61,11 +61,14 @@ rule make_labels:
         mem_mb=labels_resource("mem_mb"),
         runtime=labels_resource("runtime_min"),
     params:
+        image=image_path,
+        stamps=image_stamps,
         command=labels_command,
+        refusal=refusal_flag,
         version=labels_version_command,
         code=code_hash("volforge.cli.scan:label_"),
     shell:
-        "volforge scan label --image {input.image:q} --out {output.labels:q} "
+        "volforge scan label --image {params.image:q} --out {output.record:q} {params.refusal} "
         "--command {params.command:q} --version-command {params.version:q} > {log:q} 2>&1"
 
 
@@ -88,6 +91,7 @@ rule import_scan:
         runtime=growing_minutes(20),
     params:
         arguments=import_arguments,
+        stamps=source_stamps,
         folder=output_folder,
         code=code_hash("volforge.cli.scan:import_"),
     shell:

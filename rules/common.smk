@@ -89,8 +89,25 @@ def source_files(wildcards):
     return jobs.source_files(checked_scan(wildcards), wildcards.scan)
 
 
-def image_file(wildcards):
+def source_stamps(wildcards):
+    return jobs.source_stamps(checked_scan(wildcards), wildcards.scan)
+
+
+def image_path(wildcards):
     return checked_scan(wildcards).rows[wildcards.scan].files["image"]
+
+
+def image_files(wildcards):
+    files = jobs.existing_files([image_path(wildcards)])
+    return [path for path in files if jobs.is_plain(path)]
+
+
+def image_stamps(wildcards):
+    return jobs.file_stamps([image_path(wildcards)])
+
+
+def refusal_flag(wildcards):
+    return "--record-refusal" if on_bad_scan(wildcards) == "exclude" else ""
 
 
 def labels_command(wildcards):

@@ -39,6 +39,7 @@ rule report:
         runtime=growing_minutes(20),
     params:
         results=output_folder,
+        templates=jobs.report_templates(),
         code=code_hash("volforge.cli.study:report"),
     shell:
         "volforge study report --results {params.results:q} --out {output.page:q} "

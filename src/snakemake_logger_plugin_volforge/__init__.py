@@ -113,7 +113,9 @@ class LogHandler(LogHandlerBase):
             if event == LogEvent.JOB_ERROR:
                 self._time.fail(int(record.__dict__["jobid"]))
             self._write(self.format(record))
-        elif event is None and record.levelno >= WARNING:
+        elif event == LogEvent.SHELLCMD:
+            self._write(self.format(record))
+        elif event is None and (record.levelno >= WARNING or record.getMessage().startswith("Nothing to be done")):
             self._write(record.getMessage())
 
     def _show(self, done: int, total: int, now: float, *, always: bool = False) -> None:

@@ -55,6 +55,20 @@ def box_of(row: dict[str, str]) -> tuple[slice, slice, slice]:
     return i, j, k
 
 
+def test_units_of_every_ct_are_told_apart():
+    """As they are, 1024 too high, and taken for 1024 too high: accepted, refused, refused."""
+    from volforge.errors import ScanError
+    from volforge.volume.intensity import canonical_values
+
+    names = sorted({r["volume"] for r in boxes("device_boxes.tsv") if "mr" not in r["volume"].lower()})
+    for name in [*names, "rire_001_ct_mr/ct_example.nii.gz", "ts_ct_3mm/example_ct_sm.nii.gz"]:
+        image, _ = grafts.canonical(REAL / name)
+        assert canonical_values(image, "hu").flags == [], name
+        for values, unit in ((image.astype(np.int32) + 1024, "hu"), (image, "hu+1024")):
+            with pytest.raises(ScanError, match="unit|-1000|-1100"):
+                canonical_values(values, unit)
+
+
 def test_ears_and_noses_of_every_ct_stay():
     low = []
     rows = [r for r in boxes("ear_nose_boxes.tsv") if "/ct" in r["volume"] or "HU" in r["volume"]]

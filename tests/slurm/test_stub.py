@@ -105,6 +105,26 @@ def test_gpu_job_goes_to_the_gpu_partition_and_failures_grow(tmp_path, cluster):
     assert "--mem 2000 " in labelled[1]
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
+def test_odd_paths_and_missing_files_are_harmless_in_cluster_jobs(tmp_path, cluster):
+    """Paths reach the jobs of a cluster through a shell line that Snakemake writes: none of it may run."""
+    from tests.conftest import ball_ct, save
+
+    folder = run_folder(tmp_path, "")
+    odd = "o'd $(touch owned) `touch owned` {scan} $HOME"
+    save(folder / odd / "a.nii.gz", ball_ct())
+    rows = [f"p\tgood\tCT\t{odd}/a.nii.gz", "q\tgone\tCT\tgone.nii.gz"]
+    (folder / "s.tsv").write_text("subject\tscan\tmodality\timage\n" + "\n".join(rows) + "\n")
+    (folder / "config.yaml").write_text("cohorts: {c: {sheet: s.tsv, on_bad_scan: exclude}}\n")
+    done = snakemake("--profile", "profiles/slurm", "--configfile", "config.yaml", *QUICK, cwd=folder, env=cluster)
+    assert done.returncode == 0, done.stderr[-4000:]
+    table = (folder / "results/cohorts/c/scans.tsv").read_text()
+    assert "good\tp\t" in table
+    assert "file not found" in table
+    assert not list(tmp_path.rglob("owned"))
+
+
 def test_make_profile_links_the_profile_by_name(tmp_path, cluster):
     import subprocess
 

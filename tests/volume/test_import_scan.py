@@ -87,7 +87,7 @@ def test_labels_alone_make_a_scan(tmp_path):
     labels = np.zeros((40, 40, 30), np.uint8)
     labels[10:14, 10:14, 10:14] = 1
     out, record = run(tmp_path, labels=save(tmp_path / "l.nii.gz", labels, AFFINE))
-    assert sorted(p.name for p in out.iterdir()) == ["labels.nii.gz", "qc.png", "record.json"]
+    assert sorted(p.name for p in out.glob("[!.]*")) == ["labels.nii.gz", "qc.png", "record.json"]
     restore_file(out / "labels.nii.gz", out / "record.json", tmp_path / "back.nii.gz")
     back = nib.load(tmp_path / "back.nii.gz")
     assert np.array_equal(np.asanyarray(back.dataobj), labels)
@@ -144,7 +144,7 @@ def test_refusal_leaves_the_record_alone(tmp_path):
     array[0, 0, 0] = np.nan
     request = ScanRequest("a", "CT", "hu", {"image": save(tmp_path / "a.nii.gz", array)})
     assert not import_scan(request, ImportSettings(), tmp_path / "out", record_refusal=True)
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["record.json"]
+    assert [p.name for p in (tmp_path / "out").glob("[!.]*")] == ["record.json"]
     record = read_json(tmp_path / "out" / "record.json")
     assert not record["accepted"]
     assert "NaN" in record["refused"]["reason"]

@@ -131,6 +131,7 @@ SHEETS = {
     "missing file": (HEAD + "p\ts\tCT\tnone.nii.gz\n", "file not found"),
     "duplicate scan": (HEAD + "p\ts\tCT\ta.nii.gz\nq\ts\tCT\ta.nii.gz\n", "stands already in line 2"),
     "unknown modality": (HEAD + "p\ts\tXR\ta.nii.gz\n", "unknown modality"),
+    "fold that does not exist": ("subject\tscan\tmodality\timage\tfold\np\ts\tCT\ta.nii.gz\t9\n", "has 5 folds"),
     "stray white space": (HEAD + "p\ts \tCT\ta.nii.gz\n", "stray white space"),
 }
 
@@ -155,7 +156,7 @@ def test_bad_sheet_stops_the_run_before_any_job(tmp_path, kind):
 
 def mixed_cohort(folder: Path, on_bad_scan: str) -> Path:
     """Two good scans, a truncated one, one with NaN, one that is missing; paths with spaces and shell words."""
-    odd = folder / "data $(touch owned) 'x' ; & \u00fc"
+    odd = folder / "data $(touch owned) 'x' ; & {scan} \u00fc"
     lines = ["subject\tscan\tmodality\timage"]
     for n in range(2):
         save(odd / f"good {n}.nii.gz", ball_ct())
@@ -183,7 +184,7 @@ def test_excluded_scans_are_listed_and_the_others_go_on(tmp_path):
     assert [s for s, r in rows.items() if r["accepted"] == "1"] == ["good-0", "good-1"]
     for scan, reason in {"short": "truncated", "nan": "NaN", "gone": "not found"}.items():
         assert reason in rows[scan]["reason"]
-        assert [p.name for p in (tmp_path / f"results/cohorts/c/scans/{scan}").iterdir()] == ["record.json"]
+        assert [p.name for p in (tmp_path / f"results/cohorts/c/scans/{scan}").glob("[!.]*")] == ["record.json"]
     page = (tmp_path / "results/report.html").read_text()
     assert "Excluded scans" in page
     assert "3 excluded" in page

@@ -55,7 +55,7 @@ def test_run_leaves_what_the_plan_says(finished):
             expected |= (
                 {"defective.nii.gz", "implant.nii.gz"} if cohort == "skull" else {"labels.nii.gz", "body.nii.gz"}
             )
-            assert {p.name for p in scan.iterdir()} == expected
+            assert {p.name for p in scan.iterdir()} == expected | {".volforge"}
             cut = {p.name for p in (folder / "recipes" / recipe / row["scan"]).iterdir()}
             assert {"image.b2nd", "index.tsv", "geometry.json", "record.json"} <= cut
         assert (folder / "recipes" / recipe / "index.tsv").exists()
@@ -137,7 +137,7 @@ def test_png_export_has_the_published_layout(copy):
     from PIL import Image
 
     folder = copy / "results/cohorts/body/png/axial"
-    assert {p.name for p in folder.iterdir()} == {"train", "val", "test", "export.json"}
+    assert {p.name for p in folder.iterdir()} == {"train", "val", "test", "export.json", ".volforge"}
     for split in ("train", "test"):
         images = sorted(p.name for p in (folder / split / "images").iterdir())
         assert images
@@ -153,6 +153,30 @@ def test_the_same_run_gives_the_same_bytes(finished, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     for name in ("cohorts/skull/scans.tsv", "cohorts/skull/scans", "phantoms/skull"):
         assert sha256_of(tmp_path / "results" / name) == sha256_of(finished / "results" / name)
+
+
+def test_labels_command_that_fails_on_a_scan_excludes_that_scan(tmp_path):
+    from tests.conftest import ball_ct, save
+
+    for name in ("good", "bad"):
+        save(tmp_path / f"{name}.nii.gz", ball_ct())
+    (tmp_path / "segment.py").write_text(
+        "import sys, shutil\nif 'bad' in sys.argv[1]: sys.exit(4)\nshutil.copy(sys.argv[3], sys.argv[2])\n"
+    )
+    save(tmp_path / "map.nii.gz", (ball_ct() > 0).astype("uint8"))
+    rows = ["p\tgood\tCT\tgood.nii.gz", "q\tbad\tCT\tbad.nii.gz", "r\tgone\tCT\tgone.nii.gz"]
+    (tmp_path / "s.tsv").write_text("subject\tscan\tmodality\timage\n" + "\n".join(rows) + "\n")
+    (tmp_path / "config.yaml").write_text(
+        "cohorts:\n  c:\n    sheet: s.tsv\n    on_bad_scan: exclude\n    labels_command:\n"
+        f"      command: [python, '{tmp_path}/segment.py', '{{image}}', '{{labels}}', '{tmp_path}/map.nii.gz']\n"
+    )
+    done = snakemake("--configfile", "config.yaml", "--cores", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    with (tmp_path / "results/cohorts/c/scans.tsv").open() as table:
+        rows = {r["scan"]: r for r in csv.DictReader(table, delimiter="\t")}
+    assert rows["good"]["label_source"] == "model"
+    assert "the label command ended with 4" in rows["bad"]["reason"]
+    assert "file not found" in rows["gone"]["reason"]
 
 
 def test_labels_command_runs_as_a_job_and_is_recorded(tmp_path):
@@ -175,6 +199,6 @@ def test_labels_command_runs_as_a_job_and_is_recorded(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     record = json.loads((tmp_path / "results/cohorts/c/scans/s/record.json").read_text())
     assert record["labels"]["voxels"]["ball"] == int((ball_ct() > 0).sum())
-    made = json.loads((tmp_path / "results/cohorts/c/made_labels/s.nii.gz.json").read_text())
+    made = json.loads((tmp_path / "results/cohorts/c/made_labels/s.json").read_text())
     assert made["version"].startswith("Python 3.")
     assert "\tmodel\t" in (tmp_path / "results/cohorts/c/scans.tsv").read_text()

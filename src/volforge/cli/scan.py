@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer(no_args_is_help=True, help="One scan: import, cut, restore, make labels; PNG export.")
 
 Optional = Path | None
+
+
+def as_json(text: str, option: str) -> Any:
+    """A JSON argument; an error that names the option where it is none."""
+    from volforge.errors import VolforgeError
+
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise VolforgeError(f"{option} is not JSON: {error}", remedy="quote it for the shell") from error
 
 
 @app.command("import")
@@ -21,6 +31,7 @@ def import_(
     body_mask: Annotated[Optional, typer.Option(help="Body mask; found in the image where not given.")] = None,
     defective: Annotated[Optional, typer.Option(help="Defective skull.")] = None,
     implant: Annotated[Optional, typer.Option(help="Implant, volume or STL.")] = None,
+    made_labels: Annotated[Optional, typer.Option(help="Record of labels made by `scan label`.")] = None,
     scan: Annotated[str, typer.Option(help="Name of the scan; the folder's where empty.")] = "",
     modality: Annotated[str, typer.Option(help="CT, CBCT, MR or mask.")] = "CT",
     unit: Annotated[str, typer.Option(help="hu, hu+1024 or arbitrary; empty: by modality.")] = "",
@@ -40,6 +51,7 @@ def import_(
     if unit not in UNITS:
         raise VolforgeError(f"unknown unit '{unit}'", remedy=f"use one of {', '.join(UNITS)}")
     columns = {
+        "made_labels": made_labels,
         "image": image,
         "labels": labels,
         "body_mask": body_mask,
@@ -63,13 +75,20 @@ def cut(
     ] = False,
 ) -> None:
     """Cut an imported scan into slices or a region."""
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
     from volforge.config.models import Recipe
+    from volforge.errors import VolforgeError
     from volforge.volume.cut_scan import cut_scan
 
-    model = TypeAdapter(Recipe).validate_json(recipe)
-    accepted = cut_scan(scan, model, out, structures=json.loads(structures), record_refusal=record_refusal)
+    try:
+        model = TypeAdapter(Recipe).validate_json(recipe)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise VolforgeError(f"--recipe: {place}: {first['msg']}", remedy="see docs/configuration.md") from error
+    ids = as_json(structures, "--structures")
+    accepted = cut_scan(scan, model, out, structures=ids, record_refusal=record_refusal)
     typer.echo(f"{scan.name}: {'cut' if accepted else 'refused, see record.json'}")
 
 
@@ -89,14 +108,16 @@ def restore(
 @app.command("label")
 def label_(
     image: Annotated[Path, typer.Option(help="Image file.")],
-    out: Annotated[Path, typer.Option(help="Label map that the command writes.")],
+    out: Annotated[Path, typer.Option(help="Record to write, .json; the map lies beside it as .nii.gz.")],
     command: Annotated[str, typer.Option(help="Program and arguments as a JSON list.")],
     version_command: Annotated[str, typer.Option(help="Program that prints its version, as a JSON list.")] = "[]",
+    record_refusal: Annotated[bool, typer.Option(help="Record that the program failed instead of failing.")] = False,
 ) -> None:
     """Make the label map of a scan by an outside program, and record which."""
     from volforge.volume.label_command import run_label_command
 
-    run_label_command(image, out, json.loads(command), json.loads(version_command))
+    words, version = as_json(command, "--command"), as_json(version_command, "--version-command")
+    run_label_command(image, out, words, version, record_refusal=record_refusal)
     typer.echo(str(out))
 
 

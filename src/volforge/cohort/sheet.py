@@ -20,6 +20,7 @@ MODALITIES = ("CT", "CBCT", "MR", "mask")
 UNITS = ("hu", "hu+1024", "arbitrary")
 SPLITS = ("train", "val", "test")
 LABEL_SOURCES = ("expert", "derived", "model", "predicted", "phantom")
+RESERVED = ("index.tsv",)  # stands beside the scans in a recipe's folder
 SCAN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 
@@ -143,7 +144,7 @@ def _row(
 
     if not get("subject"):
         table.add(line, "subject", "", "a scan without subject cannot be split safely", "name the patient")
-    if not SCAN.match(get("scan")):
+    if not SCAN.match(get("scan")) or get("scan") in RESERVED:
         table.add(
             line,
             "scan",

@@ -380,10 +380,11 @@ def signal_threshold(image: Array, fraction: float | None = None) -> float | Non
         None where the histogram has no air mode: the field of view lies inside the body.
     """
     values = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)].ravel(order="K")
-    values = values.astype(np.float64) - min(0.0, float(np.percentile(values, 0.1)))
-    shift = min(0.0, float(np.percentile(image, 0.1)))
+    values = _without_padding(values)
+    shift = min(0.0, float(np.percentile(values, 0.1)))
+    values = values.astype(np.float64) - shift
     top = float(np.percentile(values, 99.5))
-    if top <= 0:
+    if top <= 0 or top <= values.min():
         return None
     cut = otsu(np.sqrt(np.clip(values, 0, top))) ** 2
     bright = float(np.median(values[values > cut]))
@@ -394,6 +395,16 @@ def signal_threshold(image: Array, fraction: float | None = None) -> float | Non
         return None
     noise = float(np.percentile(air[air < TISSUE_SHARE * bright * 1.5], 98)) if len(air) else 0.0
     return max(TISSUE_SHARE * bright, min(1.3 * noise, 0.5 * bright)) + shift
+
+
+def _without_padding(values: Array) -> Array:
+    """Values without a constant far below all others, with which some scanners fill the corners."""
+    lowest = values.min()
+    rest = values[values > lowest]
+    if rest.size == 0 or rest.size > 0.99 * values.size:
+        return values
+    low, high = np.percentile(rest, [1, 99.5])
+    return rest if float(low) - float(lowest) > 0.3 * float(high - low) > 0 else values
 
 
 def otsu(values: Array, bins: int = 256) -> float:

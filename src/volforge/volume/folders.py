@@ -11,16 +11,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from volforge.errors import VolforgeError
 from volforge.volume.write import write_whole
+
+MARKER = ".volforge"  # tells our folders from those of the user
 
 
 @contextmanager
 def whole_folder(final: Path) -> Iterator[Path]:
-    """A scratch folder beside `final` that takes its place when the block ends, and vanishes if it fails."""
+    """A scratch folder beside `final` that takes its place when the block ends, and vanishes if it fails.
+
+    Raises:
+        VolforgeError: `final` holds files that were not made this way.
+    """
+    if final.is_dir() and any(final.iterdir()) and not (final / MARKER).exists():
+        raise VolforgeError(
+            "the folder holds files that volforge did not make, and would be replaced",
+            str(final),
+            "name a new or empty folder",
+        )
     final.parent.mkdir(parents=True, exist_ok=True)
+    for left in final.parent.glob(f".{final.name}.*.partial"):
+        shutil.rmtree(left, ignore_errors=True)  # of a job that was killed
     scratch = final.parent / f".{final.name}.{os.getpid()}.partial"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
+    (scratch / MARKER).touch()
     try:
         yield scratch
         old = final.parent / f".{final.name}.{os.getpid()}.old"
@@ -51,5 +67,14 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        VolforgeError: there is none, or it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise VolforgeError("file not found", str(path), "make it first, or check the path") from error
+    except ValueError as error:
+        raise VolforgeError(f"not JSON: {error}", str(path), "make it anew") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from volforge.config.models import BodyMask
 from volforge.errors import ScanError
 from volforge.volume.body_mask import find_body
+from volforge.volume.companions import companions
 from volforge.volume.folders import read_json, sha256_of, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid, Reorientation, axis_codes, reorientation_of
 from volforge.volume.intensity import canonical_values, outside_value, percentiles
@@ -101,6 +102,11 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
     for path in request.files.values():
         if not path.exists():
             raise ScanError("file not found", str(path), "check the path in the sheet")
+    if "made_labels" in request.files:
+        from volforge.volume.label_command import made_labels
+
+        files = {c: p for c, p in request.files.items() if c != "made_labels"}
+        request = replace(request, files={**files, "labels": made_labels(request.files["made_labels"])})
     flags: list[str] = []
     source: SourceVolume | None = None
     image: Array | None = None
@@ -192,13 +198,13 @@ def _image_values(source: SourceVolume, turn: Reorientation, request: ScanReques
     if request.modality == "mask":
         return np.asfortranarray(turn.apply(_binary(scaled(source), where))), []
     values = np.asfortranarray(turn.apply(scaled(source)))  # NIfTI's order: nothing is transposed in memory
+    if values.max() == values.min():
+        raise ScanError(f"all values are {values.flat[0]}: the image is empty", where, "export it again")
     try:
         intensities = canonical_values(values, request.unit)
     except ScanError as error:
         error.where = error.where or where
         raise
-    if intensities.array.max() == intensities.array.min():
-        raise ScanError(f"all values are {intensities.array.flat[0]}: the image is empty", where, "export it again")
     return intensities.array, intensities.flags
 
 
@@ -206,7 +212,7 @@ def _binary(values: Array, where: str) -> Array:
     mask = values != 0
     if not mask.any():
         raise ScanError("the mask is empty", where, "export it again")
-    if not np.array_equal(mask, values == values.max()):
+    if (values[mask] != values[mask][0]).any():
         shown = ", ".join(f"{v:g}" for v in np.unique(values)[:5])
         raise ScanError(
             f"a mask has the values 0 and one other, this has more: {shown} ...",
@@ -296,8 +302,13 @@ def _check_triple(image: Array | None, masks: dict[str, LabelMap]) -> list[str]:
 
 
 def _source_entry(path: Path) -> dict[str, Any]:
-    size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
-    return {"name": path.name, "bytes": size, "sha256": sha256_of(path)}
+    if path.is_dir():
+        size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+        return {"name": path.name, "bytes": size, "sha256": sha256_of(path)}
+    entry: dict[str, Any] = {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    for other in companions(path):  # the voxels of a two-file format
+        entry.setdefault("with", {})[other.name] = sha256_of(other)
+    return entry
 
 
 def _picture(
@@ -318,7 +329,7 @@ def _picture(
     colours = {settings.structures[n]: hex_to_rgb(c) for n, c in settings.colours.items() if n in settings.structures}
     if shown is None and "implant" in masks:
         shown, colours = masks["implant"].array, {1: (255, 176, 0)}
-    modality = "CT" if request.unit != "arbitrary" and request.modality != "mask" else request.modality
+    modality = "mask" if request.modality == "mask" else "CT" if request.unit != "arbitrary" else "MR"
     focus = image > 0 if image is not None and modality == "mask" else None
     picture = volume_picture(image, grid.spacing_mm, modality, body, shown, colours, focus)
     Image.fromarray(picture).save(path, compress_level=6)

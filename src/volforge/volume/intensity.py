@@ -70,29 +70,46 @@ def check_air(hounsfield: Array) -> list[str]:
     """Whether air lies where HU put it.
 
     Returns:
-        Flags: `air_not_in_view` for a field of view inside the body.
+        Flags: `air_not_in_view` for a field of view inside the body, `constant_region_above_air` for padding
+        that is no air.
 
     Raises:
         ScanError: naming the `unit` column, where the values look shifted or scaled.
     """
     sample = hounsfield.ravel(order="K")[:: max(1, hounsfield.size // 2_000_000)].astype(np.int32)
-    darkest = int(np.percentile(sample, 0.5))
-    near_air = float(((sample >= -1100) & (sample <= -850)).mean())
-    padding = float((sample < -1100).mean())
-    remedy = "set the sheet's `unit` column (hu, hu+1024 or arbitrary), or mend the file's slope and intercept"
-    if near_air >= 0.005:
-        return []
+    below = sample[sample < -1100]
     inside = sample[sample >= -1100]
-    middle = float(np.median(inside)) if inside.size else float("nan")
-    flesh = float(((inside >= -200) & (inside <= 200)).mean()) if inside.size else 0.0
-    shifted = float(((sample >= -100) & (sample <= 150)).mean())
-    hint = ""
-    if shifted >= 0.05 and float(((sample >= 850) & (sample <= 1250)).mean()) >= 0.05:
-        hint = "; they look like HU + 1024"
+
+    def share(low: int, high: int, of: Array = sample) -> float:
+        return float(((of >= low) & (of <= high)).mean()) if of.size else 0.0
+
+    remedy = "set the sheet's `unit` column (hu, hu+1024 or arbitrary), or mend the file's slope and intercept"
+    darkest, middle = int(np.percentile(sample, 0.5)), int(np.median(sample))
+    # flesh of HU + 1024 makes a narrow peak, bone of true HU a broad one; its air makes a peak about 0
+    dense = share(501, 32767)
+    if share(-100, 150) >= 0.05 and share(950, 1150) >= max(0.05, 0.5 * dense):
+        raise ScanError(
+            f"no air near -1000 HU: darkest values about {darkest}, median {middle}; they look like HU + 1024",
+            remedy=remedy,
+        )
+    if below.size > 0.02 * sample.size:
+        padding = float((below == np.bincount(below - below.min()).argmax() + below.min()).mean())
+        if padding < 0.5 or (below.size > 0.3 * sample.size and share(-500, 32767, inside) < 0.3):
+            raise ScanError(
+                f"{below.size / sample.size:.0%} of the values lie below -1100 HU, too many for padding",
+                remedy=remedy + "; values that are HU already need no `hu+1024`",
+            )
+    flags = []
+    values, counts = np.unique(sample, return_counts=True)
+    if values[counts.argmax()] > -400 and counts.max() > 0.1 * sample.size:
+        flags.append("constant_region_above_air")  # padding with 0, which no mask can tell from tissue
+    if share(-1100, -850) >= 0.005:
+        return flags
     # inside a body fat and noise lie below zero; values that never do are another scale
-    elif np.percentile(inside, 0.5) < -10 and flesh >= 0.3 and padding < 0.9:
-        return ["air_not_in_view"]
-    raise ScanError(f"no air near -1000 HU: darkest values about {darkest}, median {middle:.0f}{hint}", remedy=remedy)
+    is_signed = below.size > 0.005 * sample.size or np.percentile(sample, 0.5) < -10
+    if is_signed and share(-200, 200, inside) >= 0.3:
+        return [*flags, "air_not_in_view"]
+    raise ScanError(f"no air near -1000 HU: darkest values about {darkest}, median {middle}", remedy=remedy)
 
 
 def outside_value(unit: str, values: Array) -> int | float:

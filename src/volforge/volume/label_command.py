@@ -5,23 +5,31 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from volforge.errors import VolforgeError
-from volforge.volume.folders import sha256_of, write_json
+from volforge.errors import ScanError, VolforgeError
+from volforge.volume.folders import read_json, sha256_of, write_json
 
 
-def run_label_command(image: Path, out: Path, command: list[str], version_command: list[str]) -> None:
+def run_label_command(
+    image: Path, record: Path, command: list[str], version_command: list[str], *, record_refusal: bool = False
+) -> bool:
     """Run a program that reads an image and writes a label map.
 
     Args:
         image: Stands for `{image}` in the command.
-        out: Stands for `{labels}`; beside it `<name>.json` records program, version and hashes.
+        record: JSON to write: program, version and hashes; the map lies beside it as `<name>.nii.gz`, which
+            stands for `{labels}`.
         command: Program and arguments; no shell sees them.
         version_command: Prints the program's version; may be empty.
+        record_refusal: Record that the program failed on this scan instead of raising.
+
+    Returns:
+        Whether there is a label map.
 
     Raises:
-        VolforgeError: the program is missing, fails, or writes no file.
+        VolforgeError: the program cannot be started, whatever `record_refusal` says; or it fails.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    out = record.with_suffix(".nii.gz")
     scratch = out.with_name(f".partial.{out.name}")
     scratch.unlink(missing_ok=True)
     filled = [word.replace("{image}", str(image)).replace("{labels}", str(scratch)) for word in command]
@@ -37,21 +45,27 @@ def run_label_command(image: Path, out: Path, command: list[str], version_comman
             command[0],
             "install the program in the environment of the job, or mend `labels_command`",
         ) from error
+    about = {"command": command, "version": version}
     if code != 0 or not scratch.is_file():
-        what = f"ended with {code}" if code else "wrote no file"
+        reason = f"the label command {f'ended with {code}' if code else 'wrote no file'}"
         scratch.unlink(missing_ok=True)
-        raise VolforgeError(
-            f"the label command {what}: {' '.join(filled)}",
-            str(image),
-            "see the log for what the program says",
-        )
-    write_json(
-        out.with_name(out.name + ".json"),
-        {
-            "command": command,
-            "version": version,
-            "image_sha256": sha256_of(image),
-            "sha256": sha256_of(scratch),
-        },
-    )
+        if not record_refusal:
+            raise VolforgeError(f"{reason}: {' '.join(filled)}", str(image), "see what the program says above")
+        write_json(record, {"accepted": False, "reason": reason, **about})
+        return False
+    hashes = {"image_sha256": sha256_of(image), "sha256": sha256_of(scratch)}
     scratch.replace(out)
+    write_json(record, {"accepted": True, "labels": out.name, **about, **hashes})
+    return True
+
+
+def made_labels(record: Path) -> Path:
+    """The label map that a record of `run_label_command` speaks of.
+
+    Raises:
+        ScanError: the program made none.
+    """
+    content = read_json(record)
+    if not content["accepted"]:
+        raise ScanError(content["reason"], str(record), "see the log of make_labels for what the program says")
+    return record.with_name(content["labels"])

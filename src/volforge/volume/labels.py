@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from volforge.errors import ScanError
+from volforge.volume.companions import companions
 from volforge.volume.geometry import (
     Array,
     Grid,
@@ -107,6 +108,12 @@ def read_mask_volume(path: Path, target: Target | None, *, resample: bool) -> La
         raise ScanError(f"label ids from {low} to {high}", str(path), f"use 0 to {MAX_ID}")
     values = values.astype(np.uint8 if high < 256 else np.uint16)
     turn = reorientation_of(volume.grid.affine)
+    if (
+        target is not None
+        and volume.grid.shape == target.source_shape
+        and same_place(target.turn.canonical(volume.grid), target.grid)
+    ):
+        turn = target.turn  # near 45 degrees rounding alone decides which axis is which
     grid = turn.canonical(volume.grid)
     labels = LabelMap(np.asfortranarray(turn.apply(values)), grid, flags=list(volume.flags))
     return labels if target is None else onto_grid(labels, target.grid, path, resample=resample)
@@ -145,8 +152,8 @@ def _read_folder(
     unknown: list[str] = []
     for item in sorted(folder.iterdir()):
         name = _structure_name(item)
-        if name is None:
-            continue
+        if name is None or (item.name.lower().endswith((".img", ".img.gz")) and companions(item)):
+            continue  # the voxels of a header that is read
         if name not in structures:
             unknown.append(item.name)
         elif name in found:
@@ -171,6 +178,12 @@ def _read_folder(
             result = LabelMap(np.zeros_like(mask.array, dtype=dtype), mask.grid, flags=[])
             target = target or Target(mask.grid, mask.grid.shape, Reorientation((0, 1, 2), (False,) * 3))
         hit = mask.array > 0
+        if hit.any() and (mask.array[hit] != mask.array[hit][0]).any():
+            raise ScanError(
+                f"the file of structure '{name}' holds several labels",
+                str(found[name]),
+                "give one binary file per structure, or one label map instead of the folder",
+            )
         result.overlap_voxels += int((result.array[hit] > 0).sum())
         result.array[hit] = structures[name]
         result.flags += [f for f in mask.flags if f not in result.flags]
@@ -210,7 +223,7 @@ def _picture_stack(item: Path, target: Target) -> LabelMap:
     """A structure as pictures, one per slice of the image's third file axis; columns are its first axis."""
     import SimpleITK as sitk
 
-    files = sorted(p for p in item.iterdir() if p.suffix.lower() in PICTURES) if item.is_dir() else [item]
+    files = sorted(_pictures_in(item), key=_natural) if item.is_dir() else [item]
     if not files:
         raise ScanError("no picture in this folder", str(item), f"expected {' '.join(PICTURES)}")
     try:
@@ -229,6 +242,16 @@ def _picture_stack(item: Path, target: Target) -> LabelMap:
         )
     mask = np.asfortranarray(target.turn.apply(array)) > 0
     return LabelMap(mask.astype(np.uint8), target.grid)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith(".")]
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Order of file names with numbers by value: slice2 before slice10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
 
 
 def present_ids(array: Array) -> list[int]:

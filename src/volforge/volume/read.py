@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +77,7 @@ def _read_nifti(path: Path) -> SourceVolume:
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
 
     try:
         if path.name.lower().endswith(".nii.gz"):
@@ -92,8 +94,18 @@ def _read_nifti(path: Path) -> SourceVolume:
         if 0 in shape:
             raise ScanError(f"an axis has no length: shape {shape}", remedy="export the volume again")
         stored = np.asanyarray(image.dataobj.get_unscaled())
-    except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile, ImageFileError,
-            HeaderDataError) as error:  # fmt: skip
+    except (
+        MemoryError,
+        OverflowError,
+        OSError,
+        EOFError,
+        ValueError,
+        zlib.error,
+        gzip.BadGzipFile,
+        ImageFileError,
+        HeaderDataError,
+        WrapStructError,
+    ) as error:
         raise ScanError(
             f"the file is damaged or truncated ({error or type(error).__name__})",
             remedy="copy or export it again",
@@ -102,9 +114,18 @@ def _read_nifti(path: Path) -> SourceVolume:
     stored = _three_dimensional(stored, flags)
     slope, intercept = image.dataobj.slope, image.dataobj.inter
     header = image.header
-    unit = header.get_xyzt_units()[0]
+    try:
+        unit = header.get_xyzt_units()[0]
+    except KeyError:  # a code that the standard does not have
+        unit = "unknown"
     sform_code = header.get_sform(coded=True)[1]
-    qform, qform_code = header.get_qform(coded=True)
+    try:
+        qform, qform_code = header.get_qform(coded=True)
+    except ValueError as error:  # a quaternion rounded to more than length 1: the sform may still be good
+        if not sform_code:
+            raise ScanError(f"the qform is damaged ({error})", remedy="repair the header of the file") from error
+        qform, qform_code = None, 0
+        flags.append("qform_invalid")
     if not sform_code and not qform_code:
         flags.append("orientation_assumed")
     check_affine(np.asarray(image.affine, dtype=float))
@@ -156,6 +177,8 @@ def _read_itk(path: Path) -> SourceVolume:
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
+    if path.suffix.lower() in (".mha", ".mhd"):
+        reader.SetImageIO("MetaImageIO")  # which does not know its own suffixes in capitals
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
@@ -182,8 +205,37 @@ def _read_itk(path: Path) -> SourceVolume:
     affine = np.eye(4)
     affine[:3, :3] = to_ras @ direction * np.array(image.GetSpacing())
     affine[:3, 3] = to_ras @ np.array(image.GetOrigin())
+    if path.suffix.lower() in (".nrrd", ".nhdr"):
+        affine = np.diag([_nrrd_scale(path, flags)] * 3 + [1.0]) @ affine
     check_affine(affine)
     return SourceVolume(array, 1.0, 0.0, Grid(array.shape, affine), flags)
+
+
+def _nrrd_scale(path: Path, flags: list[str]) -> float:
+    """Millimetres per length unit of an NRRD header; flags what the header leaves open."""
+    fields: dict[str, str] = {}
+    with path.open("rb") as file:
+        for raw in file:
+            line = raw.decode("latin-1").strip()
+            if not line:
+                break
+            key, mark, value = line.partition(":")
+            if mark and not line.startswith("#"):
+                fields[key.strip().lower()] = value.strip()
+    if "space" not in fields and "space dimension" not in fields:
+        flags.append("orientation_assumed")
+    if "space directions" not in fields and "spacings" not in fields:
+        flags.append("unit_assumed")
+    units = set(re.findall(r'"([^"]*)"', fields.get("space units", fields.get("units", "")))) - {""}
+    known = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "\u00b5m": 0.001}
+    if not units:
+        return 1.0
+    if len(units) > 1 or not units <= set(known):
+        raise ScanError(f"unknown space units {sorted(units)}", remedy="write mm into the header")
+    unit = units.pop()
+    if known[unit] != 1.0:
+        flags.append(f"unit_converted_from_{'micron' if known[unit] < 1 else unit}")
+    return known[unit]
 
 
 def _check_truncation(path: Path, size: tuple[int, ...]) -> None:
@@ -201,10 +253,13 @@ def _check_truncation(path: Path, size: tuple[int, ...]) -> None:
     widths = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "FLOAT": 4, "DOUBLE": 8}
     kind = fields.get("ElementType", "").removeprefix("MET_").removeprefix("U")
     data = fields.get("ElementDataFile", "")
-    if fields.get("CompressedData", "False") == "True" or kind not in widths or data.startswith("LIST"):
+    local = data.upper() == "LOCAL"
+    if fields.get("CompressedData", "F")[:1] in "Tt1" or kind not in widths:
+        return
+    if not local and not (path.parent / data).is_file():  # a list or a pattern of files: ITK looks for them
         return
     wanted = int(np.prod(size)) * widths[kind]
-    held = path.stat().st_size - offset if data == "LOCAL" else (path.parent / data).stat().st_size
+    held = path.stat().st_size - offset if local else (path.parent / data).stat().st_size
     if held < wanted:
         raise ScanError(f"the file is truncated: {held} bytes of values, {wanted} expected", remedy="copy it again")
 

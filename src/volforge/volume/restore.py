@@ -42,5 +42,8 @@ def write_on_source_grid(path: Path, array: Array, record: dict[str, Any]) -> No
 
 def restore_file(file: Path, record_file: Path, out: Path) -> None:
     """Write a volume of a scan's folder (or a prediction on its grid) on the source file's grid."""
+    record = read_json(record_file)
+    if not record["accepted"]:
+        raise VolforgeError("the scan was refused and has no grid", str(record_file), "import it first")
     array, _ = read_canonical(file)
-    write_on_source_grid(out, array, read_json(record_file))
+    write_on_source_grid(out, array, record)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from volforge.cohort.sheet import SheetRow
 from volforge.config.models import Recipe
+from volforge.volume.companions import companions
 from volforge.workflow.run import ResolvedCohort, Run
 
 RESULTS = "results"
@@ -39,13 +42,34 @@ def cohort_settings(cohort: ResolvedCohort) -> str:
 
 
 def makes_labels(cohort: ResolvedCohort, row: SheetRow) -> bool:
-    """Whether the labels of a scan come from the cohort's command."""
-    return cohort.settings.labels_command is not None and "labels" not in row.files and "image" in row.files
+    """Whether the labels of a scan come from the cohort's command (not where its image is missing)."""
+    wanted = cohort.settings.labels_command is not None and "labels" not in row.files and "image" in row.files
+    return wanted and (cohort.settings.on_bad_scan == "stop" or os.path.exists(row.files["image"]))
 
 
 def made_labels(cohort: str, scan: str) -> str:
-    """File that the cohort's command writes."""
-    return f"{RESULTS}/cohorts/{cohort}/made_labels/{scan}.nii.gz"
+    """Record of the label map that the cohort's command writes beside it."""
+    return f"{RESULTS}/cohorts/{cohort}/made_labels/{scan}.json"
+
+
+def is_plain(path: str) -> bool:
+    """Whether Snakemake may be told of a path: it fills in braces, and its cluster jobs quote by `repr` only."""
+    return not set(path) & set("{}'\"`$\\\n*?[]")
+
+
+def existing_files(paths: Iterable[str]) -> list[str]:
+    """The files with their companions (`.img` of `.hdr` ...), without those that do not exist."""
+    found = []
+    for path in paths:
+        if os.path.exists(path):
+            found += [path, *(str(c) for c in companions(Path(path)))]
+    return found
+
+
+def file_stamps(paths: Iterable[str]) -> list[str]:
+    """Size and time of the files that Snakemake is not told of: as a parameter they make jobs run again."""
+    odd = [p for p in existing_files(paths) if not is_plain(p)]
+    return [f"{short_hash(p)}:{os.stat(p).st_size}:{os.stat(p).st_mtime_ns}" for p in odd]
 
 
 def source_files(cohort: ResolvedCohort, scan: str) -> list[str]:
@@ -53,8 +77,17 @@ def source_files(cohort: ResolvedCohort, scan: str) -> list[str]:
     row = cohort.rows[scan]
     if cohort.settings.phantom is not None:
         return [f"{RESULTS}/phantoms/{cohort.name}/truth.json"]
-    files = [p for c, p in row.files.items() if c not in row.missing]
+    exclude = cohort.settings.on_bad_scan == "exclude"
+    files = existing_files(row.files.values()) if exclude else list(row.files.values())
+    if not exclude:
+        files += [c for p in files for c in map(str, companions(Path(p)))]
+    files = [p for p in dict.fromkeys(files) if is_plain(p)]
     return [*files, made_labels(cohort.name, scan)] if makes_labels(cohort, row) else files
+
+
+def source_stamps(cohort: ResolvedCohort, scan: str) -> list[str]:
+    """Stamps of the source files that are no input of the job because of the characters in their path."""
+    return [] if cohort.settings.phantom is not None else file_stamps(cohort.rows[scan].files.values())
 
 
 def import_arguments(cohort: ResolvedCohort, scan: str) -> str:
@@ -63,7 +96,7 @@ def import_arguments(cohort: ResolvedCohort, scan: str) -> str:
     words = ["--scan", scan, "--modality", row.modality, "--unit", row.unit]
     files = dict(row.files)
     if makes_labels(cohort, row):
-        files["labels"] = made_labels(cohort.name, scan)
+        files["made_labels"] = made_labels(cohort.name, scan)
     for column, path in files.items():
         words += [f"--{column.replace('_', '-')}", path]
     return shlex.join(words)
@@ -125,7 +158,8 @@ def import_memory_mb(cohort: ResolvedCohort, scan: str, attempt: int) -> int:
     row = cohort.rows[scan]
     if cohort.settings.phantom is not None:
         return 1000 * attempt
-    size = sum(Path(p).stat().st_size for p in row.files.values() if Path(p).is_file()) / 2**20
+    files = existing_files(row.files.values())
+    size = sum(os.stat(p).st_size for p in files if os.path.isfile(p)) / 2**20
     # a gzip CT holds about half its raw bytes; binary masks hold a thousandth, hence the floor
     return int(min(3000 + 60 * size, 24000) * attempt)
 
@@ -155,3 +189,9 @@ def report_settings(run: Run) -> str:
         "configuration": run.configuration.model_dump(exclude_defaults=True),
     }
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def report_templates() -> str:
+    """A hash of the page's templates, which no module imports."""
+    folder = Path(__file__).parents[1] / "report" / "templates"
+    return short_hash([p.read_text(encoding="utf-8") for p in sorted(folder.iterdir())])

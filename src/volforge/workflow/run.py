@@ -143,6 +143,11 @@ def _resolve_cohort(
                 f"write {beside} with the columns structure and id",
             )
         )
+    for row in table.rows:
+        if row.fold is not None and row.fold >= settings.folds:
+            remedy = f"use 0 to {settings.folds - 1}, or raise the cohort's `folds`"
+            text = f"the cohort has {settings.folds} folds: this subject would never be tested"
+            loaded.problems.append(Problem(str(sheet), row.line, "fold", str(row.fold), text, remedy))
     rows = {r.scan: r for r in table.rows}
     return ResolvedCohort(name, settings, sheet, rows, structures, table.comments)
 
