@@ -65,7 +65,7 @@ def test_units_of_every_ct_are_told_apart():
         image, _ = grafts.canonical(REAL / name)
         assert canonical_values(image, "hu").flags == [], name
         for values, unit in ((image.astype(np.int32) + 1024, "hu"), (image, "hu+1024")):
-            with pytest.raises(ScanError, match="unit|-1000|-1100"):
+            with pytest.raises(ScanError, match=r"-1000|-1100"):
                 canonical_values(values, unit)
 
 
