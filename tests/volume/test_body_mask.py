@@ -6,8 +6,9 @@ from scipy import ndimage
 
 from volforge.cohort.phantoms import body as phantom
 from volforge.cohort.phantoms.fields import capsule, ellipsoid, oblique_grid, world_points
-from volforge.volume.body_mask import find_body, otsu, signal_threshold
+from volforge.volume.body_mask import find_body
 from volforge.volume.geometry import reorientation_of
+from volforge.volume.signal_threshold import otsu, signal_threshold
 
 AIR, WATER = -1000, 40
 

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.conftest import ball_ct, save, volforge
 from volforge.cohort.phantoms.fields import rotation
 from volforge.errors import ScanError, VolforgeError
-from volforge.volume.body_mask import find_body, signal_threshold
+from volforge.volume.body_mask import find_body
 from volforge.volume.companions import companions
 from volforge.volume.folders import read_json, whole_folder
 from volforge.volume.geometry import Grid, Reorientation, reorientation_of
@@ -19,6 +19,7 @@ from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
 from volforge.volume.intensity import canonical_values
 from volforge.volume.labels import Target, read_labels
 from volforge.volume.read import read_volume, scaled
+from volforge.volume.signal_threshold import signal_threshold
 
 SHAPE = (12, 11, 10)
 

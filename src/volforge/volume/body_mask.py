@@ -35,6 +35,7 @@ from volforge.volume.morphology import (
     largest_component,
     opening,
 )
+from volforge.volume.signal_threshold import signal_threshold
 
 SEAL_MM = 5.0  # closes nostrils, ear canals and a trachea cut by the field of view
 DEEP_MM = 8.0  # air this far from the outside is a cavity, not a fold of the skin
@@ -48,7 +49,6 @@ BOARD_CONTACT = 0.2
 BOARD_DEPTH_MM = 30.0
 FACES = ("left", "right", "posterior", "anterior", "inferior", "superior")
 EAR_EXTENT_MM = 80.0
-TISSUE_SHARE = 0.14  # of the bright level of MR: below skin and fat of all heads looked at, above their air
 VOID_MM = 4.0  # half the width of the voids (cortical bone) that part scalp and brain in MR
 
 
@@ -155,7 +155,7 @@ def _body_in_box(
 
 
 def _without_specks(tissue: Array, spacing: Spacing) -> Array:
-    """Tissue without components of noise and ghosts that are smaller than a cubic centimetre."""
+    """Tissue without components of noise and ghosts that are smaller than `MIN_MR_PIECE_MM3`."""
     labels, counts = components(tissue, 6)
     keep = counts * float(np.prod(spacing)) >= MIN_MR_PIECE_MM3
     if len(counts):
@@ -367,53 +367,3 @@ def _without(spacing: Spacing, axis: int) -> Spacing:
 
 def _enclosed_2d(plane: Array) -> Array:
     return enclosed(plane[:, :, None], ((True, True), (True, True), (False, False)))[:, :, 0]
-
-
-def signal_threshold(image: Array, fraction: float | None = None) -> float | None:
-    """The value that parts air from tissue where the scale is arbitrary (MR, uncalibrated CBCT).
-
-    The bright level is the median of what lies above Otsu's threshold of the square roots (which gives dark
-    tissue its weight); tissue lies above `TISSUE_SHARE` of it, or above the noise of the air where that is
-    higher.
-
-    Returns:
-        None where the histogram has no air mode: the field of view lies inside the body.
-    """
-    values = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)].ravel(order="K")
-    values = _without_padding(values)
-    shift = min(0.0, float(np.percentile(values, 0.1)))
-    values = values.astype(np.float64) - shift
-    top = float(np.percentile(values, 99.5))
-    if top <= 0 or top <= values.min():
-        return None
-    cut = otsu(np.sqrt(np.clip(values, 0, top))) ** 2
-    bright = float(np.median(values[values > cut]))
-    air = values[values < 0.5 * cut]
-    if fraction is not None:
-        return fraction * bright + shift
-    if len(air) < 0.02 * len(values):
-        return None
-    noise = float(np.percentile(air[air < TISSUE_SHARE * bright * 1.5], 98)) if len(air) else 0.0
-    return max(TISSUE_SHARE * bright, min(1.3 * noise, 0.5 * bright)) + shift
-
-
-def _without_padding(values: Array) -> Array:
-    """Values without a constant far below all others, with which some scanners fill the corners."""
-    lowest = values.min()
-    rest = values[values > lowest]
-    if rest.size == 0 or rest.size > 0.99 * values.size:
-        return values
-    low, high = np.percentile(rest, [1, 99.5])
-    return rest if float(low) - float(lowest) > 0.3 * float(high - low) > 0 else values
-
-
-def otsu(values: Array, bins: int = 256) -> float:
-    """The threshold of the largest variance between two classes (Otsu 1979)."""
-    counts, edges = np.histogram(values, bins=bins)
-    centres = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts).astype(float)
-    above = below[-1] - below
-    sums = np.cumsum(counts * centres)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    return float(centres[int(np.nanargmax(between[:-1]))])
