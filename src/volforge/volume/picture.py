@@ -63,11 +63,12 @@ def render(
     if labels is not None and labels.any():
         near = labels[np.ix_(row, column)]
         opacity = opacity if image is not None else 0.9
-        for value in np.unique(near):
-            if value:
-                here = near == value
-                tint = np.array((colours or {}).get(int(value), (90, 160, 255)), dtype=np.float32)
-                rgb[here] = ((1 - opacity) * rgb[here] + opacity * tint).astype(np.uint8)
+        tints = np.tile(np.array((90, 160, 255), dtype=np.float32), (int(near.max()) + 1, 1))
+        for value, colour in (colours or {}).items():
+            if value < len(tints):
+                tints[value] = colour
+        here = near > 0
+        rgb[here] = ((1 - opacity) * rgb[here] + opacity * tints[near[here]]).astype(np.uint8)
     if body is not None and body.any() and not body.all():
         rgb[outline(body[np.ix_(row, column)])] = BODY_COLOUR
     return rgb
