@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from volforge.cohort.structures import default_colour
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import Array
 from volforge.volume.picture import contact_sheet, hex_to_rgb, plane, render, spread
@@ -103,7 +104,8 @@ def view_cohort(
         pictures,
         len(rows) - len(pictures),
     )
-    colours = {int(s[1]): s[2] for s in request["structures"]}
+    listed = {int(s[1]): s[2] for s in request["structures"]}
+    colours = listed or {i: default_colour(i) for i in range(1, 256)}
     splits = {r["scan"]: r["split"] for r in rows}
     for recipe in request["recipes"]:
         settings = configuration["recipes"][recipe]

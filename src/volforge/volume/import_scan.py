@@ -323,10 +323,12 @@ def _picture(
 ) -> None:
     from PIL import Image
 
+    from volforge.cohort.structures import default_colour
     from volforge.volume.picture import hex_to_rgb, volume_picture
 
     shown = labels.array if labels is not None else None
-    colours = {settings.structures[n]: hex_to_rgb(c) for n, c in settings.colours.items() if n in settings.structures}
+    colours = {i: hex_to_rgb(default_colour(i)) for i in (present_ids(shown) if shown is not None else [])}
+    colours |= {settings.structures[n]: hex_to_rgb(c) for n, c in settings.colours.items() if n in settings.structures}
     if shown is None and "implant" in masks:
         shown, colours = masks["implant"].array, {1: (255, 176, 0)}
     modality = "mask" if request.modality == "mask" else "CT" if request.unit != "arbitrary" else "MR"
