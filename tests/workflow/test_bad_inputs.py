@@ -43,7 +43,7 @@ def flat_affine(folder: Path) -> dict:
 
 def sheared(folder: Path) -> dict:
     affine = AFFINE.copy()
-    affine[1, 2] = 0.4
+    affine[0, 1] = affine[1, 2] = affine[2, 0] = 0.4  # no two axes perpendicular: no stack of slices
     return {"image": save(folder / "a.nii.gz", ball_ct(), affine)}
 
 

@@ -26,8 +26,12 @@ def as_json(text: str, option: str) -> Any:
 @app.command("import")
 def import_(
     out: Annotated[Path, typer.Option(help="Result folder; it appears whole.")],
-    image: Annotated[Optional, typer.Option(help="NIfTI, NRRD or MetaImage.")] = None,
-    labels: Annotated[Optional, typer.Option(help="Label map, or folder with one structure per file.")] = None,
+    image: Annotated[
+        Optional, typer.Option(help="NIfTI, NRRD, MetaImage; DICOM: folder, multi-frame file, .txt list.")
+    ] = None,
+    labels: Annotated[
+        Optional, typer.Option(help="Label map; folder or .tsv list with one structure per file; RTSTRUCT or SEG.")
+    ] = None,
     body_mask: Annotated[Optional, typer.Option(help="Body mask; found in the image where not given.")] = None,
     defective: Annotated[Optional, typer.Option(help="Defective skull.")] = None,
     implant: Annotated[Optional, typer.Option(help="Implant, volume or STL.")] = None,
@@ -96,12 +100,19 @@ def cut(
 def restore(
     file: Annotated[Path, typer.Argument(help="Volume on the canonical grid of a scan.")],
     record: Annotated[Path, typer.Option(help="record.json of the scan.")],
-    out: Annotated[Path, typer.Option(help="File to write, .nii.gz.")],
+    out: Annotated[Path, typer.Option(help="File to write: .nii.gz, or .dcm for a DICOM segmentation.")],
+    series: Annotated[
+        Optional, typer.Option(help="For .dcm: the DICOM series that the scan was imported from; its patient is named.")
+    ] = None,
+    structures: Annotated[Optional, typer.Option(help="For .dcm: structures table of the cohort.")] = None,
 ) -> None:
     """Write a canonical volume on the grid of the scan's source file: same shape, axes and affine."""
-    from volforge.volume.restore import restore_file
+    from volforge.volume.restore import restore_as_segmentation, restore_file
 
-    restore_file(file, record, out)
+    if out.suffix.lower() == ".dcm":
+        restore_as_segmentation(file, record, out, series, structures)
+    else:
+        restore_file(file, record, out)
     typer.echo(str(out))
 
 

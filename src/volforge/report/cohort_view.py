@@ -29,6 +29,8 @@ QUIET_FLAGS = (
     "body_mask_none",
     "whole_grid_is_body",
     "trailing_axis",
+    "padding_set_to_air",
+    "unit_not_declared_hu",
 )
 
 

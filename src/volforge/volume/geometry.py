@@ -73,8 +73,8 @@ class Reorientation:
         return Grid((a, b, c), grid.affine @ matrix)
 
 
-def check_affine(affine: Affine) -> None:
-    """Raise `ScanError` for an affine that is not finite, not invertible or sheared."""
+def check_affine(affine: Affine, *, may_shear: bool = False) -> None:
+    """Raise `ScanError` for an affine that is not finite, not invertible or (unless it may be) sheared."""
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise ScanError("the affine is not finite", remedy="repair the header of the file")
     columns = affine[:3, :3]
@@ -84,13 +84,20 @@ def check_affine(affine: Affine) -> None:
             "the affine is not invertible: two voxel axes coincide or one has no length",
             remedy="repair the header of the file (sform, qform or direction)",
         )
-    cosines = (columns / lengths).T @ (columns / lengths)
-    shear = float(np.degrees(np.arcsin(np.clip(np.abs(cosines - np.eye(3)).max(), 0, 1))))
-    if shear > MAX_SHEAR_DEGREES:
+    shear = shear_degrees(affine)
+    if shear > MAX_SHEAR_DEGREES and not may_shear:
         raise ScanError(
             f"the voxel axes are sheared by {shear:.2f} degrees (a gantry tilt that was not corrected?)",
             remedy="resample the volume to perpendicular axes before import",
         )
+
+
+def shear_degrees(affine: Affine) -> float:
+    """Largest angle by which two voxel axes miss the perpendicular."""
+    columns = affine[:3, :3]
+    lengths = np.sqrt((columns**2).sum(axis=0))
+    cosines = (columns / lengths).T @ (columns / lengths)
+    return float(np.degrees(np.arcsin(np.clip(np.abs(cosines - np.eye(3)).max(), 0, 1))))
 
 
 def reorientation_of(affine: Affine) -> Reorientation:

@@ -12,11 +12,12 @@ from volforge.config.models import BodyMask
 from volforge.errors import ScanError
 from volforge.volume.body_mask import find_body
 from volforge.volume.companions import companions
-from volforge.volume.folders import read_json, sha256_of, whole_folder, write_json
+from volforge.volume.folders import read_json, sha256_of, sha256_of_text, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid, Reorientation, axis_codes, reorientation_of
 from volforge.volume.intensity import canonical_values, outside_value, percentiles
 from volforge.volume.labels import SURFACES, LabelMap, Target, present_ids, read_labels, read_mask_volume
 from volforge.volume.read import SourceVolume, read_volume, scaled
+from volforge.volume.straighten import planes_record
 from volforge.volume.write import write_nifti
 
 RECORD_FORMAT = 1
@@ -108,6 +109,7 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
         files = {c: p for c, p in request.files.items() if c != "made_labels"}
         request = replace(request, files={**files, "labels": made_labels(request.files["made_labels"])})
     flags: list[str] = []
+    notes: list[str] = []
     source: SourceVolume | None = None
     image: Array | None = None
     target: Target | None = None
@@ -116,14 +118,16 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
         source = read_volume(request.files["image"])
         turn = reorientation_of(source.grid.affine)
         grid = turn.canonical(source.grid)
-        target = Target(grid, source.grid.shape, turn)
+        check_modality(source, request)
+        target = Target(grid, source.grid.shape, turn, source)
         flags += source.flags
+        notes += source.notes
         image, more = _image_values(source, turn, request)
         flags += more
     labels = _labels(request, settings, target)
     reference_source = source
     if image is None and labels is not None:
-        reference_source = read_volume(request.files["labels"]) if request.files["labels"].is_file() else None
+        reference_source = labels.source
         turn = reorientation_of(reference_source.grid.affine) if reference_source else _identity()
         target = Target(labels.grid, (reference_source or labels).grid.shape, turn)
     if target is None:
@@ -131,6 +135,7 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
     grid, turn = target.grid, target.turn
     if labels is not None:
         flags += [f for f in labels.flags if f not in flags]
+        notes += labels.notes
     masks: dict[str, LabelMap] = {
         c: _mask(request.files[c], target, settings) for c in ("defective", "implant") if c in request.files
     }
@@ -150,6 +155,7 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
             "axes": axis_codes(reference_source.grid.affine) if reference_source else "RAS",
             "affine": (reference_source.grid.affine if reference_source else grid.affine).tolist(),
             "header": reference_source.header if reference_source else {},
+            **_planes(reference_source),
         },
         "reorientation": {"order": list(turn.order), "flip": list(turn.flip)},
         "grid": {
@@ -185,12 +191,31 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
         record[column] = {"volume_ml": round(float(mask.array.sum()) * grid.voxel_mm3 / 1000, 3)}
         write_nifti(out / f"{column}.nii.gz", mask.array, grid)
     record["flags"] = sorted(set(flags))
+    record["notes"] = notes
     _picture(out / "qc.png", request, settings, image, grid, body, labels, masks)
     return record
 
 
 def _identity() -> Reorientation:
     return Reorientation((0, 1, 2), (False, False, False))
+
+
+def _planes(source: SourceVolume | None) -> dict[str, Any]:
+    """Where the slices of the file lay, if they had to be straightened and the file can hold them (NIfTI)."""
+    if source is None or source.planes is None or source.kind != "nifti":
+        return {}
+    return {"planes": {**planes_record(source.planes), "axis": source.axis}}
+
+
+def check_modality(source: SourceVolume, request: ScanRequest) -> None:
+    """Raise `ScanError` where DICOM names another modality than the sheet."""
+    fitting = {"CT": ("CT",), "CBCT": ("CT", "DX", "IO", "PX"), "MR": ("MR",), "mask": ("CT", "MR", "SEG", "OT", "SC")}
+    if source.modality and source.modality not in fitting[request.modality]:
+        raise ScanError(
+            f"the files say modality {source.modality}, the sheet {request.modality}",
+            str(request.files["image"]),
+            "mend the sheet's `modality`, or name the right series",
+        )
 
 
 def _image_values(source: SourceVolume, turn: Reorientation, request: ScanRequest) -> tuple[Array, list[str]]:
@@ -302,13 +327,32 @@ def _check_triple(image: Array | None, masks: dict[str, LabelMap]) -> list[str]:
 
 
 def _source_entry(path: Path) -> dict[str, Any]:
-    if path.is_dir():
-        size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-        return {"name": path.name, "bytes": size, "sha256": sha256_of(path)}
+    if path.is_dir():  # folders of slices are often named after patients: names stay out of results
+        files = [p for p in path.rglob("*") if p.is_file()]
+        size = sum(p.stat().st_size for p in files)
+        return {"name": f"folder of {len(files)} files", "bytes": size, "sha256": sha256_of(path)}
+    listed = _listed(path)
+    if listed:
+        size = sum(p.stat().st_size for p in listed if p.is_file())
+        hashes = [sha256_of(p) for p in [path, *listed]]
+        return {"name": f"list of {len(listed)} files", "bytes": size, "sha256": sha256_of_text("\n".join(hashes))}
     entry: dict[str, Any] = {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
     for other in companions(path):  # the voxels of a two-file format
         entry.setdefault("with", {})[other.name] = sha256_of(other)
     return entry
+
+
+def _listed(path: Path) -> list[Path]:
+    """The files that a list of slices or of structures names; empty for other files."""
+    if path.suffix.lower() == ".txt":
+        from volforge.volume.dicom.series import list_files
+
+        return list_files(path)
+    if path.suffix.lower() == ".tsv":
+        from volforge.volume.label_list import read_label_list
+
+        return list(dict.fromkeys(p.file for p in read_label_list(path)))
+    return []
 
 
 def _picture(

@@ -1,4 +1,4 @@
-"""Label maps on the grid of their image: from a map, a folder with one structure per file, or surfaces."""
+"""Label maps on the grid of their image: from a map, a folder or list with one structure per file, or DICOM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from volforge.volume.geometry import (
     reorientation_of,
     same_place,
 )
-from volforge.volume.read import SUFFIXES, read_volume, scaled, suffix_of
+from volforge.volume.label_list import Part, read_label_list
+from volforge.volume.read import SUFFIXES, SourceVolume, read_volume, scaled, suffix_of
 
 SURFACES = (".stl", ".ply", ".obj")
 PICTURES = (".png", ".tif", ".tiff", ".bmp")
@@ -36,21 +37,33 @@ class LabelMap:
         grid: Its canonical grid.
         overlap_voxels: Voxels claimed by more than one file of a folder (the later structure holds).
         flags: What a reader should know.
+        notes: What was done or left out on the way, in sentences.
+        source: The volume that they were read from, where it is one file.
     """
 
     array: Array
     grid: Grid
     overlap_voxels: int = 0
     flags: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    source: SourceVolume | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """The grid that labels must lie on: canonical grid, and the way there from the image's file."""
+    """The grid that labels must lie on: canonical grid, and the way there from the image's file.
+
+    Attributes:
+        grid: Canonical grid.
+        source_shape: Shape in file order.
+        turn: File order to canonical.
+        source: The image's file as read, None where there is no image.
+    """
 
     grid: Grid
     source_shape: tuple[int, int, int]
     turn: Reorientation
+    source: SourceVolume | None = None
 
 
 def read_labels(
@@ -59,7 +72,8 @@ def read_labels(
     """Read labels and bring them onto the grid of the image.
 
     Args:
-        path: A label volume, or a folder that holds one file, surface or picture stack per structure.
+        path: A label volume; a folder that holds one file, surface or picture stack per structure; a `.tsv` that
+            lists them (`read_label_list`); a DICOM structure set or segmentation, or the folder of one.
         target: The image's grid; None for label maps without image.
         structures: Id by name. Empty: any id is accepted, folders are not.
         resample: Bring maps on another grid onto the image's (nearest neighbour) instead of refusing them.
@@ -68,7 +82,20 @@ def read_labels(
     Raises:
         ScanError: another grid, ids that no structure has, values that are not whole numbers.
     """
-    if path.is_dir():
+    if path.suffix.lower() == ".tsv":
+        parts = read_label_list(path)
+        unlisted = sorted({p.structure for p in parts} - set(structures))
+        if unlisted:
+            remedy = f"add them to the structures table ({_some(list(structures))})"
+            raise ScanError(f"structures that the cohort has not: {_some(unlisted)}", str(path), remedy)
+        return _combine(parts, path, target, structures, resample=resample, mesh_frame=mesh_frame)
+    if not suffix_of(path):
+        from volforge.volume.dicom.labels import read_dicom_labels
+
+        labels = read_dicom_labels(path, target, structures, resample=resample)
+        if labels is not None:
+            return labels
+    if path.is_dir() and not _is_series(path):
         return _read_folder(path, target, structures, resample=resample, mesh_frame=mesh_frame)
     if path.suffix.lower() in SURFACES:
         raise ScanError(
@@ -91,7 +118,7 @@ def read_labels(
 
 def read_mask_volume(path: Path, target: Target | None, *, resample: bool) -> LabelMap:
     """Read one integer volume and match it to the image's grid by physical space."""
-    volume = read_volume(path)
+    volume = read_volume(path, labels=True)
     values = scaled(volume)
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
@@ -115,7 +142,7 @@ def read_mask_volume(path: Path, target: Target | None, *, resample: bool) -> La
     ):
         turn = target.turn  # near 45 degrees rounding alone decides which axis is which
     grid = turn.canonical(volume.grid)
-    labels = LabelMap(np.asfortranarray(turn.apply(values)), grid, flags=list(volume.flags))
+    labels = LabelMap(np.asfortranarray(turn.apply(values)), grid, flags=list(volume.flags), source=volume)
     return labels if target is None else onto_grid(labels, target.grid, path, resample=resample)
 
 
@@ -124,7 +151,7 @@ def onto_grid(labels: LabelMap, grid: Grid, path: Path, *, resample: bool) -> La
     if same_place(labels.grid, grid):
         displacement = corner_displacement_mm(labels.grid, grid)
         flags = [*labels.flags, "label_grid_rounded"] if displacement > 0.01 else labels.flags
-        return LabelMap(labels.array, grid, labels.overlap_voxels, flags)
+        return LabelMap(labels.array, grid, labels.overlap_voxels, flags, labels.notes, labels.source)
     if not resample:
         raise ScanError(
             f"the grid differs from the image's: {describe(labels.grid)}; image: {describe(grid)}",
@@ -136,7 +163,7 @@ def onto_grid(labels: LabelMap, grid: Grid, path: Path, *, resample: bool) -> La
     moved = resample_to(labels.array, labels.grid, grid, nearest=True, outside=0)
     if labels.array.any() and not moved.any():
         raise ScanError("the labels lie outside of the image", str(path), "check that they belong together")
-    return LabelMap(moved.astype(labels.array.dtype), grid, 0, [*labels.flags, "labels_resampled"])
+    return LabelMap(moved.astype(labels.array.dtype), grid, 0, [*labels.flags, "labels_resampled"], labels.notes)
 
 
 def _read_folder(
@@ -170,27 +197,56 @@ def _read_folder(
         )
     if not found:
         raise ScanError("no structure in this folder", str(folder), f"expected e.g. {next(iter(structures))}.nii.gz")
+    parts = [Part(name, found[name]) for name in found]
+    return _combine(parts, folder, target, structures, resample=resample, mesh_frame=mesh_frame)
+
+
+def _combine(
+    parts: list[Part],
+    where: Path,
+    target: Target | None,
+    structures: Mapping[str, int],
+    *,
+    resample: bool,
+    mesh_frame: str,
+) -> LabelMap:
+    """One map of all parts, in the order of their ids: where two overlap, the later holds, and it is counted."""
     result: LabelMap | None = None
-    for name in sorted(found, key=lambda n: structures[n]):
-        mask = _one_structure(found[name], target, resample=resample, mesh_frame=mesh_frame)
+    masks: dict[Path, LabelMap] = {}
+    for part in sorted(parts, key=lambda p: structures[p.structure]):
+        if part.file not in masks:
+            if not part.values:
+                masks.clear()  # one structure per file: nothing is read twice
+            masks[part.file] = _one_structure(part.file, target, resample=resample, mesh_frame=mesh_frame)
+        mask = masks[part.file]
         if result is None:
             dtype = np.uint8 if max(structures.values()) < 256 else np.uint16
-            result = LabelMap(np.zeros_like(mask.array, dtype=dtype), mask.grid, flags=[])
+            result = LabelMap(np.zeros_like(mask.array, dtype=dtype), mask.grid, flags=[], source=mask.source)
             target = target or Target(mask.grid, mask.grid.shape, Reorientation((0, 1, 2), (False,) * 3))
-        hit = mask.array > 0
-        if hit.any() and (mask.array[hit] != mask.array[hit][0]).any():
+        hit = part.hit(mask.array)
+        if not part.values and hit.any() and (mask.array[hit] != mask.array[hit][0]).any():
             raise ScanError(
-                f"the file of structure '{name}' holds several labels",
-                str(found[name]),
-                "give one binary file per structure, or one label map instead of the folder",
+                f"the file of structure '{part.structure}' holds several labels",
+                str(part.file),
+                "give one binary file per structure, one label map instead of the folder, or a list with values",
             )
-        result.overlap_voxels += int((result.array[hit] > 0).sum())
-        result.array[hit] = structures[name]
+        value = structures[part.structure]
+        result.overlap_voxels += int(((result.array[hit] > 0) & (result.array[hit] != value)).sum())
+        result.array[hit] = value
         result.flags += [f for f in mask.flags if f not in result.flags]
-    assert result is not None
+    if result is None:
+        raise ScanError("no structure is listed", str(where), "write one row per structure")
     if result.overlap_voxels:
         result.flags.append("labels_overlap")
     return result
+
+
+def _is_series(folder: Path) -> bool:
+    """Whether a folder holds DICOM slices (a map as a series), not one file per structure."""
+    from volforge.volume.dicom.headers import looks_like_dicom
+
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    return bool(files) and not suffix_of(files[0]) and looks_like_dicom(files[0])
 
 
 def _structure_name(item: Path) -> str | None:
@@ -200,8 +256,13 @@ def _structure_name(item: Path) -> str | None:
         return item.name.lower()
     suffix = suffix_of(item) or item.suffix.lower()
     if suffix in SUFFIXES or suffix in SURFACES or suffix in PICTURES:
-        return re.sub(r"[^a-z0-9]+", "_", item.name[: -len(suffix)].lower()).strip("_")
+        return plain_name(item.name[: -len(suffix)])
     return None
+
+
+def plain_name(text: str) -> str:
+    """A structure's name as tables write it: lower-case letters, digits and _."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
 def _one_structure(item: Path, target: Target | None, *, resample: bool, mesh_frame: str) -> LabelMap:
@@ -240,8 +301,24 @@ def _picture_stack(item: Path, target: Target) -> LabelMap:
             str(item),
             "give one picture per slice, of the slice's size",
         )
-    mask = np.asfortranarray(target.turn.apply(array)) > 0
-    return LabelMap(mask.astype(np.uint8), target.grid)
+    array = _in_slice_order(array, files, item, target)
+    if array.min() < 0 or array.max() > MAX_ID:
+        raise ScanError(f"values from {array.min()} to {array.max()}", str(item), f"use 0 to {MAX_ID}")
+    array = array.astype(np.uint16 if array.max() > 255 else np.uint8)
+    return LabelMap(np.asfortranarray(target.turn.apply(array)), target.grid)
+
+
+def _in_slice_order(array: Array, files: list[Path], item: Path, target: Target) -> Array:
+    """Pictures follow the names of the DICOM files that they were drawn on, not the places of the slices."""
+    names = target.source.slice_files if target.source else []
+    if not names:
+        return array
+    if target.source is not None and target.source.planes is not None:
+        raise ScanError("pictures cannot follow slices that had to be resampled", str(item), "give a volume")
+    order = sorted(range(len(names)), key=lambda k: _natural(Path(names[k])))
+    placed = np.empty_like(array)
+    placed[:, :, order] = array
+    return placed
 
 
 def _pictures_in(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Reading volumes: NIfTI, NRRD and MetaImage, with their geometry and without guesses."""
+"""Reading volumes: NIfTI, NRRD, MetaImage and DICOM, with their geometry and without guesses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from volforge.errors import ScanError
-from volforge.volume.geometry import Array, Grid, check_affine
+from volforge.volume.geometry import MAX_SHEAR_DEGREES, Array, Grid, check_affine, shear_degrees
+from volforge.volume.straighten import Planes
 
 NIFTI = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -30,6 +31,14 @@ class SourceVolume:
         grid: Grid in file order, in mm.
         flags: What a reader should know (`unit_assumed` ...).
         header: The NIfTI fields that place the grid, to be written back unchanged; empty for other formats.
+        notes: What was done on the way, in sentences (slices dropped, tilt taken out ...).
+        kind: `nifti`, `itk` or `dicom`.
+        modality: DICOM's own word for it (CT, MR, PT ...); empty for other formats.
+        planes: Where the slices of the source lie, if they made no perpendicular grid and were resampled.
+        axis: The file axis that those slices follow each other on.
+        slice_files: Name of the file of each slice of a DICOM series, in order, else empty.
+        slice_uids: Its SOP instance UID; multi-frame files: the same for all. Never written to results.
+        frame_uid: Frame of reference UID of a DICOM series, else empty. Never written to results.
     """
 
     array: Array
@@ -38,6 +47,14 @@ class SourceVolume:
     grid: Grid
     flags: list[str] = field(default_factory=list)
     header: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    kind: str = "nifti"
+    modality: str = ""
+    planes: Planes | None = None
+    axis: int = 2
+    slice_files: list[str] = field(default_factory=list)
+    slice_uids: list[str] = field(default_factory=list)
+    frame_uid: str = ""
 
 
 def suffix_of(path: Path) -> str:
@@ -46,31 +63,63 @@ def suffix_of(path: Path) -> str:
     return next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(s)), "")
 
 
-def read_volume(path: Path) -> SourceVolume:
+def read_volume(path: Path, *, labels: bool = False) -> SourceVolume:
     """Read a volume with the geometry of its file.
+
+    Args:
+        path: A file; a folder of DICOM slices; a `.txt` that lists the files of a DICOM series.
+        labels: The values are labels: where slices must be resampled, by nearest neighbour.
 
     Raises:
         ScanError: unknown format, damaged or empty file, not three dimensions, not numbers, an affine
-            that is not invertible or is sheared, an implausible size in mm.
+            that is not invertible, an implausible size in mm; of DICOM: see `dicom.series.read_series`.
     """
     suffix = suffix_of(path)
     try:
-        if not path.is_file():
+        if not path.exists():
             raise ScanError("file not found", remedy="check the path in the sheet")
-        if suffix in NIFTI:
+        if suffix in NIFTI and path.is_file():
             volume = _read_nifti(path)
-        elif suffix in ITK:
+        elif suffix in ITK and path.is_file():
             volume = _read_itk(path)
+        elif is_dicom(path):
+            from volforge.volume.dicom.series import read_series
+
+            volume = read_series(path)
         else:
             raise ScanError(
                 f"unknown volume format '{path.suffix or path.name}'",
-                remedy=f"use one of {' '.join(SUFFIXES)}",
+                remedy=f"use one of {' '.join(SUFFIXES)}, or DICOM",
             )
+        _straighten(volume, labels)
         _check_size(volume)
         return volume
     except ScanError as error:
         error.where = error.where or str(path)
         raise
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is meant as DICOM: a folder, a list of files, or a file that begins so."""
+    if path.is_dir() or suffix_of(path):
+        return path.is_dir()
+    from volforge.volume.dicom.headers import looks_like_dicom
+
+    return path.suffix.lower() in (".txt", ".dcm", ".dicom", ".ima") or looks_like_dicom(path)
+
+
+def _straighten(volume: SourceVolume, labels: bool) -> None:
+    """Take the shear out of a volume whose slices are not stacked along their normal."""
+    if volume.planes is not None or shear_degrees(volume.grid.affine) <= MAX_SHEAR_DEGREES:
+        return
+    from volforge.volume.straighten import planes_of_affine, straighten_affine
+
+    volume.planes, volume.axis = planes_of_affine(volume.grid.shape, volume.grid.affine)
+    tilt = volume.planes.tilt_degrees
+    outside = 0 if labels else volume.array.min().item()
+    volume.array, volume.grid = straighten_affine(volume.array, volume.grid.affine, nearest=labels, outside=outside)
+    volume.flags.append("gantry_tilt_resampled")
+    volume.notes.append(f"slices stacked {tilt:.2f} degrees off their normal were resampled onto a perpendicular grid")
 
 
 def _read_nifti(path: Path) -> SourceVolume:
@@ -128,7 +177,7 @@ def _read_nifti(path: Path) -> SourceVolume:
         flags.append("qform_invalid")
     if not sform_code and not qform_code:
         flags.append("orientation_assumed")
-    check_affine(np.asarray(image.affine, dtype=float))
+    check_affine(np.asarray(image.affine, dtype=float), may_shear=True)
     affine = np.diag([UNIT_TO_MM[unit]] * 3 + [1.0]) @ np.asarray(image.affine, dtype=float)
     grid = Grid(stored.shape, affine)
     if unit == "unknown":
@@ -208,7 +257,7 @@ def _read_itk(path: Path) -> SourceVolume:
     if path.suffix.lower() in (".nrrd", ".nhdr"):
         affine = np.diag([_nrrd_scale(path, flags)] * 3 + [1.0]) @ affine
     check_affine(affine)
-    return SourceVolume(array, 1.0, 0.0, Grid(array.shape, affine), flags)
+    return SourceVolume(array, 1.0, 0.0, Grid(array.shape, affine), flags, kind="itk")
 
 
 def _nrrd_scale(path: Path, flags: list[str]) -> float:

@@ -9,8 +9,9 @@ import numpy as np
 
 from volforge.errors import VolforgeError
 from volforge.volume.folders import read_json
-from volforge.volume.geometry import Array, Grid, Reorientation
-from volforge.volume.read import read_canonical
+from volforge.volume.geometry import Array, Grid, Reorientation, describe, same_place
+from volforge.volume.read import read_canonical, read_volume
+from volforge.volume.straighten import Planes, onto_planes
 from volforge.volume.write import write_nifti
 
 
@@ -37,7 +38,14 @@ def write_on_source_grid(path: Path, array: Array, record: dict[str, Any]) -> No
             "pass an array on the grid of the scan's folder",
         )
     grid, turn, header = source_grid(record)
-    write_nifti(path, turn.invert(array), grid, header)
+    values = turn.invert(array)
+    sheared = record["source_grid"].get("planes")
+    if sheared:  # a NIfTI whose slices were straightened: back to the voxels of its slices
+        planes = Planes(tuple(sheared["shape"]), *(np.array(sheared[k]) for k in ("origins", "u", "v")))
+        is_mask = values.dtype.kind == "u" or values.dtype == bool
+        outside = 0 if is_mask else values.min().item()
+        values = np.moveaxis(onto_planes(values, grid, planes, nearest=is_mask, outside=outside), 2, sheared["axis"])
+    write_nifti(path, values, grid, header)
 
 
 def restore_file(file: Path, record_file: Path, out: Path) -> None:
@@ -47,3 +55,42 @@ def restore_file(file: Path, record_file: Path, out: Path) -> None:
         raise VolforgeError("the scan was refused and has no grid", str(record_file), "import it first")
     array, _ = read_canonical(file)
     write_on_source_grid(out, array, record)
+
+
+def restore_as_segmentation(
+    file: Path, record_file: Path, out: Path, series: Path | None, structures_file: Path | None
+) -> None:
+    """Write labels of a scan as a DICOM segmentation of the series that the scan was imported from.
+
+    Raises:
+        VolforgeError: no series or structures are named; the file holds no labels; the series is another one.
+    """
+    from volforge.cohort.structures import read_structures
+    from volforge.errors import ProblemsError, errors_of
+    from volforge.volume.dicom.segmentation import write_segmentation
+
+    if series is None or structures_file is None:
+        raise VolforgeError(
+            "a DICOM segmentation needs its series and names", str(out), "pass --series FOLDER and --structures TABLE"
+        )
+    structures, problems = read_structures(structures_file)
+    if errors_of(problems):
+        raise ProblemsError(problems)
+    record = read_json(record_file)
+    if not record["accepted"]:
+        raise VolforgeError("the scan was refused and has no grid", str(record_file), "import it first")
+    labels, _ = read_canonical(file)
+    if list(labels.shape) != record["grid"]["shape"] or labels.dtype.kind not in "u":
+        raise VolforgeError(
+            f"{labels.dtype} of shape {labels.shape}: not labels on the scan's grid", str(file), "pass a label map"
+        )
+    source = read_volume(series)
+    grid, turn, _ = source_grid(record)
+    if not same_place(source.grid, grid):
+        text = f"the series is another than the scan's: {describe(source.grid)}; scan: {describe(grid)}"
+        raise VolforgeError(text, str(series), "name the series that the scan was imported from")
+    values = turn.invert(labels)
+    if source.planes is not None:
+        values = onto_planes(values, grid, source.planes, nearest=True, outside=0)
+    ids = {s.structure: s.id for s in structures}
+    write_segmentation(out, values, series, ids, {s.structure: s.colour for s in structures})

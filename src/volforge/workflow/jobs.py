@@ -158,10 +158,23 @@ def import_memory_mb(cohort: ResolvedCohort, scan: str, attempt: int) -> int:
     row = cohort.rows[scan]
     if cohort.settings.phantom is not None:
         return 1000 * attempt
-    files = existing_files(row.files.values())
-    size = sum(os.stat(p).st_size for p in files if os.path.isfile(p)) / 2**20
+    size = sum(map(_bytes_of, existing_files(row.files.values()))) / 2**20
     # a gzip CT holds about half its raw bytes; binary masks hold a thousandth, hence the floor
     return int(min(3000 + 60 * size, 24000) * attempt)
+
+
+def _bytes_of(path: str) -> float:
+    """Size of a file, or about that of a folder or list of slices: the first one's, times their number."""
+    folder = Path(path)
+    if folder.is_dir():
+        names = [folder / n for n in sorted(os.listdir(path)) if not n.startswith(".")]
+    elif path.lower().endswith(".txt"):
+        lines = folder.read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [folder.parent / t for t in lines if t.strip() and not t.startswith("#")]
+    else:
+        return folder.stat().st_size
+    first = next((n for n in names[:4] if n.is_file()), None)
+    return first.stat().st_size * len(names) if first else 0
 
 
 def short_hash(content: Any) -> str:

@@ -1,0 +1,1 @@
+"""DICOM: series to volumes, structure sets and segmentations to labels, labels to segmentations."""

@@ -1,0 +1,300 @@
+"""Headers of DICOM files: one record per frame, of the tags that place it, scale it and tell it apart."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volforge.errors import ScanError
+
+# what tells apart slices that lie at one place, in the order in which it is tried
+DISCRIMINATORS = (
+    "ImageType",
+    "EchoTime",
+    "EchoNumbers",
+    "TemporalPositionIdentifier",
+    "DiffusionBValue",
+    "InversionTime",
+    "FlipAngle",
+    "ConvolutionKernel",
+    "AcquisitionNumber",
+    "TriggerTime",
+    "AcquisitionTime",
+)
+TAGS = (
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "Modality",
+    "SeriesNumber", "InstanceNumber", "PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "RescaleType",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelRepresentation", "BitsStored", "LossyImageCompression",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence",
+    *DISCRIMINATORS,
+)  # fmt: skip
+NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+DAMAGE = (
+    EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError,
+    NotImplementedError, struct.error, zlib.error, RuntimeError, OSError, MemoryError,
+)  # fmt: skip
+"""What pydicom and its decoders raise on damaged content."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice: a single-frame file, or one frame of a multi-frame file.
+
+    Attributes:
+        file: Its file.
+        index: 0-based frame in the file.
+        series, study, patient, frame_uid, instance_uid: UIDs and patient id as the file has them. They tell
+            files apart and never reach results.
+        modality: The tag of that name.
+        number: Series number, for messages.
+        instance: Instance number (frame number in multi-frame files), None where there is none.
+        shape: (columns, rows).
+        position: First voxel's centre, LPS mm; None where the file does not tell.
+        orientation: Row and column direction cosines, LPS; None where the file does not tell.
+        spacing: Distance of columns and of rows in mm; None where the file does not tell.
+        slope, intercept: value = stored * slope + intercept.
+        rescale_type: `HU`, `US` ... or empty.
+        rescaled: Whether the file declares slope and intercept.
+        padding: Stored values (lowest, highest) that stand for no measurement, None where there are none.
+        localiser: Whether the image type says LOCALIZER.
+        colour: More than one sample per pixel.
+        lossy: Compressed with loss.
+        tags: What may tell it apart from others at its place, by keyword.
+        missing: Needed tags that the file lacks, or whose values cannot be.
+    """
+
+    file: Path
+    index: int
+    series: str
+    study: str
+    patient: str
+    modality: str
+    number: str
+    instance: int | None
+    shape: tuple[int, int]
+    position: tuple[float, float, float] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, float] | None
+    slope: float = 1.0
+    intercept: float = 0.0
+    rescale_type: str = ""
+    rescaled: bool = True
+    padding: tuple[int, int] | None = None
+    localiser: bool = False
+    colour: bool = False
+    lossy: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    frame_uid: str = ""
+    instance_uid: str = ""
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return self.file.name if self.index == 0 else f"{self.file.name} frame {self.index + 1}"
+
+
+@dataclass
+class Headers:
+    """What a set of files holds.
+
+    Attributes:
+        frames: Of all image files.
+        others: DICOM files that are no image: (file, modality).
+        not_dicom: Files that are something else.
+        damaged: (file, reason) of those that begin like DICOM, or are named so, and cannot be read.
+    """
+
+    frames: list[Frame] = field(default_factory=list)
+    others: list[tuple[Path, str]] = field(default_factory=list)
+    not_dicom: list[Path] = field(default_factory=list)
+    damaged: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does: with the prefix after 128 bytes, or bare with group 0002 or 0008."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(132)
+    except OSError:
+        return False
+    if head[128:132] == b"DICM":
+        return True
+    return head[:2] in (b"\x08\x00", b"\x02\x00") and head[3:4] == b"\x00" and len(head) > 16
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder in name order, without hidden ones and directories' tables (DICOMDIR)."""
+    found = [p for p in folder.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR"]
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+def read_headers(files: Iterable[Path]) -> Headers:
+    """Read the headers of files, pixels left on disk."""
+    headers = Headers()
+    for path in files:
+        if not looks_like_dicom(path):
+            if path.suffix.lower() in (".dcm", ".dicom", ".ima"):
+                headers.damaged.append((path, "it does not begin as DICOM does"))
+            else:
+                headers.not_dicom.append(path)
+            continue
+        try:
+            dataset = read_dataset(path, TAGS)
+            modality = str(dataset.get("Modality", "") or "")
+            if "Rows" not in dataset or modality in ("SEG", "RTDOSE", "PR", "SR", "RTSTRUCT", "RTPLAN"):
+                if "SOPClassUID" in dataset:
+                    headers.others.append((path, modality))
+                else:
+                    headers.damaged.append((path, "neither image size nor SOP class"))
+                continue
+            headers.frames += _frames(path, dataset, modality)
+        except DAMAGE as error:
+            headers.damaged.append((path, str(error) or type(error).__name__))
+    return headers
+
+
+def read_dataset(path: Path, tags: Sequence[str] | None = None, *, pixels: bool = False) -> Any:
+    """A data set by pydicom; without warnings about values that merely break the standard's form."""
+    import warnings
+
+    import pydicom
+    from pydicom import config
+
+    config.settings.reading_validation_mode = config.IGNORE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pydicom.dcmread(
+            path, stop_before_pixels=not pixels, specific_tags=list(tags) if tags else None, force=True
+        )
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    if value is None or value == "":
+        return None
+    values = tuple(float(v) for v in (value if hasattr(value, "__iter__") and not isinstance(value, str) else [value]))
+    return values if len(values) == count and np.isfinite(values).all() else None
+
+
+def _frames(path: Path, dataset: Any, modality: str) -> list[Frame]:
+    count = int(dataset.get("NumberOfFrames", 1) or 1)
+    shared = _first(dataset, "SharedFunctionalGroupsSequence")
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    if groups and len(groups) != count:
+        raise ValueError(f"{count} frames, and places of {len(groups)}")
+    return [_frame(path, i, dataset, modality, shared, groups[i] if groups else None, count) for i in range(count)]
+
+
+def _first(dataset: Any, keyword: str) -> Any:
+    sequence = dataset.get(keyword) if dataset is not None else None
+    return sequence[0] if sequence else None
+
+
+def _frame(path: Path, index: int, dataset: Any, modality: str, shared: Any, own: Any, count: int) -> Frame:
+    def value(keyword: str, *sequences: str) -> Any:
+        """The frame's own value, the one that all frames share, or the file's."""
+        for group in (own, shared):
+            for sequence in sequences:
+                item = _first(group, sequence)
+                if item is not None and item.get(keyword) not in (None, ""):
+                    return item.get(keyword)
+        return dataset.get(keyword)
+
+    position = _numbers(value("ImagePositionPatient", "PlanePositionSequence"), 3)
+    orientation = _numbers(value("ImageOrientationPatient", "PlaneOrientationSequence"), 6)
+    spacing = _numbers(value("PixelSpacing", "PixelMeasuresSequence"), 2)
+    if orientation is not None and not _perpendicular(orientation):
+        orientation = None
+    if spacing is not None and min(spacing) <= 0:
+        spacing = None
+    if count > 1 and own is None:
+        position = None  # one place for many frames tells nothing
+    slope = value("RescaleSlope", "PixelValueTransformationSequence")
+    intercept = value("RescaleIntercept", "PixelValueTransformationSequence")
+    found = {"ImagePositionPatient": position, "ImageOrientationPatient": orientation, "PixelSpacing": spacing}
+    tags = {k: str(dataset.get(k)) for k in DISCRIMINATORS if dataset.get(k) not in (None, "")}
+    for keyword, sequence in (
+        ("EffectiveEchoTime", "MREchoSequence"),
+        ("TemporalPositionIndex", "FrameContentSequence"),
+        ("DiffusionBValue", "MRDiffusionSequence"),
+        ("StackID", "FrameContentSequence"),
+        ("FrameType", "MRImageFrameTypeSequence"),
+    ):
+        special = value(keyword, sequence) if own is not None else None
+        if special not in (None, ""):
+            tags[keyword] = str(special)
+    kind = dataset.get("ImageType")
+    kinds = [kind] if isinstance(kind, str) else list(kind or [])
+    return Frame(
+        file=path,
+        index=index,
+        series=str(dataset.get("SeriesInstanceUID", "")),
+        study=str(dataset.get("StudyInstanceUID", "")),
+        patient=str(dataset.get("PatientID", "") or ""),
+        modality=modality,
+        number=str(dataset.get("SeriesNumber", "") or ""),
+        instance=index + 1 if count > 1 else _whole(dataset.get("InstanceNumber")),
+        shape=(int(dataset.Columns), int(dataset.Rows)),
+        position=position,  # type: ignore[arg-type]
+        orientation=orientation,
+        spacing=(spacing[1], spacing[0]) if spacing else None,
+        slope=float(slope) if slope not in (None, "") else 1.0,
+        intercept=float(intercept) if intercept not in (None, "") else 0.0,
+        rescale_type=str(value("RescaleType", "PixelValueTransformationSequence") or ""),
+        rescaled=slope not in (None, "") and intercept not in (None, ""),
+        padding=_padding(dataset),
+        localiser="LOCALIZER" in kinds,
+        colour=int(dataset.get("SamplesPerPixel", 1) or 1) > 1,
+        lossy=str(dataset.get("LossyImageCompression", "") or "") == "01",
+        tags=tags,
+        missing=tuple(k for k in NEEDED if found[k] is None),
+        frame_uid=str(dataset.get("FrameOfReferenceUID", "") or ""),
+        instance_uid=str(dataset.get("SOPInstanceUID", "") or ""),
+    )
+
+
+def _perpendicular(orientation: tuple[float, ...]) -> bool:
+    """Whether row and column directions are perpendicular unit vectors, to a hundredth."""
+    row, column = np.array(orientation[:3]), np.array(orientation[3:])
+    off = max(abs(float(np.linalg.norm(row)) - 1), abs(float(np.linalg.norm(column)) - 1), abs(float(row @ column)))
+    return off <= 1e-2
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if value not in (None, "") else None
+
+
+def _padding(dataset: Any) -> tuple[int, int] | None:
+    value = dataset.get("PixelPaddingValue")
+    if value in (None, ""):
+        return None
+    other = dataset.get("PixelPaddingRangeLimit")
+    ends = sorted(_signed(v, dataset) for v in (value, value if other in (None, "") else other))
+    return ends[0], ends[1]
+
+
+def _signed(value: Any, dataset: Any) -> int:
+    """The tag may be read as unsigned where the pixels are signed."""
+    if isinstance(value, bytes):
+        value = int.from_bytes(value[:2], "little")
+    number = int(value)
+    bits = 16
+    return number - (1 << bits) if dataset.get("PixelRepresentation", 0) == 1 and number >= 1 << (bits - 1) else number
+
+
+def refuse_damaged(headers: Headers) -> None:
+    """Raise `ScanError` naming the damaged files, if there are any."""
+    if headers.damaged:
+        path, reason = headers.damaged[0]
+        more = f" and {len(headers.damaged) - 1} more" if len(headers.damaged) > 1 else ""
+        raise ScanError(
+            f"{path.name}{more} cannot be read as DICOM ({reason})",
+            remedy="copy the files again, or remove what is no slice",
+        )

@@ -1,0 +1,238 @@
+"""DICOM segmentations (SEG): read as labels, and written from predictions for viewers and archives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volforge import __version__
+from volforge.errors import ScanError, VolforgeError
+from volforge.volume.dicom.headers import DAMAGE, read_dataset
+from volforge.volume.dicom.names import matched_names
+from volforge.volume.geometry import Array, Grid, reorientation_of
+from volforge.volume.labels import LabelMap, Target, onto_grid
+from volforge.volume.straighten import straighten
+
+TYPE_2 = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+"""Tags that must be present in a segmentation, though they may be empty; anonymised series lack some."""
+TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def read_segmentation(file: Path, target: Target | None, structures: Mapping[str, int], *, resample: bool) -> LabelMap:
+    """Read the segments of a SEG file.
+
+    Segments that cover some slices of the image only are laid into its grid; a grid that is no part of the
+    image's is an error unless `resample`. Fractional segments are taken from 0.5.
+
+    Raises:
+        ScanError: another frame of reference or grid; no segment that is a structure; damage.
+    """
+    import highdicom as hd
+
+    try:
+        seg = hd.seg.segread(file)
+        names = {int(n): str(seg.get_segment_description(n).segment_label) for n in seg.segment_numbers}
+        frame_uid = str(seg.get("FrameOfReferenceUID", "") or "")
+    except DAMAGE as error:
+        raise ScanError(f"the segmentation is damaged ({error})", remedy="export it again") from error
+    image = target.source if target else None
+    if image and image.frame_uid and frame_uid and image.frame_uid != frame_uid:
+        raise ScanError(
+            "the segmentation lies in another frame of reference than the image",
+            remedy="name the series that it was drawn on, or the segmentation of this series",
+        )
+    wanted, notes = matched_names(names, structures)
+    result: LabelMap | None = None
+    for number, structure in sorted(wanted.items(), key=lambda item: structures[item[1]]):
+        try:
+            mask = _segment(seg, number, target)
+        except DAMAGE as error:
+            raise ScanError(f"segment '{names[number]}' cannot be read ({error})", remedy="export it again") from error
+        labels = mask if target is None else _placed(mask, target, file, resample)
+        if result is None:
+            dtype = np.uint8 if max(structures.values()) < 256 else np.uint16
+            result = LabelMap(np.zeros(labels.grid.shape, dtype=dtype, order="F"), labels.grid, notes=notes)
+        value, hit = structures[structure], labels.array > 0
+        result.overlap_voxels += int(((result.array[hit] > 0) & (result.array[hit] != value)).sum())
+        result.array[hit] = value
+        result.flags += [f for f in labels.flags if f not in result.flags]
+    assert result is not None
+    return result
+
+
+def _segment(seg: Any, number: int, target: Target | None) -> LabelMap:
+    """One segment on a canonical grid: its own, or the image's where the image had to be straightened."""
+    source = target.source if target else None
+    if target is not None and source is not None and source.planes is not None:
+        frames = seg.get_pixels_by_source_instance(
+            source.slice_uids,
+            segment_numbers=[number],
+            assert_missing_frames_are_empty=True,
+            ignore_spatial_locations=True,
+        )
+        array = (frames[..., 0] >= 0.5).astype(np.uint8).transpose(2, 1, 0)
+        moved = straighten(array, source.planes, source.grid, nearest=True, outside=0)
+        return LabelMap(np.asfortranarray(target.turn.apply(moved)), target.grid)
+    volume = seg.get_volume(segment_numbers=[number], combine_segments=False)
+    array = (np.asarray(volume.array)[..., 0] >= 0.5).astype(np.uint8)
+    a, b, c = array.shape
+    grid = Grid((a, b, c), TO_RAS @ np.asarray(volume.affine, dtype=float))
+    turn = reorientation_of(grid.affine)
+    return LabelMap(np.asfortranarray(turn.apply(array)), turn.canonical(grid))
+
+
+def _placed(labels: LabelMap, target: Target, file: Path, resample: bool) -> LabelMap:
+    """The labels on the image's grid: laid in where they are a part of it, else as other volumes are."""
+    offset = part_of(labels.grid, target.grid)
+    if offset is None:
+        return onto_grid(labels, target.grid, file, resample=resample)
+    whole = np.zeros(target.grid.shape, dtype=labels.array.dtype, order="F")
+    ours = tuple(slice(max(0, o), max(0, o + n)) for o, n in zip(offset, labels.grid.shape, strict=True))
+    theirs = tuple(
+        slice(max(0, -o), max(0, min(n, m - o)))
+        for o, n, m in zip(offset, labels.grid.shape, target.grid.shape, strict=True)
+    )
+    whole[ours] = labels.array[theirs]
+    return LabelMap(whole, target.grid, flags=labels.flags)
+
+
+def part_of(grid: Grid, whole: Grid) -> tuple[int, int, int] | None:
+    """The voxel of `whole` that the first voxel of `grid` lies on, if all voxels of both coincide; else None."""
+    inverse = np.linalg.inv(whole.affine)
+    steps = inverse[:3, :3] @ grid.affine[:3, :3]
+    offset = (inverse @ grid.affine)[:3, 3]
+    drift = np.abs(steps - np.eye(3)) @ np.array(grid.shape)
+    if drift.max() > 0.1 or np.abs(offset - np.rint(offset)).max() > 0.1:
+        return None
+    x, y, z = (int(v) for v in np.rint(offset))
+    return x, y, z
+
+
+def write_segmentation(
+    out: Path, labels: Array, series: Path, structures: Mapping[str, int], colours: Mapping[str, str]
+) -> None:
+    """Write labels as a DICOM segmentation of the series that they were predicted on.
+
+    The file carries the patient's and study's fields of the series, as every DICOM object must: it belongs
+    beside the series, not into results. The same labels and series give the same bytes.
+
+    Args:
+        out: `.dcm` file.
+        labels: Integer ids, one slice per slice of the series: (columns, rows, N) in its sorted order.
+        series: Folder, list of files, or multi-frame file.
+        structures: Id by name; each that occurs becomes a segment.
+        colours: `#rrggbb` by name.
+
+    Raises:
+        VolforgeError: ids without a structure; nothing labelled; sizes that differ.
+    """
+    import highdicom as hd
+    from pydicom.uid import generate_uid
+
+    from volforge.volume.dicom.series import list_files, pick_stack
+    from volforge.volume.dicom.stacks import spacing_of
+    from volforge.volume.folders import sha256_of_text
+    from volforge.volume.write import write_whole
+
+    stack, _ = pick_stack(list_files(series))
+    first = stack.frames[0]
+    if labels.shape != (*first.shape, len(stack.frames)):
+        raise VolforgeError(
+            f"labels of shape {labels.shape} for {len(stack.frames)} slices of {first.shape}",
+            str(out),
+            "give its own series",
+        )
+    present = [int(i) for i in np.unique(labels) if i]
+    names = {value: name for name, value in structures.items()}
+    unknown = [i for i in present if i not in names]
+    if unknown or not present:
+        reason = f"ids that no structure has: {unknown}" if unknown else "nothing is labelled"
+        raise VolforgeError(reason, str(out), "pass the structures table of the cohort")
+    is_multi_frame = len({f.file for f in stack.frames}) == 1 and len(stack.frames) > 1
+    files = [first.file] if is_multi_frame else [f.file for f in stack.frames]
+    datasets = [read_dataset(f, pixels=True) for f in files]
+    for dataset in datasets:
+        if "PixelData" in dataset:
+            del dataset.PixelData
+        for keyword in TYPE_2:
+            if keyword not in dataset:
+                setattr(dataset, keyword, "")
+        if not is_multi_frame and not dataset.get("SliceThickness"):
+            dataset.SliceThickness = round(spacing_of(stack).step_mm, 6)
+    frames = labels.transpose(2, 1, 0)
+    if is_multi_frame:
+        order = np.argsort([f.index for f in stack.frames])
+        frames = frames[order]
+    coded = np.zeros(frames.shape, dtype=np.uint8 if len(present) < 256 else np.uint16)
+    for k, value in enumerate(present, start=1):
+        coded[frames == value] = k
+    content = sha256_of_text(coded.tobytes().hex() + "".join(f.instance_uid for f in stack.frames))
+    seg = hd.seg.Segmentation(
+        source_images=datasets,
+        pixel_array=coded,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[_description(k, names[v], colours) for k, v in enumerate(present, start=1)],
+        series_instance_uid=generate_uid(entropy_srcs=["series", content]),
+        series_number=900,
+        sop_instance_uid=generate_uid(entropy_srcs=["instance", content]),
+        instance_number=1,
+        manufacturer="volforge",
+        manufacturer_model_name="volforge",
+        software_versions=__version__,
+        device_serial_number="0",
+        content_label="SEGMENTATION",
+    )
+    _make_repeatable(seg, datasets[0], generate_uid(entropy_srcs=["dimensions", content]))
+    write_whole(out, _bytes_of(seg))
+
+
+def _description(number: int, name: str, colours: Mapping[str, str]) -> Any:
+    import highdicom as hd
+    from pydicom.uid import generate_uid
+
+    colour = colours.get(name, "").removeprefix("#")
+    rgb = [int(colour[i : i + 2], 16) for i in (0, 2, 4)] if len(colour) == 6 else None
+    return hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=name[:64],
+        segmented_property_category=hd.sr.CodedConcept("123037004", "SCT", "Anatomical Structure"),
+        segmented_property_type=hd.sr.CodedConcept(name[:16].upper(), "99VOLFORGE", name[:64]),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name="volforge", version=__version__, family=hd.sr.CodedConcept("122024", "DCM", "Artificial Intelligence")
+        ),
+        tracking_uid=generate_uid(entropy_srcs=["volforge", name]),
+        tracking_id=name[:64],
+        display_color=hd.color.CIELabColor.from_rgb(*rgb) if rgb else None,
+    )
+
+
+def _make_repeatable(seg: Any, source: Any, dimension_uid: str) -> None:
+    """The dates of the study instead of now, and no random UID: the same input gives the same bytes."""
+    for item in [*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence]:
+        item.DimensionOrganizationUID = dimension_uid
+    for item in seg.get("ContributingEquipmentSequence") or []:
+        if "ContributionDateTime" in item:
+            del item.ContributionDateTime
+    date = str(source.get("ContentDate") or source.get("StudyDate") or "19000101")
+    time = str(source.get("ContentTime") or source.get("StudyTime") or "000000")
+    for keyword, value in (
+        ("ContentDate", date), ("ContentTime", time), ("SeriesDate", date), ("SeriesTime", time),
+        ("InstanceCreationDate", date), ("InstanceCreationTime", time),
+    ):  # fmt: skip
+        if keyword in seg:
+            setattr(seg, keyword, value)
+
+
+def _bytes_of(dataset: Any) -> bytes:
+    from io import BytesIO
+
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()

@@ -1,0 +1,263 @@
+"""A DICOM series as a volume: the one stack that is meant, in order, scaled, on a perpendicular grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from volforge.errors import ScanError
+from volforge.volume.dicom.headers import Frame, Headers, files_below, read_headers, refuse_damaged
+from volforge.volume.dicom.pixels import same_pixels, stored_values
+from volforge.volume.dicom.stacks import Spacing, Stack, make_stacks, spacing_of
+from volforge.volume.geometry import Array, Grid
+from volforge.volume.intensity import AIR_HU
+from volforge.volume.read import SourceVolume
+from volforge.volume.straighten import Planes, straighten
+
+FEWEST = 3  # slices that make a volume
+WIDEST = 3.0  # times the smallest deliberate gap that a gap may be to be interpolated
+TO_RAS = np.array([-1.0, -1.0, 1.0])
+REMEDY_SPLIT = "run `volforge cohort discover --layout dicom FOLDER`: it writes one row for each"
+
+
+def read_series(path: Path) -> SourceVolume:
+    """Read the volume of a DICOM series.
+
+    Args:
+        path: A folder (searched with what lies below), a multi-frame file, or a `.txt` with one file per line.
+
+    Raises:
+        ScanError: no or damaged DICOM files; several volumes, or several values at each place (4-D); a single
+            slice; slices without place, direction or spacing; missing slices (named); colour.
+    """
+    stack, left_out = pick_stack(list_files(path))
+    return volume_of(stack, left_out)
+
+
+def list_files(path: Path) -> list[Path]:
+    """The files of a folder, of a list of files, or the file itself.
+
+    Raises:
+        ScanError: an empty folder; a list that names nothing, or files that do not exist.
+    """
+    if path.is_dir():
+        files = files_below(path)
+        if not files:
+            raise ScanError("the folder is empty", str(path), "check the path, and whether the copy was complete")
+        return files
+    if path.suffix.lower() != ".txt":
+        return [path]
+    lines = [t.strip() for t in path.read_text(encoding="utf-8").splitlines()]
+    files = [path.parent / t for t in lines if t and not t.startswith("#")]
+    gone = [f for f in files if not f.is_file()]
+    if gone or not files:
+        reason = f"{len(gone)} of {len(files)} listed files do not exist, the first: {gone[0]}" if gone else "no file"
+        raise ScanError(
+            f"the list names {reason}" if not gone else reason, str(path), "one path per line, from its folder"
+        )
+    return files
+
+
+def pick_stack(files: list[Path]) -> tuple[Stack, list[str]]:
+    """The one volume among files, and what was left out, in words.
+
+    Raises:
+        ScanError: there is none, or more than one.
+    """
+    headers = read_headers(files)
+    refuse_damaged(headers)
+    if not headers.frames:
+        raise ScanError(_nothing(headers), remedy="give the folder that holds the slices")
+    if len(files) == 1 and len(headers.frames) == 1:
+        _refuse_lone_file(files[0], headers.frames[0])
+    stacks = make_stacks(headers.frames, same_pixels)
+    volumes = [s for s in stacks if len(s.frames) >= FEWEST and not s.is_localiser]
+    if not volumes:
+        shown = "; ".join(s.describe() for s in stacks[:4])
+        few = "a single slice is no volume" if len(headers.frames) == 1 else f"fewer than {FEWEST} slices of one volume"
+        raise ScanError(f"{few}: {shown}", remedy="give the folder that holds all slices of the series")
+    if len(volumes) > 1:
+        shown = "; ".join(s.describe() for s in volumes[:6])
+        raise ScanError(f"{len(volumes)} volumes: {shown}", remedy=REMEDY_SPLIT)
+    return volumes[0], [f"left out: {s.describe()}" for s in stacks if s is not volumes[0]]
+
+
+def _nothing(headers: Headers) -> str:
+    if headers.others:
+        kinds = ", ".join(sorted({kind or "unknown" for _, kind in headers.others}))
+        return f"no image among {len(headers.others)} DICOM files ({kinds})"
+    shown = ", ".join(p.name for p in headers.not_dicom[:3])
+    return f"none of {len(headers.not_dicom)} files is DICOM ({shown} ...)"
+
+
+def _refuse_lone_file(path: Path, frame: Frame) -> None:
+    beside = [p for p in path.parent.iterdir() if p != path and p.is_file()] if path.parent.is_dir() else []
+    others = [f for f in read_headers(beside).frames if f.series == frame.series]
+    if others:
+        text = f"the file is one slice of a series of {len(others) + 1}"
+        raise ScanError(text, remedy=f"give its folder: {path.parent}")
+
+
+def volume_of(stack: Stack, left_out: list[str]) -> SourceVolume:
+    """Stored values, scaling, grid, flags and notes of a stack.
+
+    Raises:
+        ScanError: as `read_series`, without what concerns several volumes.
+    """
+    _check(stack)
+    spacing = spacing_of(stack)
+    _refuse_holes(spacing)
+    planes = planes_of(stack)
+    flags, notes = _flags(stack), list(left_out)
+    if stack.dropped:
+        names = ", ".join(f.name for f in stack.dropped[:6]) + (" ..." if len(stack.dropped) > 6 else "")
+        notes.append(f"{len(stack.dropped)} slices hold the pixels of another at the same place: {names}")
+    if left_out:
+        flags.append("other_stacks_left_out")
+    array, slope, intercept, more, padded = _values(stack)
+    flags += more
+    if padded:
+        notes.append(f"{padded} voxels of padding below {AIR_HU} HU were set to it")
+    source = SourceVolume(
+        array, slope, intercept, Grid(array.shape, np.eye(4)), flags, notes=notes, kind="dicom",
+        modality=stack.frames[0].modality, slice_files=[f.name for f in stack.frames],
+        slice_uids=[f.instance_uid for f in stack.frames], frame_uid=stack.frames[0].frame_uid,
+    )  # fmt: skip
+    if planes.needs_straightening(spacing.even):
+        source.planes = planes
+        source.grid = planes.straight(spacing.step_mm)
+        values = array.astype(np.float32) if array.dtype.kind == "f" else array
+        source.array = straighten(values, planes, source.grid, nearest=False, outside=values.min().item())
+        flags += _say_straightened(planes, spacing, notes)
+        return source
+    step = (planes.origins[-1] - planes.origins[0]) / (array.shape[2] - 1)
+    step = step / np.linalg.norm(step) * spacing.step_mm  # of the line through all, not of two rounded ends
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([planes.u, planes.v, step], axis=1)
+    affine[:3, 3] = planes.origins[0]
+    source.grid = Grid(array.shape, affine)
+    return source
+
+
+def planes_of(stack: Stack) -> Planes:
+    """Where the slices of a stack lie, RAS; the first axis runs along rows (columns of the picture)."""
+    first = stack.frames[0]
+    assert first.orientation is not None
+    assert first.spacing is not None
+    row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:])
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    column = column / np.linalg.norm(column)
+    origins = np.array([f.position for f in stack.frames], dtype=float) * TO_RAS
+    return Planes(first.shape, origins, row * TO_RAS * first.spacing[0], column * TO_RAS * first.spacing[1])
+
+
+def _check(stack: Stack) -> None:
+    first = stack.frames[0]
+    if first.colour:
+        raise ScanError("colour pictures", remedy="export one grey channel")
+    if not stack.is_placed:
+        missing = sorted({tag for f in stack.frames for tag in f.missing})
+        lacking = next(f for f in stack.frames if f.missing)
+        raise ScanError(
+            f"{', '.join(missing)} missing or invalid in {sum(bool(f.missing) for f in stack.frames)} of "
+            f"{len(stack.frames)} slices, the first: {lacking.name}: where they lie cannot be told",
+            remedy="export the series again with these tags, or convert it by a tool that knows its scanner",
+        )
+    if stack.repeated > 1:
+        raise ScanError(
+            f"up to {stack.repeated} different slices at one place, and no tag tells them apart (a 4-D series?)",
+            remedy="export one volume per time, echo or phase, or name its files in a .txt list",
+        )
+
+
+def _refuse_holes(spacing: Spacing) -> None:
+    if spacing.missing:
+        count = sum(n for *_, n in spacing.missing)
+        places = ", ".join(f"{n} between {a.name} and {b.name}" for a, b, n in spacing.missing[:4])
+        more = f" and {len(spacing.missing) - 4} more places" if len(spacing.missing) > 4 else ""
+        plural = "s are" if count > 1 else " is"
+        raise ScanError(
+            f"{count} slice{plural} missing: {places}{more} (steps of {spacing.step_mm:.3g} mm elsewhere)",
+            remedy="fetch the series again; anatomy is not invented",
+        )
+    if not spacing.even and max(spacing.gaps_mm) > WIDEST * spacing.step_mm:
+        raise ScanError(
+            f"uneven steps of {min(spacing.gaps_mm):.3g} to {max(spacing.gaps_mm):.3g} mm between slices",
+            remedy=f"steps up to {WIDEST:g} times the smallest are interpolated; export an even series",
+        )
+
+
+def _flags(stack: Stack) -> list[str]:
+    frames = stack.frames
+    flags = []
+    if stack.dropped:
+        flags.append("duplicate_slices_dropped")
+    if frames[0].modality == "CT":
+        if not all(f.rescaled for f in frames):
+            flags.append("rescale_assumed")
+        if any(f.rescale_type not in ("", "HU") for f in frames):
+            flags.append("unit_not_declared_hu")
+    if any(f.lossy for f in frames):
+        flags.append("lossy_compression")
+    return flags
+
+
+def _values(stack: Stack) -> tuple[Array, float, float, list[str], int]:
+    """Values with one scaling for all slices, flags, and the number of padding voxels set to air."""
+    frames = stack.frames
+    stored = stored_values(frames)
+    slopes, intercepts = {f.slope for f in frames}, {f.intercept for f in frames}
+    if len(slopes) == 1 and len(intercepts) == 1:
+        dtype = np.result_type(*{a.dtype for a in stored})
+        array = np.empty((*stored[0].shape, len(stored)), dtype=dtype, order="F")
+        for k, plane in enumerate(stored):
+            array[:, :, k] = plane
+        slope, intercept = frames[0].slope, frames[0].intercept
+    else:
+        array = np.empty((*stored[0].shape, len(stored)), dtype=np.float64, order="F")
+        for k, (plane, frame) in enumerate(zip(stored, frames, strict=True)):
+            array[:, :, k] = plane * frame.slope + frame.intercept
+        slope, intercept = 1.0, 0.0
+    if slope == 0:
+        raise ScanError("RescaleSlope is 0", remedy="export the series again")
+    padded = 0
+    if frames[0].modality == "CT":
+        for k, (plane, frame) in enumerate(zip(stored, frames, strict=True)):
+            padded += _padding_to_air(array[:, :, k], plane, frame, slope, intercept)
+    return array, slope, intercept, ["padding_set_to_air"] if padded else [], padded
+
+
+def _padding_to_air(target: Array, stored: Array, frame: Frame, slope: float, intercept: float) -> int:
+    """Padding that means less than air becomes air; padding within the range of tissue is left: it may be tissue."""
+    if frame.padding is None:
+        return 0
+    low, high = frame.padding
+    if max(low * frame.slope + frame.intercept, high * frame.slope + frame.intercept) >= AIR_HU:
+        return 0
+    hit = (stored >= low) & (stored <= high)
+    count = int(hit.sum())
+    if count:
+        target[hit] = np.asarray(np.rint((AIR_HU - intercept) / slope) if target.dtype.kind in "iu" else AIR_HU)
+    return count
+
+
+def _say_straightened(planes: Planes, spacing: Spacing, notes: list[str]) -> list[str]:
+    flags = []
+    if planes.tilt_degrees > 0.5:
+        flags.append("gantry_tilt_resampled")
+        notes.append(
+            f"slices stacked {planes.tilt_degrees:.2f} degrees off their normal were resampled onto a perpendicular "
+            "grid"
+        )
+    if not spacing.even:
+        flags.append("uneven_spacing_resampled")
+        notes.append(
+            f"steps of {min(spacing.gaps_mm):.3g} to {max(spacing.gaps_mm):.3g} mm were resampled to "
+            f"{spacing.step_mm:.3g} mm"
+        )
+    if not flags or planes.off_line() > 0.5:
+        flags.append("shifted_slices_resampled")
+        notes.append(f"slices lie up to {planes.off_line():.2f} pixels off their line and were resampled")
+    return flags

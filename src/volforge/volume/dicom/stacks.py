@@ -1,0 +1,222 @@
+"""Frames to stacks: series, sizes and repetitions told apart, each stack in order along its normal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from volforge.volume.dicom.headers import DISCRIMINATORS, Frame
+from volforge.volume.geometry import Array
+
+MOST_ANGLE = 2e-3  # radians by which directions of one stack may differ (rounded headers)
+RUN = 3  # equal gaps in a row that make a deliberate spacing
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Frames of one series with one size and direction, in order along the normal (row x column).
+
+    Attributes:
+        frames: In order; at most one at each place, unless `repeated`.
+        part: What tells it apart from other stacks of its series, in words; may be empty.
+        dropped: Frames left out because another holds the same pixels at the same place.
+        repeated: Most frames at one place that nothing tells apart (1: none).
+    """
+
+    frames: tuple[Frame, ...]
+    part: str = ""
+    dropped: tuple[Frame, ...] = ()
+    repeated: int = 1
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether all frames tell where they lie."""
+        return not any(f.missing for f in self.frames)
+
+    @property
+    def is_localiser(self) -> bool:
+        """Whether these are scout pictures."""
+        return all(f.localiser for f in self.frames)
+
+    def describe(self) -> str:
+        """The stack in words for messages, without any field of the patient."""
+        first = self.frames[0]
+        count = len(self.frames)
+        number = f"series number {first.number or '(none)'}"
+        size = f"{first.modality or 'unknown modality'}, {count} slice{'s' if count != 1 else ''}"
+        shape = f"{first.shape[0]}x{first.shape[1]}"
+        part = f", {self.part}" if self.part else ""
+        kind = ", localiser" if self.is_localiser else ""
+        return f"{number} ({size} of {shape}{part}{kind}; first file {first.file.name})"
+
+
+def normal_of(frame: Frame) -> Array:
+    """Unit normal of a slice, LPS: row direction x column direction."""
+    assert frame.orientation is not None
+    normal = np.cross(frame.orientation[:3], frame.orientation[3:])
+    return np.asarray(normal / np.linalg.norm(normal))
+
+
+def heights_of(frames: Sequence[Frame]) -> Array:
+    """(N,): places along the normal of the first frame, mm; all frames are placed."""
+    positions = np.array([f.position for f in frames], dtype=float)
+    return np.asarray(positions @ normal_of(frames[0]))
+
+
+def make_stacks(frames: Sequence[Frame], same_pixels: Callable[[Frame, Frame], bool]) -> list[Stack]:
+    """Tell series, sizes, directions and repetitions apart.
+
+    Args:
+        frames: Of any number of series.
+        same_pixels: Whether two frames hold equal values; asked only for frames at one place.
+    """
+    by_series: dict[tuple[str, str], list[Frame]] = defaultdict(list)
+    for frame in frames:
+        by_series[frame.series, frame.modality].append(frame)
+    stacks: list[Stack] = []
+    for series in by_series.values():
+        parts = _by_geometry(series)
+        for part in parts:
+            named = f"direction {_direction(part[0])}" if len(parts) > 1 and part[0].orientation else ""
+            stacks += _in_order(part, named, same_pixels)
+    return sorted(stacks, key=lambda s: (s.frames[0].number.zfill(12), str(min(f.file for f in s.frames))))
+
+
+def _direction(frame: Frame) -> str:
+    assert frame.orientation is not None
+    return "".join(("sagittal", "coronal", "axial")[int(np.abs(normal_of(frame)).argmax())])
+
+
+def _by_geometry(frames: list[Frame]) -> list[list[Frame]]:
+    groups: list[list[Frame]] = []
+    for frame in frames:
+        for group in groups:
+            if _alike(group[0], frame):
+                group.append(frame)
+                break
+        else:
+            groups.append([frame])
+    return groups
+
+
+def _alike(a: Frame, b: Frame) -> bool:
+    if a.shape != b.shape or a.colour != b.colour or a.missing != b.missing or a.localiser != b.localiser:
+        return False
+    if a.tags.get("StackID") != b.tags.get("StackID"):
+        return False
+    for one, other, tolerance in ((a.orientation, b.orientation, MOST_ANGLE), (a.spacing, b.spacing, 1e-3)):
+        if one is not None and other is not None and not np.allclose(one, other, rtol=1e-3, atol=tolerance):
+            return False
+    return True
+
+
+def _in_order(frames: list[Frame], part: str, same_pixels: Callable[[Frame, Frame], bool]) -> list[Stack]:
+    if any(f.missing for f in frames):
+        return [Stack(tuple(frames), part)]
+    places = _places(frames)
+    if max(map(len, places)) == 1:
+        return [Stack(tuple(p[0] for p in places), part)]
+    keys = dict.fromkeys([*DISCRIMINATORS, *sorted({k for f in frames for k in f.tags})])
+    # a slice sent twice is no second volume: equal pixels go first
+    kept, dropped = _without_copies(places, same_pixels)
+    remaining = [f for place in kept for f in place]
+    if max(map(len, kept)) == 1:
+        return [Stack(tuple(remaining), part, tuple(dropped))]
+    for key in keys:
+        groups: dict[str, list[Frame]] = defaultdict(list)
+        for frame in remaining:
+            groups[frame.tags.get(key, "")].append(frame)
+        if len(groups) > 1 and all(len(g) > 1 and max(map(len, _places(g))) == 1 for g in groups.values()):
+            words = [", ".join(filter(None, [part, f"{key} {value or '(none)'}"])) for value in groups]
+            ordered = [tuple(p[0] for p in _places(g)) for g in groups.values()]
+            return [Stack(o, w, tuple(dropped)) for o, w in zip(ordered, words, strict=True)]
+    return [Stack(tuple(remaining), part, tuple(dropped), repeated=max(map(len, kept)))]
+
+
+def _places(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Frames by their place along the normal, in order."""
+    heights = heights_of(frames)
+    order = np.argsort(heights, kind="stable")
+    gaps = np.diff(heights[order])
+    wide = gaps[gaps > 0.01]
+    tolerance = max(0.01, 0.02 * float(np.median(wide))) if wide.size else 0.01
+    places: list[list[Frame]] = []
+    last = -np.inf
+    for i in order:
+        if heights[i] - last > tolerance:
+            places.append([])
+            last = heights[i]
+        places[-1].append(frames[i])
+    return places
+
+
+def _without_copies(
+    places: list[list[Frame]], same_pixels: Callable[[Frame, Frame], bool]
+) -> tuple[list[list[Frame]], list[Frame]]:
+    kept: list[list[Frame]] = []
+    dropped: list[Frame] = []
+    for place in places:
+        unique: list[Frame] = []
+        for frame in sorted(place, key=lambda f: (str(f.file), f.index)):
+            if any(same_pixels(frame, other) for other in unique):
+                dropped.append(frame)
+            else:
+                unique.append(frame)
+        kept.append(unique)
+    return kept, dropped
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """How the slices of a stack follow each other.
+
+    Attributes:
+        step_mm: Distance of slices: of the fitted line where even, else the smallest deliberate gap.
+        even: Whether they lie on one line of equal steps, to a tenth of a step.
+        missing: (lower frame, upper frame, number of missing slices) of every hole.
+        gaps_mm: All gaps.
+    """
+
+    step_mm: float
+    even: bool
+    missing: list[tuple[Frame, Frame, int]] = field(default_factory=list)
+    gaps_mm: tuple[float, ...] = ()
+
+
+def spacing_of(stack: Stack) -> Spacing:
+    """Judge the distances of the slices of an ordered stack of two or more."""
+    heights = heights_of(stack.frames)
+    gaps = np.diff(heights)
+    n = len(heights)
+    index = np.arange(n)
+    step = float(np.polyfit(index, heights, 1)[0]) if n > 2 else float(gaps[0])
+    line = heights.mean() + step * (index - index.mean())
+    shown = tuple(round(float(g), 3) for g in gaps)
+    if np.abs(heights - line).max() <= 0.1 * step:
+        return Spacing(step, True, gaps_mm=shown)
+    usual = float(np.median(gaps))
+    is_regular = np.mean(np.abs(gaps - usual) <= 0.1 * usual) >= 0.6  # else a hole cannot be told from the rest
+    missing = []
+    deliberate = []
+    for start, stop in _runs(gaps):
+        gap = float(gaps[start:stop].mean())
+        ratio = gap / usual
+        if is_regular and stop - start < RUN and ratio >= 1.8 and abs(ratio - round(ratio)) <= 0.15:
+            missing += [(stack.frames[i], stack.frames[i + 1], round(ratio) - 1) for i in range(start, stop)]
+        else:
+            deliberate.append(gap)
+    return Spacing(usual if missing else min(deliberate), False, missing, shown)
+
+
+def _runs(gaps: Array) -> list[tuple[int, int]]:
+    """Stretches of equal gaps (to 5 %), as (start, stop)."""
+    runs = [[0, 1]]
+    for i in range(1, len(gaps)):
+        if abs(gaps[i] - gaps[runs[-1][0]]) <= 0.05 * max(gaps[i], gaps[runs[-1][0]]):
+            runs[-1][1] = i + 1
+        else:
+            runs.append([i, i + 1])
+    return [(a, b) for a, b in runs]

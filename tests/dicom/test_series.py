@@ -1,0 +1,419 @@
+"""DICOM series as scanners, archives and anonymisers leave them: read rightly, or refused with the reason."""
+
+import math
+import re
+import shutil
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.uid import JPEGLSLossless, RLELossless
+
+from tests.conftest import volforge
+from tests.dicom.files import base, phantom, put_pixels, uid, write, write_multi_frame, write_series
+from volforge.errors import ScanError
+from volforge.volume.read import read_volume, scaled
+
+HU = phantom()
+
+
+def refused(path) -> str:
+    with pytest.raises(ScanError) as error:
+        read_volume(path)
+    assert error.value.remedy
+    assert error.value.where
+    return error.value.message
+
+
+def world_ramp(planes_origin, u, v, shape):
+    """Values that are a linear function of the place: linear resampling must reproduce them."""
+    i, j = np.indices(shape)
+    out = np.empty((*shape, len(planes_origin)))
+    for k, origin in enumerate(planes_origin):
+        p = origin[:, None, None] + u[:, None, None] * i + v[:, None, None] * j
+        out[:, :, k] = 3 * p[0] - 2 * p[1] + 1.5 * p[2]
+    return out
+
+
+def ramp_at(volume):
+    x, y, z = np.indices(volume.grid.shape)
+    p = np.einsum("ab,bxyz->axyz", volume.grid.affine[:3, :3], np.stack([x, y, z]).astype(float))
+    p += volume.grid.affine[:3, 3][:, None, None, None]
+    return 3 * -p[0] - 2 * -p[1] + 1.5 * p[2]
+
+
+# --- read rightly
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_slices_are_sorted_by_place_whatever_their_names(tmp_path, reverse):
+    write_series(tmp_path / "s", HU, reverse=reverse)
+    volume = read_volume(tmp_path / "s")
+    assert np.array_equal(scaled(volume), HU)
+    assert np.allclose(volume.grid.affine, [[-2, 0, 0, 40], [0, -2.5, 0, 45], [0, 0, 3, 10], [0, 0, 0, 1]])
+    assert volume.flags == []
+
+
+def test_a_series_equals_what_simpleitk_reads(tmp_path):
+    import SimpleITK as sitk
+
+    tilted = (0.9961947, 0.0871557, 0, -0.0871557, 0.9961947, 0)
+    write_series(tmp_path / "s", HU, orientation=tilted, reverse=True)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "s")))
+    image = reader.Execute()
+    volume = read_volume(tmp_path / "s")
+    assert np.array_equal(sitk.GetArrayFromImage(image).transpose(2, 1, 0), scaled(volume))
+    for index in [(0, 0, 0), (39, 35, 19), (5, 30, 2)]:
+        ours = volume.grid.affine @ [*index, 1]
+        theirs = np.array(image.TransformIndexToPhysicalPoint(index)) * [-1, -1, 1]
+        assert np.allclose(ours[:3], theirs, atol=1e-4)
+
+
+def test_unsigned_with_slope_and_signed_with_unused_bits(tmp_path):
+    write_series(tmp_path / "u", HU, dtype=np.uint16, slope=0.5)
+    assert np.array_equal(scaled(read_volume(tmp_path / "u")), HU)
+    files = write_series(tmp_path / "s", HU, intercept=0)
+    for path in files:  # 12 bits stored, and an old scanner's overlay in the bits above
+        d = pydicom.dcmread(path)
+        stored = np.clip(d.pixel_array, -2048, 2047).astype(np.int16)
+        d.BitsStored, d.HighBit = 12, 11
+        d.PixelData = ((stored.view(np.uint16) & 0x0FFF) | 0x9000).tobytes()
+        d.save_as(path)
+    assert np.array_equal(scaled(read_volume(tmp_path / "s")), HU)
+
+
+def test_slices_with_their_own_scaling(tmp_path):
+    """PET writes a slope for each slice."""
+    values = (phantom() + 1000).astype(np.float64)
+    files = write_series(tmp_path / "p", np.zeros_like(HU), modality="MR")
+    for k, path in enumerate(sorted(files)):
+        d = pydicom.dcmread(path)
+        d.RescaleSlope, d.RescaleIntercept = f"{0.05 * (k + 1):.3f}", 0
+        d.PixelData = np.rint(values[:, :, k].T / (0.05 * (k + 1))).astype(np.int16).tobytes()
+        d.save_as(path)
+    assert np.abs(scaled(read_volume(tmp_path / "p")) - values).max() <= 0.5
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_multi_frame_file_with_scaling_per_frame(tmp_path, shuffled):
+    volume = read_volume(write_multi_frame(tmp_path / "m.dcm", HU, shuffled=shuffled))
+    assert np.array_equal(scaled(volume), HU)
+    assert np.allclose(volume.grid.affine[:3, 3], [40, 45, 10])
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_compressed_by_pydicom(tmp_path, syntax):
+    for path in write_series(tmp_path / "s", HU, dtype=np.uint16):
+        d = pydicom.dcmread(path)
+        d.compress(syntax, generate_instance_uid=False)
+        d.save_as(path)
+    assert np.array_equal(scaled(read_volume(tmp_path / "s")), HU)
+
+
+@pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEG2000Lossless", "JPEGLSLossless", "RLELossless"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_compressed_by_gdcm(tmp_path, syntax, dtype):
+    import gdcm
+
+    for path in write_series(tmp_path / "s", HU, dtype=dtype):
+        reader = gdcm.ImageReader()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change = gdcm.ImageChangeTransferSyntax()
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer = gdcm.ImageWriter()
+        writer.SetFileName(str(path))
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        assert writer.Write()
+        assert pydicom.dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID.is_compressed
+    assert np.array_equal(scaled(read_volume(tmp_path / "s")), HU)
+
+
+def test_files_without_head_and_suffix(tmp_path):
+    for path in write_series(tmp_path / "s", HU):
+        d = pydicom.dcmread(path)
+        del d.file_meta
+        d.save_as(path.with_suffix(""), implicit_vr=True, little_endian=True, enforce_file_format=False)
+        path.unlink()
+    assert np.array_equal(scaled(read_volume(tmp_path / "s")), HU)
+
+
+def test_a_list_of_files(tmp_path):
+    files = write_series(tmp_path / "deep" / "s", HU) + write_series(
+        tmp_path / "deep" / "s", HU, series="b", name="B{}.dcm"
+    )
+    (tmp_path / "list.txt").write_text("# one volume\n" + "\n".join(str(f.relative_to(tmp_path)) for f in files[:20]))
+    assert np.array_equal(scaled(read_volume(tmp_path / "list.txt")), HU)
+    (tmp_path / "list.txt").write_text("nothing.dcm\n")
+    assert "nothing.dcm" in refused(tmp_path / "list.txt")
+    (tmp_path / "list.txt").write_text("\n")
+    assert "no file" in refused(tmp_path / "list.txt")
+
+
+@given(
+    st.floats(-30, 30).filter(lambda t: abs(t) > 1),
+    st.sampled_from([(1, 0, 0), (0.995, 0.0998, 0)]),
+    st.floats(0.8, 5),
+)
+@settings(max_examples=15, deadline=None)
+def test_gantry_tilt_of_any_angle_is_taken_out(tmp_path_factory, degrees, row, step):
+    """A linear function of the place survives: every voxel lies where the affine says."""
+    folder = tmp_path_factory.mktemp("tilt")
+    t = math.radians(degrees)
+    row = np.array(row) / np.linalg.norm(row)
+    across = np.cross([0, 0, 1], row)
+    column = math.cos(t) * across + math.sin(t) * np.array([0, 0, 1])
+    origins = np.array([-40.0, -45, 10]) + np.arange(30)[:, None] * np.array([0, 0, step])
+    values = world_ramp(origins, row * 2.0, column * 2.5, (20, 18))
+    write_series(
+        folder / "s", values, positions=origins, orientation=(*row, *column), slope=0.01, intercept=0, dtype=np.int32
+    )
+    volume = read_volume(folder / "s")
+    assert "gantry_tilt_resampled" in volume.flags
+    said = float(re.search(r"stacked ([0-9.]+) degrees", volume.notes[0])[1])
+    assert said == pytest.approx(abs(degrees), abs=0.02)
+    columns = volume.grid.affine[:3, :3] / np.linalg.norm(volume.grid.affine[:3, :3], axis=0)
+    assert np.allclose(columns.T @ columns, np.eye(3), atol=1e-6)
+    read, true = scaled(volume), ramp_at(volume)
+    inside = read > read.min() + 1e-9
+    core = inside & np.roll(inside, 1, 0) & np.roll(inside, -1, 0) & np.roll(inside, 1, 1) & np.roll(inside, -1, 1)
+    core[[0, -1]], core[:, [0, -1]] = False, False
+    assert core.sum() > 0.5 * values.size
+    assert np.abs(read - true)[core].max() < 0.1
+
+
+def test_two_deliberate_spacings_are_resampled_to_the_finer(tmp_path):
+    heights = np.concatenate([np.arange(8) * 3.0, 21 + 6.0 * np.arange(1, 9)])
+    origins = np.array([-40.0, -45, 0]) + heights[:, None] * np.array([0, 0, 1.0])
+    values = world_ramp(origins, np.array([2.0, 0, 0]), np.array([0, 2.5, 0]), (20, 18))
+    write_series(tmp_path / "s", values, positions=origins, slope=0.01, intercept=0, dtype=np.int32)
+    volume = read_volume(tmp_path / "s")
+    assert volume.flags == ["uneven_spacing_resampled"]
+    assert volume.grid.spacing_mm[2] == pytest.approx(3)
+    assert volume.grid.shape[2] == 24
+    assert np.abs(scaled(volume) - ramp_at(volume)).max() < 0.05
+
+
+def test_rounded_positions_are_even(tmp_path):
+    places = np.array([-40.0, -45, 0]) + np.round(np.arange(40)[:, None] * 0.625, 1) * np.array([0, 0, 1.0])
+    write_series(tmp_path / "s", phantom((30, 30, 40)), positions=places)
+    volume = read_volume(tmp_path / "s")
+    assert volume.flags == []
+    assert volume.grid.spacing_mm[2] == pytest.approx(0.625, abs=2e-3)
+
+
+def test_slices_sent_twice_are_dropped_and_named(tmp_path):
+    files = write_series(tmp_path / "s", HU)
+    shutil.copy(files[4], tmp_path / "s" / "resent.dcm")
+    volume = read_volume(tmp_path / "s")
+    assert volume.flags == ["duplicate_slices_dropped"]
+    assert "resent.dcm" in volume.notes[0]
+    assert np.array_equal(scaled(volume), HU)
+
+
+def test_localiser_in_the_folder_is_left_out(tmp_path):
+    write_series(tmp_path / "s", HU)
+    scout = phantom((64, 80, 1))
+    write_series(
+        tmp_path / "s", scout, name="scout{}.dcm", orientation=(1, 0, 0, 0, 0, -1), ImageType=["ORIGINAL", "LOCALIZER"]
+    )
+    volume = read_volume(tmp_path / "s")
+    assert volume.flags == ["other_stacks_left_out"]
+    assert "localiser" in volume.notes[0]
+    assert np.array_equal(scaled(volume), HU)
+
+
+def test_oblique_series_keeps_its_place(tmp_path):
+    rng = np.random.default_rng(3)
+    q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    q *= np.sign(np.linalg.det(q))
+    write_series(tmp_path / "s", HU, orientation=(*q[:, 0], *q[:, 1]), step=q[:, 2] * 3)
+    volume = read_volume(tmp_path / "s")
+    expected = np.diag([-1, -1, 1]) @ (q * [2, 2.5, 3])
+    assert np.allclose(volume.grid.affine[:3, :3], expected, atol=1e-4)
+    assert volume.flags == []
+
+
+def test_padding_below_air_becomes_air_and_padding_of_tissue_stays(tmp_path):
+    hu = HU.copy()
+    hu[:3] = -2000
+    write_series(tmp_path / "s", hu, intercept=0, PixelPaddingValue=-2000)
+    volume = read_volume(tmp_path / "s")
+    assert volume.flags == ["padding_set_to_air"]
+    assert (scaled(volume)[:3] == -1024).all()
+    assert np.array_equal(scaled(volume)[3:], hu[3:])
+    write_series(tmp_path / "t", HU, intercept=0, PixelPaddingValue=40)
+    assert np.array_equal(scaled(read_volume(tmp_path / "t")), HU)
+
+
+# --- refused, with the reason
+
+
+def test_missing_slices_are_named(tmp_path):
+    write_series(tmp_path / "s", HU, skip=[7, 12, 13])
+    message = refused(tmp_path / "s")
+    assert "3 slices are missing" in message
+    assert "1 between IM0007.dcm and IM0009.dcm" in message
+    assert "2 between IM0012.dcm and IM0015.dcm" in message
+
+
+def test_wild_spacing(tmp_path):
+    heights = np.array([0, 3, 4, 9.5, 11, 18.2, 19, 40])
+    places = np.array([-40.0, -45, 0]) + heights[:, None] * np.array([0, 0, 1.0])
+    write_series(tmp_path / "s", HU[:, :, :8], positions=places)
+    assert "uneven steps of 0.8 to 21 mm" in refused(tmp_path / "s")
+
+
+def test_two_series_and_mixed_sizes_are_told_apart(tmp_path):
+    write_series(tmp_path / "two", HU)
+    write_series(tmp_path / "two", HU, series="b", name="B{}.dcm", SeriesNumber=9)
+    message = refused(tmp_path / "two")
+    assert message.startswith("2 volumes: series number 3 (CT, 20 slices of 40x36")
+    assert "series number 9" in message
+    write_series(tmp_path / "mixed", HU)
+    write_series(tmp_path / "mixed", phantom((32, 32, 5)), name="B{}.dcm", origin=(-40, -45, 100))
+    assert "40x36" in refused(tmp_path / "mixed")
+    assert "32x32" in refused(tmp_path / "mixed")
+
+
+def test_four_dimensional_series(tmp_path):
+    for time in range(3):  # told apart by a tag: three volumes, each with a name
+        write_series(
+            tmp_path / "t",
+            HU + time,
+            name=f"{time}_{{:03d}}.dcm",
+            first=1 + 100 * time,
+            TemporalPositionIdentifier=time + 1,
+        )
+    message = refused(tmp_path / "t")
+    assert message.startswith("3 volumes")
+    assert "TemporalPositionIdentifier 2" in message
+    for time in range(2):  # told apart by nothing
+        write_series(tmp_path / "n", HU + time, name=f"{time}_{{:03d}}.dcm", first=1 + 100 * time)
+    assert "no tag tells them apart" in refused(tmp_path / "n")
+
+
+@pytest.mark.parametrize("tag", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
+def test_missing_tags_are_named(tmp_path, tag):
+    files = write_series(tmp_path / "s", HU[:, :, :6])
+    for path in files:
+        d = pydicom.dcmread(path)
+        delattr(d, tag)
+        d.save_as(path)
+    message = refused(tmp_path / "s")
+    assert tag in message
+    assert "6 of 6 slices" in message
+
+
+def test_a_tag_missing_in_one_slice_only(tmp_path):
+    files = write_series(tmp_path / "s", HU)
+    d = pydicom.dcmread(files[5])
+    del d.ImagePositionPatient
+    d.save_as(files[5])
+    message = refused(tmp_path / "s")
+    assert "1 slice is missing: 1 between IM0005.dcm and IM0007.dcm" in message
+
+
+def test_single_slice_and_lone_file(tmp_path):
+    files = write_series(tmp_path / "s", HU[:, :, :1])
+    assert "single slice is no volume" in refused(files[0])
+    assert "single slice is no volume" in refused(tmp_path / "s")
+    files = write_series(tmp_path / "t", HU)
+    assert "one slice of a series of 20" in refused(files[3])
+
+
+def test_truncated_empty_and_foreign(tmp_path):
+    files = write_series(tmp_path / "s", HU)
+    files[6].write_bytes(files[6].read_bytes()[:-500])
+    assert "IM0007.dcm" in refused(tmp_path / "s")
+    files = write_series(tmp_path / "h", HU)
+    files[6].write_bytes(files[6].read_bytes()[:300])
+    assert "IM0007.dcm" in refused(tmp_path / "h")
+    (tmp_path / "e").mkdir()
+    assert "empty" in refused(tmp_path / "e")
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "notes.md").write_text("hello")
+    assert "none of 1 files is DICOM (notes.md" in refused(tmp_path / "f")
+    (tmp_path / "f" / "a.dcm").write_text("hello, no slice")
+    assert "a.dcm cannot be read as DICOM" in refused(tmp_path / "f")
+
+
+def test_truncated_compressed_file(tmp_path):
+    files = write_series(tmp_path / "s", HU, dtype=np.uint16)
+    for path in files:
+        d = pydicom.dcmread(path)
+        d.compress(JPEGLSLossless, generate_instance_uid=False)
+        d.save_as(path)
+    files[3].write_bytes(files[3].read_bytes()[:-400])
+    assert "IM0004.dcm" in refused(tmp_path / "s")
+
+
+def test_colour_and_unknown_compression(tmp_path):
+    for k in range(4):
+        d = base("OT", "c", k + 1)
+        d.ImagePositionPatient, d.ImageOrientationPatient, d.PixelSpacing = [0, 0, 5 * k], [1, 0, 0, 0, 1, 0], [9, 9]
+        put_pixels(d, np.zeros((8, 8), np.uint8))
+        d.SamplesPerPixel, d.PlanarConfiguration, d.PhotometricInterpretation = 3, 0, "RGB"
+        d.PixelData = bytes(192)
+        write(d, tmp_path / "c" / f"{k}.dcm")
+    assert "colour" in refused(tmp_path / "c")
+    for path in write_series(tmp_path / "m", HU[:, :, :4]):
+        d = pydicom.dcmread(path)
+        d.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"  # a film
+        d.PixelData = pydicom.encaps.encapsulate([d.PixelData])
+        d["PixelData"].is_undefined_length = True
+        d.save_as(path)
+    assert "pixels of IM0001.dcm cannot be read" in refused(tmp_path / "m")
+
+
+def test_broken_orientation_and_structure_set_alone(tmp_path):
+    write_series(tmp_path / "o", HU, orientation=(1, 0, 0, 1, 0, 0))
+    assert "ImageOrientationPatient missing or invalid" in refused(tmp_path / "o")
+    d = base("SR", "r", 1)
+    write(d, tmp_path / "r" / "report.dcm")
+    assert "no image among 1 DICOM files (SR)" in refused(tmp_path / "r")
+
+
+# --- through the import
+
+
+def imported(folder, out, *arguments):
+    return volforge("scan", "import", "--image", folder, "--out", out, *arguments)
+
+
+def test_import_keeps_the_patient_out_of_results(tmp_path):
+    write_series(tmp_path / "Secret^Name" / "s", HU)
+    done = imported(tmp_path / "Secret^Name" / "s", tmp_path / "out", "--scan", "x")
+    assert done.returncode == 0, done.stderr
+    for path in (tmp_path / "out").iterdir():
+        content = path.read_bytes()
+        if path.name.endswith(".gz"):
+            from isal import igzip
+
+            content = igzip.decompress(content)
+        for secret in (b"Secret", b"4711", b"19700101", uid("series", "a").encode(), uid("study", "MRN-4711").encode()):
+            assert secret not in content, path
+
+
+def test_unit_and_modality_are_asked_for(tmp_path):
+    write_series(tmp_path / "shifted", HU + 1024, intercept=0)
+    done = imported(tmp_path / "shifted", tmp_path / "out")
+    assert done.returncode == 1
+    assert "unit" in done.stderr
+    done = imported(tmp_path / "shifted", tmp_path / "out", "--unit", "hu+1024")
+    assert done.returncode == 0, done.stderr
+    write_series(tmp_path / "mr", HU + 1024, modality="MR")
+    done = imported(tmp_path / "mr", tmp_path / "out2")
+    assert "files say modality MR, the sheet CT" in done.stderr
+    assert imported(tmp_path / "mr", tmp_path / "out2", "--modality", "MR").returncode == 0
+
+
+def test_ct_without_rescale_is_flagged_and_judged_by_its_air(tmp_path):
+    write_series(tmp_path / "s", HU, intercept=0, RescaleSlope=None, RescaleIntercept=None)
+    assert read_volume(tmp_path / "s").flags == ["rescale_assumed"]
