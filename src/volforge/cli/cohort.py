@@ -35,6 +35,58 @@ def check(
 
 
 @app.command()
+def discover(
+    folder: Annotated[Path, typer.Argument(help="Folder that a data set was unpacked into.")],
+    layout: Annotated[str, typer.Option(help="Name of its layout; `volforge cohort layouts` lists them.")],
+    out: Annotated[Path, typer.Option(help="Sheet to write, .tsv; its structures and lists lie beside it.")],
+    root: Annotated[Path | None, typer.Option(help="Write paths from this folder (the cohort's `root`).")] = None,
+    modality: Annotated[str, typer.Option(help="CT, CBCT, MR or mask, where the layout does not tell.")] = "",
+    label_source: Annotated[str, typer.Option(help="Who made the labels, where the layout does not tell.")] = "",
+    unlabelled: Annotated[bool, typer.Option(help="Also list scans whose labels were not published.")] = False,
+    pattern: Annotated[str, typer.Option(help="Layout pattern: '{subject}/{scan}.nii.gz'; / at the end: folder.")] = "",
+    labels: Annotated[str, typer.Option(help="Layout pattern: labels, with the fields of --pattern.")] = "",
+    body_mask: Annotated[str, typer.Option(help="Layout pattern: body masks.")] = "",
+    defective: Annotated[str, typer.Option(help="Layout pattern: defective skulls.")] = "",
+    implant: Annotated[str, typer.Option(help="Layout pattern: implants.")] = "",
+    salt: Annotated[str, typer.Option(help="Layout dicom: mixed into the pseudonyms of patients.")] = "",
+    force: Annotated[bool, typer.Option(help="Replace a sheet that exists.")] = False,
+) -> None:
+    """Write the sample sheet of a folder, with its structures, from the layout of a public data set."""
+    from volforge.cohort.layouts.discovery import Options
+    from volforge.cohort.layouts.write import discover as write_sheet
+    from volforge.cohort.sheet import LABEL_SOURCES, MODALITIES
+    from volforge.errors import VolforgeError
+
+    for value, words, option in ((modality, MODALITIES, "--modality"), (label_source, LABEL_SOURCES, "--label-source")):
+        if value and value not in words:
+            raise VolforgeError(f"unknown value '{value}'", option, f"one of {', '.join(words)}")
+    if out.exists() and not force:
+        raise VolforgeError("the sheet exists", str(out), "name another, or pass --force")
+    columns = {"image": pattern, "labels": labels, "body_mask": body_mask, "defective": defective, "implant": implant}
+    patterns = {c: p for c, p in columns.items() if p}
+    written = write_sheet(folder, layout, out, Options(modality, label_source, unlabelled, patterns, salt), root)
+    typer.echo(f"{out}: {written.scans} scans of {written.subjects} subjects, {written.labelled} with labels")
+    if written.structures:
+        typer.echo(f"{written.structures}: structures")
+    for note in written.notes:
+        typer.echo(f"  {note}")
+    for what, why in written.left_out:
+        typer.echo(f"left out: {what}: {why}")
+    typer.echo(f"for your configuration:\n{written.entry}")
+
+
+@app.command()
+def layouts() -> None:
+    """List the layouts that `discover` knows: what each looks for, and the terms of the data set."""
+    from volforge.cohort.layouts.registry import LAYOUTS
+
+    for layout in LAYOUTS.values():
+        typer.echo(f"{layout.name}: {layout.title}")
+        typer.echo(f"    looks for {', '.join(layout.expects)}")
+        typer.echo(f"    licence: {layout.licence}")
+
+
+@app.command()
 def phantoms(
     sheet: Annotated[Path, typer.Option(help="Sheet of the cohort; one scan is drawn per row.")],
     kind: Annotated[str, typer.Option(help="tmj, skull or body.")],

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from volforge.cohort.table import Table, read_table
 from volforge.errors import Problem
+from volforge.volume.companions import channel_of
 
 FILE_COLUMNS = ("image", "labels", "body_mask", "defective", "implant")
 COLUMNS = (
@@ -169,7 +170,7 @@ def _row(
         if not value:
             continue
         files[column] = from_here(os.path.join(base, value))
-        if exists is not None and not exists(files[column]):
+        if exists is not None and not exists(channel_of(files[column])[0]):
             missing.append(column)
             near = _nearest_file(files[column])
             table.problems.append(
@@ -230,9 +231,13 @@ def _check_whole(table: Table, rows: list[SheetRow], has_labels_command: bool) -
             case = "" if first.scan == row.scan else f" as '{first.scan}': names must differ in more than case"
             table.add(row.line, "scan", row.scan, f"stands already in line {first.line}{case}", "rename one")
         by_subject[row.subject].append(row)
-        image = row.files.get("image") or row.files.get("labels")
+        # of one skull, several defects may be listed: then the pair is what must not stand twice
+        image = row.files.get("image") or row.files.get("labels") or row.files.get("defective")
         if image:
+            defect = row.files.get("defective", "") if row.modality == "mask" else ""
             first = by_image.setdefault(image, row)
+            if defect and first.subject == row.subject:
+                first = by_image.setdefault(f"{image}\0{defect}", row)
             if first is not row:
                 leak = " under another subject, which would leak" if first.subject != row.subject else ""
                 table.add(row.line, "image", image, f"the same file stands in line {first.line}{leak}", "keep one")

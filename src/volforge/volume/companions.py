@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+CHANNEL = re.compile(r"(.+\.nii(?:\.gz)?)#(\d{1,4})", re.IGNORECASE)
+
+
+def channel_of(path: str) -> tuple[str, int | None]:
+    """The file of a path, and the volume that `#k` behind a 4-D NIfTI names (from 0); None where it names none."""
+    hit = CHANNEL.fullmatch(path)
+    return (hit[1], int(hit[2])) if hit else (path, None)
 
 
 def companions(path: Path) -> list[Path]:

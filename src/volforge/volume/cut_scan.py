@@ -86,6 +86,8 @@ def _cut(
     focus = next((v > 0 for v in (body, labels) if v is not None and v.any()), None)
     if focus is None and image is not None and record["modality"] == "mask":
         focus = image > 0
+    if focus is None and image is None and "defective" in volumes:
+        focus = volumes["defective"] > 0
     if isinstance(recipe, SliceRecipe):
         placement = slice_placement(grid, recipe, focus)
     else:

@@ -133,6 +133,18 @@ def same_place(a: Grid, b: Grid) -> bool:
     return a.shape == b.shape and corner_displacement_mm(a, b) <= 0.1 * min(a.spacing_mm)
 
 
+def part_of(grid: Grid, whole: Grid) -> tuple[int, int, int] | None:
+    """The voxel of `whole` that the first voxel of `grid` lies on, if all voxels of both coincide; else None."""
+    inverse = np.linalg.inv(whole.affine)
+    steps = inverse[:3, :3] @ grid.affine[:3, :3]
+    offset = (inverse @ grid.affine)[:3, 3]
+    drift = np.abs(steps - np.eye(3)) @ np.array(grid.shape)
+    if drift.max() > 0.1 or np.abs(offset - np.rint(offset)).max() > 0.1:
+        return None
+    x, y, z = (int(v) for v in np.rint(offset))
+    return x, y, z
+
+
 def describe(grid: Grid) -> str:
     """A grid in words for messages."""
     shape = "x".join(map(str, grid.shape))

@@ -11,7 +11,7 @@ import numpy as np
 from volforge.config.models import BodyMask
 from volforge.errors import ScanError
 from volforge.volume.body_mask import find_body
-from volforge.volume.companions import companions
+from volforge.volume.companions import channel_of, companions
 from volforge.volume.folders import read_json, sha256_of, sha256_of_text, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid, Reorientation, axis_codes, reorientation_of
 from volforge.volume.intensity import canonical_values, outside_value, percentiles
@@ -100,7 +100,7 @@ def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, re
 
 
 def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[str, Any]:
-    for path in request.files.values():
+    for path in map(_on_disk, request.files.values()):
         if not path.exists():
             raise ScanError("file not found", str(path), "check the path in the sheet")
     if "made_labels" in request.files:
@@ -130,8 +130,12 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
         reference_source = labels.source
         turn = reorientation_of(reference_source.grid.affine) if reference_source else _identity()
         target = Target(labels.grid, (reference_source or labels).grid.shape, turn)
+    if target is None and "defective" in request.files:  # a clinical defect: the complete skull is not known
+        reference_source = read_volume(request.files["defective"], labels=True)
+        turn = reorientation_of(reference_source.grid.affine)
+        target = Target(turn.canonical(reference_source.grid), reference_source.grid.shape, turn)
     if target is None:
-        raise ScanError("neither image nor labels", remedy="fill one of the two columns")
+        raise ScanError("neither image nor labels nor a defective skull", remedy="fill one of these columns")
     grid, turn = target.grid, target.turn
     if labels is not None:
         flags += [f for f in labels.flags if f not in flags]
@@ -326,7 +330,12 @@ def _check_triple(image: Array | None, masks: dict[str, LabelMap]) -> list[str]:
     return flags
 
 
+def _on_disk(path: Path) -> Path:
+    return Path(channel_of(str(path))[0])
+
+
 def _source_entry(path: Path) -> dict[str, Any]:
+    path = _on_disk(path)
     if path.is_dir():  # folders of slices are often named after patients: names stay out of results
         files = [p for p in path.rglob("*") if p.is_file()]
         size = sum(p.stat().st_size for p in files)
@@ -376,6 +385,8 @@ def _picture(
     if shown is None and "implant" in masks:
         shown, colours = masks["implant"].array, {1: (255, 176, 0)}
     modality = "mask" if request.modality == "mask" else "CT" if request.unit != "arbitrary" else "MR"
+    if image is None and "defective" in masks:
+        image, modality = masks["defective"].array, "mask"
     focus = image > 0 if image is not None and modality == "mask" else None
     picture = volume_picture(image, grid.spacing_mm, modality, body, shown, colours, focus)
     Image.fromarray(picture).save(path, compress_level=6)

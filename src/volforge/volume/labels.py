@@ -17,6 +17,7 @@ from volforge.volume.geometry import (
     Reorientation,
     corner_displacement_mm,
     describe,
+    part_of,
     reorientation_of,
     same_place,
 )
@@ -143,7 +144,25 @@ def read_mask_volume(path: Path, target: Target | None, *, resample: bool) -> La
         turn = target.turn  # near 45 degrees rounding alone decides which axis is which
     grid = turn.canonical(volume.grid)
     labels = LabelMap(np.asfortranarray(turn.apply(values)), grid, flags=list(volume.flags), source=volume)
-    return labels if target is None else onto_grid(labels, target.grid, path, resample=resample)
+    if target is None:
+        return labels
+    if path.name.lower().endswith(".seg.nrrd"):  # 3D Slicer crops its segments to what they hold
+        laid = lay_into(labels, target.grid)
+        labels = laid or labels
+    return onto_grid(labels, target.grid, path, resample=resample)
+
+
+def lay_into(labels: LabelMap, grid: Grid) -> LabelMap | None:
+    """Labels whose voxels are voxels of `grid`, laid into it; None where they are not."""
+    offset = part_of(labels.grid, grid)
+    if offset is None:
+        return None
+    whole = np.zeros(grid.shape, dtype=labels.array.dtype, order="F")
+    shapes = list(zip(offset, labels.grid.shape, grid.shape, strict=True))
+    ours = tuple(slice(max(0, o), max(0, o + n)) for o, n, _ in shapes)
+    theirs = tuple(slice(max(0, -o), max(0, min(n, m - o))) for o, n, m in shapes)
+    whole[ours] = labels.array[theirs]
+    return LabelMap(whole, grid, labels.overlap_voxels, labels.flags, labels.notes, labels.source)
 
 
 def onto_grid(labels: LabelMap, grid: Grid, path: Path, *, resample: bool) -> LabelMap:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from volforge.errors import ScanError
+from volforge.volume.companions import channel_of
 from volforge.volume.geometry import MAX_SHEAR_DEGREES, Array, Grid, check_affine, shear_degrees
 from volforge.volume.straighten import Planes
 
@@ -67,19 +68,21 @@ def read_volume(path: Path, *, labels: bool = False) -> SourceVolume:
     """Read a volume with the geometry of its file.
 
     Args:
-        path: A file; a folder of DICOM slices; a `.txt` that lists the files of a DICOM series.
+        path: A file (`#k` behind a 4-D NIfTI names one of its volumes, from 0); a folder of DICOM slices; a `.txt`
+            that lists the files of a DICOM series.
         labels: The values are labels: where slices must be resampled, by nearest neighbour.
 
     Raises:
         ScanError: unknown format, damaged or empty file, not three dimensions, not numbers, an affine
             that is not invertible, an implausible size in mm; of DICOM: see `dicom.series.read_series`.
     """
-    suffix = suffix_of(path)
+    name, channel = channel_of(str(path))
+    path, suffix = Path(name), suffix_of(Path(name))
     try:
         if not path.exists():
             raise ScanError("file not found", remedy="check the path in the sheet")
         if suffix in NIFTI and path.is_file():
-            volume = _read_nifti(path)
+            volume = _read_nifti(path, channel)
         elif suffix in ITK and path.is_file():
             volume = _read_itk(path)
         elif is_dicom(path):
@@ -122,7 +125,7 @@ def _straighten(volume: SourceVolume, labels: bool) -> None:
     volume.notes.append(f"slices stacked {tilt:.2f} degrees off their normal were resampled onto a perpendicular grid")
 
 
-def _read_nifti(path: Path) -> SourceVolume:
+def _read_nifti(path: Path, channel: int | None) -> SourceVolume:
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
@@ -160,6 +163,8 @@ def _read_nifti(path: Path) -> SourceVolume:
             remedy="copy or export it again",
         ) from error
     flags: list[str] = []
+    if channel is not None:
+        stored = _channel(stored, channel)
     stored = _three_dimensional(stored, flags)
     slope, intercept = image.dataobj.slope, image.dataobj.inter
     header = image.header
@@ -207,6 +212,15 @@ def _read_nifti(path: Path) -> SourceVolume:
             "xyzt_units": int(header["xyzt_units"]),
         },
     )
+
+
+def _channel(stored: Array, channel: int) -> Array:
+    """One volume of a 4-D file."""
+    if stored.ndim != 4 or channel >= stored.shape[3]:
+        raise ScanError(
+            f"no volume #{channel} in a file of shape {stored.shape}", remedy="count from 0, of a file with four axes"
+        )
+    return np.asarray(stored[..., channel])
 
 
 def _finite(value: Any) -> float:
@@ -322,7 +336,7 @@ def _three_dimensional(array: Array, flags: list[str]) -> Array:
     if array.ndim != 3:
         raise ScanError(
             f"{array.ndim}-D, shape {array.shape}; one 3-D volume is expected",
-            remedy="split a series into one file per volume, one row each",
+            remedy="one row per volume: of a 4-D NIfTI, write `file.nii.gz#0`, `#1` ... in the sheet",
         )
     return array
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from volforge.cohort.sheet import SheetRow
 from volforge.config.models import Recipe
-from volforge.volume.companions import companions
+from volforge.volume.companions import channel_of, companions
 from volforge.workflow.run import ResolvedCohort, Run
 
 RESULTS = "results"
@@ -44,7 +44,7 @@ def cohort_settings(cohort: ResolvedCohort) -> str:
 def makes_labels(cohort: ResolvedCohort, row: SheetRow) -> bool:
     """Whether the labels of a scan come from the cohort's command (not where its image is missing)."""
     wanted = cohort.settings.labels_command is not None and "labels" not in row.files and "image" in row.files
-    return wanted and (cohort.settings.on_bad_scan == "stop" or os.path.exists(row.files["image"]))
+    return wanted and (cohort.settings.on_bad_scan == "stop" or os.path.exists(channel_of(row.files["image"])[0]))
 
 
 def made_labels(cohort: str, scan: str) -> str:
@@ -60,7 +60,7 @@ def is_plain(path: str) -> bool:
 def existing_files(paths: Iterable[str]) -> list[str]:
     """The files with their companions (`.img` of `.hdr` ...), without those that do not exist."""
     found = []
-    for path in paths:
+    for path in (channel_of(p)[0] for p in paths):
         if os.path.exists(path):
             found += [path, *(str(c) for c in companions(Path(path)))]
     return found
@@ -78,7 +78,7 @@ def source_files(cohort: ResolvedCohort, scan: str) -> list[str]:
     if cohort.settings.phantom is not None:
         return [f"{RESULTS}/phantoms/{cohort.name}/truth.json"]
     exclude = cohort.settings.on_bad_scan == "exclude"
-    files = existing_files(row.files.values()) if exclude else list(row.files.values())
+    files = existing_files(row.files.values()) if exclude else [channel_of(p)[0] for p in row.files.values()]
     if not exclude:
         files += [c for p in files for c in map(str, companions(Path(p)))]
     files = [p for p in dict.fromkeys(files) if is_plain(p)]

@@ -13,7 +13,7 @@ from volforge.errors import ScanError, VolforgeError
 from volforge.volume.dicom.headers import DAMAGE, read_dataset
 from volforge.volume.dicom.names import matched_names
 from volforge.volume.geometry import Array, Grid, reorientation_of
-from volforge.volume.labels import LabelMap, Target, onto_grid
+from volforge.volume.labels import LabelMap, Target, lay_into, onto_grid
 from volforge.volume.straighten import straighten
 
 TYPE_2 = (
@@ -89,29 +89,7 @@ def _segment(seg: Any, number: int, target: Target | None) -> LabelMap:
 
 def _placed(labels: LabelMap, target: Target, file: Path, resample: bool) -> LabelMap:
     """The labels on the image's grid: laid in where they are a part of it, else as other volumes are."""
-    offset = part_of(labels.grid, target.grid)
-    if offset is None:
-        return onto_grid(labels, target.grid, file, resample=resample)
-    whole = np.zeros(target.grid.shape, dtype=labels.array.dtype, order="F")
-    ours = tuple(slice(max(0, o), max(0, o + n)) for o, n in zip(offset, labels.grid.shape, strict=True))
-    theirs = tuple(
-        slice(max(0, -o), max(0, min(n, m - o)))
-        for o, n, m in zip(offset, labels.grid.shape, target.grid.shape, strict=True)
-    )
-    whole[ours] = labels.array[theirs]
-    return LabelMap(whole, target.grid, flags=labels.flags)
-
-
-def part_of(grid: Grid, whole: Grid) -> tuple[int, int, int] | None:
-    """The voxel of `whole` that the first voxel of `grid` lies on, if all voxels of both coincide; else None."""
-    inverse = np.linalg.inv(whole.affine)
-    steps = inverse[:3, :3] @ grid.affine[:3, :3]
-    offset = (inverse @ grid.affine)[:3, 3]
-    drift = np.abs(steps - np.eye(3)) @ np.array(grid.shape)
-    if drift.max() > 0.1 or np.abs(offset - np.rint(offset)).max() > 0.1:
-        return None
-    x, y, z = (int(v) for v in np.rint(offset))
-    return x, y, z
+    return lay_into(labels, target.grid) or onto_grid(labels, target.grid, file, resample=resample)
 
 
 def write_segmentation(

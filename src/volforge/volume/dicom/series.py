@@ -105,9 +105,7 @@ def volume_of(stack: Stack, left_out: list[str]) -> SourceVolume:
     Raises:
         ScanError: as `read_series`, without what concerns several volumes.
     """
-    _check(stack)
-    spacing = spacing_of(stack)
-    _refuse_holes(spacing)
+    spacing = check_stack(stack)
     planes = planes_of(stack)
     flags, notes = _flags(stack), list(left_out)
     if stack.dropped:
@@ -153,7 +151,12 @@ def planes_of(stack: Stack) -> Planes:
     return Planes(first.shape, origins, row * TO_RAS * first.spacing[0], column * TO_RAS * first.spacing[1])
 
 
-def _check(stack: Stack) -> None:
+def check_stack(stack: Stack) -> Spacing:
+    """Judge a stack by its headers alone, and return how its slices follow each other.
+
+    Raises:
+        ScanError: colour, slices without place, several at one place, missing slices, wild spacing.
+    """
     first = stack.frames[0]
     if first.colour:
         raise ScanError("colour pictures", remedy="export one grey channel")
@@ -170,6 +173,9 @@ def _check(stack: Stack) -> None:
             f"up to {stack.repeated} different slices at one place, and no tag tells them apart (a 4-D series?)",
             remedy="export one volume per time, echo or phase, or name its files in a .txt list",
         )
+    spacing = spacing_of(stack)
+    _refuse_holes(spacing)
+    return spacing
 
 
 def _refuse_holes(spacing: Spacing) -> None:

@@ -1,0 +1,155 @@
+"""A tree of DICOM files in any order: every volume in it, with the structure sets and segmentations drawn on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from pathlib import Path
+
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, natural, plain
+from volforge.errors import ScanError
+from volforge.volume.dicom.headers import DAMAGE, read_dataset, read_headers
+from volforge.volume.dicom.labels import label_names
+from volforge.volume.dicom.pixels import same_pixels
+from volforge.volume.dicom.series import FEWEST, check_stack
+from volforge.volume.dicom.stacks import Stack, make_stacks
+
+MODALITIES = {"CT": "CT", "MR": "MR"}
+
+
+def find_dicom(tree: Tree, options: Options) -> Discovery:
+    """Every CT and MR volume; patients get pseudonyms, made from their id and the salt."""
+    found = Discovery()
+    headers = read_headers([tree.folder / f for f in tree.files if Path(f).name.upper() != "DICOMDIR"])
+    for path, reason in headers.damaged[:20]:
+        found.left_out.append((tree.relative(path), f"damaged: {reason}"))
+    stacks = make_stacks(headers.frames, same_pixels)
+    in_folder: dict[Path, set[int]] = defaultdict(set)
+    for i, stack in enumerate(stacks):
+        for frame in [*stack.frames, *stack.dropped]:
+            in_folder[frame.file.parent].add(i)
+    taken: list[tuple[Stack, Found]] = []
+    for i, stack in enumerate(stacks):
+        reason = _why_not(stack)
+        if reason:
+            found.left_out.append((stack.describe(), reason))
+        else:
+            taken.append((stack, _row(stack, in_folder, i, tree, options)))
+    _name_scans(taken)
+    _name_frames(taken)
+    _attach_labels(taken, headers.others, found, tree, options)
+    found.rows = [row for _, row in sorted(taken, key=lambda t: natural(t[1].scan))]
+    if found.rows:
+        found.notes.append("subjects are pseudonyms of the patient ids; the same id and salt give the same pseudonym")
+    return found
+
+
+def _why_not(stack: Stack) -> str:
+    if stack.is_localiser:
+        return "localiser"
+    if stack.frames[0].modality not in MODALITIES:
+        return f"modality {stack.frames[0].modality or 'unknown'} is none of a sheet"
+    if len(stack.frames) < FEWEST:
+        return "fewer than 3 slices"
+    try:
+        check_stack(stack)
+    except ScanError as error:
+        return error.message
+    return ""
+
+
+def pseudonym(patient: str, salt: str) -> str:
+    """A name for a patient id that does not show it; equal ids and salts give equal names."""
+    digest = hashlib.scrypt(patient.encode(), salt=f"volforge{salt}".encode(), n=1024, r=8, p=1, dklen=5)
+    return f"p{digest.hex()}"
+
+
+def _row(stack: Stack, in_folder: dict[Path, set[int]], index: int, tree: Tree, options: Options) -> Found:
+    first = stack.frames[0]
+    subject = pseudonym(first.patient or first.study, options.salt)
+    row = Found(subject, "", options.modality or MODALITIES[first.modality])
+    folders = {f.file.parent for f in stack.frames}
+    folder = next(iter(folders))
+    files = {f.file for f in stack.frames}
+    below = any(other != folder and folder in other.parents for other in in_folder)
+    if len(files) == 1:
+        row.image = first.file
+    elif len(folders) == 1 and in_folder[folder] == {index} and not below:
+        row.image = folder
+    else:
+        row.slices = [f.file for f in stack.frames]
+    row.free = {"series_number": first.number, "slices": str(len(stack.frames))}
+    return row
+
+
+def _name_scans(taken: list[tuple[Stack, Found]]) -> None:
+    """`<subject>-<study>-<series>`: studies numbered in the order of their UIDs, parts of a series by letters."""
+    studies: dict[str, list[str]] = defaultdict(list)
+    for stack, row in taken:
+        study = stack.frames[0].study
+        if study not in studies[row.subject]:
+            studies[row.subject].append(study)
+    used: dict[str, int] = defaultdict(int)
+    for stack, row in sorted(taken, key=lambda t: (t[1].subject, t[0].frames[0].number.zfill(12), t[0].part)):
+        number = 1 + sorted(studies[row.subject]).index(stack.frames[0].study)
+        name = f"{row.subject}-{number}-{stack.frames[0].number or 's'}"
+        used[name] += 1
+        row.scan = name if used[name] == 1 else f"{name}-{used[name]}"
+
+
+def _name_frames(taken: list[tuple[Stack, Found]]) -> None:
+    """Scans of a subject in one frame of reference share `frame`."""
+    groups: dict[tuple[str, str], list[Found]] = defaultdict(list)
+    for stack, row in taken:
+        if stack.frames[0].frame_uid:
+            groups[row.subject, stack.frames[0].frame_uid].append(row)
+    numbers: dict[str, int] = defaultdict(int)
+    for (subject, _), rows in groups.items():
+        if len(rows) > 1:
+            numbers[subject] += 1
+            for row in rows:
+                row.frame = str(numbers[subject])
+
+
+def _attach_labels(
+    taken: list[tuple[Stack, Found]],
+    others: list[tuple[Path, str]],
+    found: Discovery,
+    tree: Tree,
+    options: Options,
+) -> None:
+    by_series: dict[str, list[Found]] = defaultdict(list)
+    for stack, row in taken:
+        by_series[stack.frames[0].series].append(row)
+    names: dict[str, None] = {}
+    for path, kind in sorted(others):
+        if kind not in ("RTSTRUCT", "SEG"):
+            found.left_out.append((tree.relative(path), f"{kind or 'no image'}"))
+            continue
+        try:
+            series = _referenced_series(path)
+            mine = label_names(path)
+        except DAMAGE as error:
+            found.left_out.append((tree.relative(path), f"damaged: {error}"))
+            continue
+        rows = [r for uid in series for r in by_series.get(uid, [])]
+        if len(rows) != 1:
+            reason = "its series is not here" if not rows else "its series holds several volumes"
+            found.left_out.append((tree.relative(path), reason))
+        elif rows[0].labels is not None:
+            found.left_out.append((tree.relative(path), f"scan {rows[0].scan} has labels already"))
+        else:
+            rows[0].labels = path
+            rows[0].label_source = options.label_source or ("expert" if kind == "RTSTRUCT" else "predicted")
+            names |= dict.fromkeys(plain(n) for n in mine if plain(n))
+    found.structures = {name: i for i, name in enumerate(sorted(names, key=natural), start=1)}
+
+
+def _referenced_series(path: Path) -> set[str]:
+    """Series that a structure set or segmentation was drawn on."""
+    dataset = read_dataset(path)
+    uids = {str(s.SeriesInstanceUID) for s in dataset.get("ReferencedSeriesSequence") or []}
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
+        for study in frame.get("RTReferencedStudySequence") or []:
+            uids |= {str(s.SeriesInstanceUID) for s in study.get("RTReferencedSeriesSequence") or []}
+    return uids

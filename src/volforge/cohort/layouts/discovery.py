@@ -1,0 +1,175 @@
+"""What a layout finds: rows, structures, and what was left out; and the tree of files that it looks in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from volforge.errors import VolforgeError
+
+JUNK = ("__MACOSX", "Thumbs.db")
+
+
+@dataclass
+class Found:
+    """One scan that a layout found; it becomes a row of the sheet.
+
+    Attributes:
+        subject, scan: As the data set names them; `scan` is made valid and unique when the sheet is written.
+        image, labels, body_mask, defective, implant: Files or folders, absolute.
+        slices: The files of a DICOM series that shares its folder; a list of them is written, and is the image.
+        parts: (structure, file, value) of labels that lie in several files, or share one by value; a list of
+            them is written, and is the labels.
+        free: Free columns.
+    """
+
+    subject: str
+    scan: str
+    modality: str
+    contrast: str = ""
+    unit: str = ""
+    frame: str = ""
+    image: Path | None = None
+    labels: Path | None = None
+    body_mask: Path | None = None
+    defective: Path | None = None
+    implant: Path | None = None
+    label_source: str = ""
+    split: str = ""
+    fold: str = ""
+    channel: int | None = None
+    slices: list[Path] = field(default_factory=list)
+    parts: list[tuple[str, Path, str]] = field(default_factory=list)
+    free: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has labels of any form."""
+        return self.labels is not None or bool(self.parts)
+
+
+@dataclass
+class Discovery:
+    """All that a layout found in a folder.
+
+    Attributes:
+        rows: Scans, in the order of the sheet.
+        structures: Id by name.
+        notes: Remarks for the head of the sheet (folds to set, known faults ...).
+        left_out: (what, reason) of everything that was recognised and not taken.
+        licence: Where the folder itself tells; empty: the layout's.
+        settings: Keys that the cohort needs in the configuration.
+    """
+
+    rows: list[Found] = field(default_factory=list)
+    structures: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    licence: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user says beside folder and layout.
+
+    Attributes:
+        modality: Of all scans, where the layout does not tell.
+        label_source: Of all labels, where the user knows better than the layout.
+        unlabelled: Also list scans whose labels were not published.
+        patterns: Pattern by column, for the layout `pattern`.
+        salt: Mixed into the pseudonyms of DICOM patients.
+    """
+
+    modality: str = ""
+    label_source: str = ""
+    unlabelled: bool = False
+    patterns: dict[str, str] = field(default_factory=dict)
+    salt: str = ""
+
+
+class Tree:
+    """The files below a folder, listed once, without junk; layouts look for regular expressions in it."""
+
+    def __init__(self, folder: Path):
+        if not folder.is_dir():
+            raise VolforgeError("no such folder", str(folder), "name the folder that the data set was unpacked into")
+        self.folder = folder
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Paths relative to the folder, `/` between names, in natural order."""
+        found = []
+        for base, folders, names in os.walk(self.folder, followlinks=True):
+            folders[:] = [n for n in folders if not n.startswith(".") and n not in JUNK]
+            prefix = os.path.relpath(base, self.folder).replace(os.sep, "/")
+            prefix = "" if prefix == "." else prefix + "/"
+            found += [prefix + n for n in names if not n.startswith(".") and n not in JUNK]
+        return sorted(found, key=natural)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The files, for looking one up."""
+        return frozenset(self.files)
+
+    def match(self, pattern: str) -> Iterator[tuple[Path, dict[str, str]]]:
+        """Files whose path ends as the pattern says, with its named groups (`at`: what stands before it)."""
+        compiled = re.compile(rf"(?P<at>(?:.*/)?)(?:{pattern})")
+        for file in self.files:
+            hit = compiled.fullmatch(file)
+            if hit:
+                yield self.folder / file, {k: v or "" for k, v in hit.groupdict().items()}
+
+    def get(self, path: str) -> Path | None:
+        """A file by its path in the tree, None where there is none."""
+        return self.folder / path if path in self.names else None
+
+    def relative(self, path: Path) -> str:
+        """The path of a file in the tree."""
+        return path.relative_to(self.folder).as_posix()
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts numbers in order of value."""
+    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"(\d+)", text)]
+
+
+def scan_name(text: str) -> str:
+    """A valid scan name near to the text: 64 characters of letters, digits, `.`, `_` and `-`."""
+    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._") or "scan"
+    if len(clean) > 64:
+        clean = f"{clean[:55]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return clean
+
+
+def plain(name: str) -> str:
+    """A structure's name as tables write it."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:64]
+
+
+def number(names: Iterable[str]) -> dict[str, int]:
+    """Ids from 1, in the order of the names; their plain form, each once."""
+    return {name: i for i, name in enumerate(dict.fromkeys(plain(n) for n in names), start=1)}
+
+
+def side_of(structure: str) -> str:
+    """`left` or `right` where a name says so."""
+    words = structure.split("_")
+    for side, letters in (("left", ("left", "l", "al", "pl")), ("right", ("right", "r", "ar", "pr"))):
+        if words[-1] in letters or side in words:
+            return side
+    return ""
+
+
+def without_labels(found: Discovery, rows: list[Found], options: Options, reason: str = "no labels published") -> None:
+    """Take scans without labels if the user wants them, else say that they were left out."""
+    if options.unlabelled:
+        found.rows += rows
+    elif rows:
+        shown = f"{rows[0].scan}" + (f" ... {rows[-1].scan}" if len(rows) > 1 else "")
+        found.left_out.append((f"{len(rows)} scans ({shown})", f"{reason}; --unlabelled lists them too"))

@@ -1,0 +1,223 @@
+"""nnU-Net raw data sets (version 1 and 2) and the Medical Segmentation Decathlon: a dataset.json tells all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, plain, scan_name, without_labels
+from volforge.cohort.layouts.tables import MSD
+from volforge.errors import VolforgeError
+from volforge.volume.folders import read_json
+
+ENDINGS = r"\.(?:nii\.gz|nii|nrrd|mha|mhd)"
+
+
+def dataset_roots(tree: Tree, keys: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
+    """Folders (with a closing `/`, or empty) of every dataset.json that has one of the keys, with its content."""
+    roots = []
+    for path, groups in tree.match(r"dataset\.json"):
+        content = read_json(path)
+        if isinstance(content, dict) and any(k in content for k in keys):
+            roots.append((groups["at"], content))
+    return roots
+
+
+def one_root(tree: Tree, keys: tuple[str, ...]) -> tuple[str, dict[str, Any]] | None:
+    """The one data set of a folder; an error that names them where there are several."""
+    roots = dataset_roots(tree, keys)
+    if len(roots) > 1:
+        shown = ", ".join(at.rstrip("/") or "." for at, _ in roots[:6])
+        raise VolforgeError(f"{len(roots)} data sets: {shown}", str(tree.folder), "name the folder of one")
+    return roots[0] if roots else None
+
+
+def find_nnunet(tree: Tree, options: Options) -> Discovery:
+    """nnU-Net raw: channels on one grid, labels in labelsTr, folds from splits_final.json."""
+    found = Discovery()
+    root = one_root(tree, ("channel_names", "modality"))
+    if root is None:
+        return found
+    at, dataset = root
+    found.structures = structures_of(dataset.get("labels", {}))
+    found.licence = str(dataset.get("licence") or dataset.get("license") or "")
+    channels = {int(k): str(v) for k, v in (dataset.get("channel_names") or dataset.get("modality") or {}).items()}
+    labelled, bare = cases(tree, at, dataset)
+    skipped: dict[str, int] = {}
+    rows: dict[bool, list[Found]] = {True: [], False: []}
+    for case, (files, labels, subset) in {**labelled, **bare}.items():
+        for channel, image in sorted(files.items()):
+            modality = options.modality or modality_of(channels.get(channel, ""))
+            if modality == "PET":
+                skipped[channels.get(channel, str(channel))] = skipped.get(channels.get(channel, str(channel)), 0) + 1
+                continue
+            if not modality:
+                raise VolforgeError(
+                    f"channel {channel} is called '{channels.get(channel, '')}': CT, CBCT or MR?",
+                    f"{at}dataset.json",
+                    "pass --modality",
+                )
+            several = len([c for c in files if modality_of(channels.get(c, "")) != "PET"]) > 1
+            rows[labels is not None].append(
+                Found(
+                    case,
+                    f"{case}_{channel:04d}" if several else case,
+                    modality,
+                    contrast=contrast_of(channels.get(channel, "")),
+                    frame="1" if several else "",
+                    image=image,
+                    labels=labels,
+                    label_source=(options.label_source or "expert") if labels else "",
+                    split="test" if subset == "imagesTs" and labels else "",
+                    free={"subset": subset},
+                )
+            )
+    for name, count in skipped.items():
+        found.left_out.append((f"{count} images of channel '{name}'", "PET is no modality of a sheet"))
+    found.rows = rows[True]
+    without_labels(found, rows[False], options)
+    give_folds(found, tree, at)
+    return found
+
+
+def cases(tree: Tree, at: str, dataset: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Cases with and without labels: (images by channel, labels, subset) by case."""
+    labelled: dict[str, Any] = {}
+    bare: dict[str, Any] = {}
+    for case, entry in (dataset.get("dataset") or {}).items():
+        files = {i: _joined(tree, at, p) for i, p in enumerate(entry["images"])}
+        labelled[case] = (files, _joined(tree, at, entry["label"]), "imagesTr")
+    for subset, labels_of in (("imagesTr", "labelsTr"), ("imagesVa", "labelsVa"), ("imagesTs", "labelsTs")):
+        images: dict[str, dict[int, Path]] = {}
+        masks = {g["case"]: p for p, g in tree.match(rf"{labels_of}/(?P<case>[^/]+?){ENDINGS}") if g["at"].endswith(at)}
+        for path, g in tree.match(rf"{subset}/(?P<case>[^/]+?)_(?P<channel>\d{{4}}){ENDINGS}"):
+            if g["at"].endswith(at):
+                images.setdefault(g["case"], {})[int(g["channel"])] = path
+        for case, files in images.items():
+            (labelled if case in masks else bare)[case] = (files, masks.get(case), subset)
+    return labelled, bare
+
+
+def _joined(tree: Tree, at: str, path: str) -> Path:
+    return tree.folder / at / path  # absolute paths stay absolute
+
+
+def structures_of(labels: dict[str, Any]) -> dict[str, int]:
+    """Ids by plain name, from either form of `labels`; regions (lists of ids) are left out, placeholders too."""
+    table: dict[str, int] = {}
+    for key, value in labels.items():
+        name, ids = (value, key) if re.fullmatch(r"\d+", str(key)) else (key, value)
+        if isinstance(ids, list) or int(ids) == 0 or re.fullmatch(r"(?i)na\d*|ignore|background", str(name)):
+            continue
+        table[plain(str(name))] = int(ids)
+    return dict(sorted(table.items(), key=lambda item: item[1]))
+
+
+def modality_of(channel: str) -> str:
+    """The modality that a channel's name means; empty where it cannot be told (it may be a normalisation)."""
+    words = channel.lower()
+    if re.search(r"cbct", words):
+        return "CBCT"
+    if re.search(r"\bct\b", words):
+        return "CT"
+    if re.search(r"pet|suv", words):
+        return "PET"
+    return "MR" if re.search(r"mr|t1|t2|flair|adc|dwi|\bpd\b|swi|b\d+|dixon|phase", words) else ""
+
+
+def contrast_of(channel: str) -> str:
+    """The contrast that a channel's name means, empty for CT."""
+    text = re.sub(r"(?i)^(mri?|ct|cbct)\b[ _-]*", "", channel).strip()
+    return "" if modality_of(channel) in ("CT", "CBCT", "") else text
+
+
+def give_folds(found: Discovery, tree: Tree, at: str) -> None:
+    """Folds of splits_final.json, where each case is validated exactly once."""
+    path = tree.get(f"{at}splits_final.json")
+    if path is None:
+        return
+    splits = read_json(path)
+    fold_of: dict[str, list[int]] = {}
+    for k, split in enumerate(splits):
+        for case in split["val"]:
+            fold_of.setdefault(case, []).append(k)
+    cases_of_rows = {r.subject for r in found.rows if r.split != "test"}
+    if all(len(fold_of.get(c, [])) == 1 for c in cases_of_rows) and cases_of_rows:
+        for row in found.rows:
+            row.fold = str(fold_of[row.subject][0]) if row.subject in fold_of else ""
+        found.notes.append(f"folds as in splits_final.json: set the cohort's `folds: {len(splits)}`")
+        found.settings["folds"] = str(len(splits))
+    else:
+        found.notes.append("splits_final.json validates cases not once each: its folds were not taken")
+
+
+def find_msd(tree: Tree, options: Options) -> Discovery:
+    """Medical Segmentation Decathlon: `training` of dataset.json; copies without it by the names of their files."""
+    found = Discovery()
+    root = one_root(tree, ("training",))
+    if root is None:
+        return _msd_by_names(tree, options)
+    at, dataset = root
+    found.structures = structures_of(dataset.get("labels", {}))
+    found.licence = str(dataset.get("licence") or "")
+    channels = {int(k): str(v) for k, v in (dataset.get("modality") or {"0": "MRI"}).items()}
+    several = str(dataset.get("tensorImageSize", "")) == "4D" or len(channels) > 1
+    pairs = [(e["image"], e["label"]) for e in dataset["training"]]
+    bare = [(p if isinstance(p, str) else p["image"], None) for p in dataset.get("test", [])]
+    unlabelled: list[Found] = []
+    for files, rows in ((pairs, found.rows), (bare, unlabelled)):
+        for image, label in files:
+            image_file = tree.get(at + image.removeprefix("./"))
+            label_file = tree.get(at + label.removeprefix("./")) if label else None
+            if image_file is None or (label and label_file is None):
+                found.left_out.append((image, "named in dataset.json, not in the folder"))
+                continue
+            rows.extend(_msd_rows(image_file, label_file, channels, several, options))
+    without_labels(found, unlabelled, options)
+    return found
+
+
+def _msd_rows(
+    image: Path, label: Path | None, channels: dict[int, str], several: bool, options: Options
+) -> list[Found]:
+    case = re.sub(rf"{ENDINGS}$", "", image.name)
+    rows = []
+    for index, channel in sorted(channels.items()):
+        name = contrast_of(channel) or "CT"
+        rows.append(
+            Found(
+                case,
+                scan_name(f"{case}-{name}") if several else case,
+                options.modality or modality_of(channel) or "MR",
+                contrast=contrast_of(channel),
+                frame="1" if several else "",
+                image=image,
+                channel=index if several else None,
+                labels=label,
+                label_source=(options.label_source or "expert") if label else "",
+            )
+        )
+    return rows
+
+
+def _msd_by_names(tree: Tree, options: Options) -> Discovery:
+    found = Discovery()
+    words = "|".join(MSD)
+    files = list(tree.match(rf"(?P<folder>images(?:Tr|Ts)?)/(?P<case>(?P<task>{words})_\d+){ENDINGS}"))
+    tasks = {g["task"] for _, g in files}
+    if len(tasks) > 1:
+        raise VolforgeError(f"files of several tasks: {', '.join(sorted(tasks))}", str(tree.folder), "name one folder")
+    if not tasks:
+        return found
+    task, channels, names = MSD[tasks.pop()]
+    found.structures = number(names)
+    found.notes.append(f"no dataset.json: structures of {task} as published")
+    unlabelled: list[Found] = []
+    labels = {(g["at"], g["case"]): p for p, g in tree.match(rf"labels(?:Tr|Ts)?/(?P<case>(?:{words})_\d+){ENDINGS}")}
+    for path, g in files:
+        label = labels.get((g["at"], g["case"]))
+        rows = _msd_rows(path, label, dict(enumerate(channels)), len(channels) > 1, options)
+        (found.rows if label else unlabelled).extend(rows)
+    without_labels(found, unlabelled, options)
+    return found

@@ -1,0 +1,123 @@
+"""A free pattern with named fields, for data sets that no layout knows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, plain
+from volforge.cohort.sheet import MODALITIES
+from volforge.errors import VolforgeError
+
+FIELDS = ("subject", "scan", "modality", "contrast", "unit", "frame", "split", "fold", "label_source")
+FILES = ("labels", "body_mask", "defective", "implant")
+
+
+def to_regex(pattern: str, known: dict[str, str] | None = None) -> str:
+    """A pattern as a regular expression: `{name}` matches within one folder or file name, `*` too, `**` across.
+
+    Raises:
+        VolforgeError: braces that do not close, or a field that is no name.
+    """
+    parts, seen = [], set()
+    for piece in re.split(r"(\{[^{}]*\}|\*\*/?|\*)", pattern):
+        if piece.startswith("{") and piece.endswith("}"):
+            name = piece[1:-1]
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise VolforgeError(f"'{piece}' is no field", pattern, "write {subject}, {scan} or a name of your own")
+            if known is not None and name in known:
+                parts.append(re.escape(known[name]))
+            else:
+                parts.append(rf"(?P={name})" if name in seen else rf"(?P<{name}>[^/]+?)")
+            seen.add(name)
+        elif piece.startswith("**"):
+            parts.append(r"(?:.*/)?" if piece.endswith("/") else r".*")
+        elif piece == "*":
+            parts.append(r"[^/]*")
+        elif re.search(r"[{}]", piece):
+            raise VolforgeError("a brace does not close", pattern, "write {field}")
+        else:
+            parts.append(re.escape(piece))
+    return "".join(parts)
+
+
+def find_pattern(tree: Tree, options: Options) -> Discovery:
+    """Rows of every image that a pattern matches; other columns by their own patterns with the same fields.
+
+    Raises:
+        VolforgeError: no pattern of images; no subject or modality; a pattern of another column that matches
+            several files for one image.
+    """
+    found = Discovery()
+    images = options.patterns.get("image", "")
+    if not images:
+        raise VolforgeError("no pattern", "--pattern", "such as '{subject}/{scan}.nii.gz'; fields become columns")
+    folders = images.endswith("/")
+    regex = re.compile(to_regex(images.rstrip("/")) + (r"(?=/)" if folders else ""))
+    if "subject" not in regex.groupindex:
+        raise VolforgeError("the pattern names no {subject}", images, "a scan without subject cannot be split safely")
+    seen: set[str] = set()
+    for file in tree.files:
+        hit = regex.match(file) if folders else regex.fullmatch(file)
+        if not hit or hit[0] in seen:
+            continue
+        seen.add(hit[0])
+        fields = {k: v or "" for k, v in hit.groupdict().items()}
+        row = _row(tree, tree.folder / hit[0], fields, options, found)
+        if row is not None:
+            found.rows.append(row)
+    if any(r.labels and r.labels.is_dir() for r in found.rows):
+        _name_structures(tree, found)
+    return found
+
+
+def _row(tree: Tree, image: Path, fields: dict[str, str], options: Options, found: Discovery) -> Found | None:
+    modality = options.modality or {m.lower(): m for m in MODALITIES}.get(fields.get("modality", "").lower(), "")
+    if fields.get("modality", "").lower() in ("mri", "t1", "t2", "t1w", "t2w", "flair") and not modality:
+        modality = "MR"
+    if not modality:
+        raise VolforgeError(
+            f"'{fields.get('modality', '')}' is no modality"
+            if "modality" in fields
+            else "no {modality} in the pattern",
+            tree.relative(image),
+            f"pass --modality ({', '.join(MODALITIES)})",
+        )
+    name = fields.get("scan") or "-".join(v for k, v in fields.items() if k not in ("split", "fold", "label_source"))
+    row = Found(fields["subject"], name, modality, image=image)
+    for field in ("contrast", "unit", "frame", "split", "fold", "label_source"):
+        setattr(row, field, fields.get(field, ""))
+    row.free = {k: v for k, v in fields.items() if k not in FIELDS}
+    for column in FILES:
+        pattern = options.patterns.get(column)
+        if pattern:
+            setattr(row, column, _one(tree, pattern, fields, image))
+            if getattr(row, column) is None:
+                found.left_out.append((f"{column} of {tree.relative(image)}", f"nothing matches {pattern}"))
+    if row.labels and not row.label_source:
+        row.label_source = options.label_source
+        if not row.label_source:
+            raise VolforgeError("who made the labels?", "--label-source", "expert, derived, model or predicted")
+    return row
+
+
+def _one(tree: Tree, pattern: str, fields: dict[str, str], image: Path) -> Path | None:
+    is_folder = pattern.endswith("/")
+    regex = re.compile(to_regex(pattern.rstrip("/"), fields) + (r"(?=/)" if is_folder else ""))
+    hits = {m[0] for f in tree.files if (m := regex.match(f) if is_folder else regex.fullmatch(f))}
+    hits.discard(tree.relative(image))
+    if len(hits) > 1:
+        raise VolforgeError(
+            f"{len(hits)} files for one image: {', '.join(sorted(hits)[:3])}", pattern, "make the pattern narrower"
+        )
+    return tree.folder / hits.pop() if hits else None
+
+
+def _name_structures(tree: Tree, found: Discovery) -> None:
+    """Ids of structures that lie in folders, one file each: by the alphabet."""
+    names: set[str] = set()
+    for row in found.rows:
+        if row.labels and row.labels.is_dir():
+            prefix = tree.relative(row.labels) + "/"
+            names |= {plain(f[len(prefix) :].split("/")[0].split(".")[0]) for f in tree.files if f.startswith(prefix)}
+    found.structures = {n: i for i, n in enumerate(sorted(names), start=1)}

@@ -1,0 +1,48 @@
+"""The layouts by name: what each looks for, and the terms of the data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import yaml
+
+from volforge.cohort.layouts.discovery import Discovery, Options, Tree
+
+READ = "see the terms that came with the data"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout.
+
+    Attributes:
+        name: As `--layout` takes it.
+        title: The data set in words.
+        expects: Example paths that make the layout recognisable.
+        function: `module:function` below `volforge.cohort.layouts`.
+        licence: Terms, written into the head of the sheet.
+        citation: What to cite.
+    """
+
+    name: str
+    title: str
+    expects: tuple[str, ...]
+    function: str
+    licence: str = READ
+    citation: str = ""
+
+    def find(self, tree: Tree, options: Options) -> Discovery:
+        """Look for scans of this layout."""
+        module, _, name = self.function.partition(":")
+        found: Discovery = getattr(import_module(f"volforge.cohort.layouts.{module}"), name)(tree, options)
+        return found
+
+
+def _load() -> dict[str, Layout]:
+    content = yaml.safe_load((Path(__file__).with_name("layouts.yaml")).read_text(encoding="utf-8"))
+    return {name: Layout(name, **{**entry, "expects": tuple(entry["expects"])}) for name, entry in content.items()}
+
+
+LAYOUTS = _load()
