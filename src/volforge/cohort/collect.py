@@ -87,7 +87,7 @@ def collect_scans(rows: Sequence[SheetRow], records: Path, out: Path, settings: 
 def _accepted_fields(record: dict[str, Any], row: SheetRow, *, makes_labels: bool) -> dict[str, object]:
     has_labels = "labels" in record
     source = row.label_source or ("model" if has_labels and makes_labels else "")
-    main = record["source"].get("image") or record["source"].get("labels")
+    main = next(record["source"][c] for c in ("image", "labels", "defective") if c in record["source"])
     return {
         "unit": record["unit"],
         "reason": "",

@@ -205,7 +205,8 @@ def test_chaos(tmp_path):
     assert rows["MR-5-T2SPIR"].frame == ""
     with open(rows["MR-5-T2SPIR"].files["labels"]) as file:
         parts = list(csv.DictReader(file, delimiter="\t"))
-    assert [(p["structure"], p["value"]) for p in parts][0] == ("liver", "55-70")
+    assert parts[0]["structure"] == "liver"
+    assert parts[0]["value"] == "55-70"
     assert any("CT-3" in what for what, _ in written.left_out)
 
 
