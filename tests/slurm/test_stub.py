@@ -46,8 +46,6 @@ def run_folder(tmp_path: Path, body: str) -> Path:
 
 
 QUICK = (
-    "--slurm-init-seconds-before-status-checks",
-    "1",
     "--seconds-between-status-checks",
     "1",
     "--latency-wait",
@@ -68,7 +66,9 @@ def test_small_workflow_runs_through_the_profile(tmp_path, cluster):
     assert done.returncode == 0, done.stderr[-4000:]
     assert (folder / "results/report.html").exists()
     submitted = [" ".join(c) for c in calls(cluster, "sbatch")]
-    assert sum("rule_import_scan" in c for c in submitted) == 2
+    imports = [c for c in submitted if "rule_import_scan" in c]
+    assert len(imports) == 1
+    assert "--array=1-2" in imports[0]
     for call in submitted:
         assert " -p cpu " in call
         assert " --mem " in call

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shlex
 from collections.abc import Iterable
@@ -160,7 +161,8 @@ def import_memory_mb(cohort: ResolvedCohort, scan: str, attempt: int) -> int:
         return 1000 * attempt
     size = sum(map(_bytes_of, existing_files(row.files.values()))) / 2**20
     # a gzip CT holds about half its raw bytes; binary masks hold a thousandth, hence the floor
-    return int(min(3000 + 60 * size, 24000) * attempt)
+    whole = 1000 * math.ceil(min(3000 + 60 * size, 24000) / 1000)  # whole GB: jobs that ask alike share an array
+    return whole * attempt
 
 
 def _bytes_of(path: str) -> float:

@@ -23,7 +23,7 @@ def note(name, arguments):
 
 
 def jobs():
-    for path in sorted(STATE.glob("*.job"), key=lambda p: int(p.stem)):
+    for path in sorted(STATE.glob("*.job"), key=lambda p: [int(n) for n in p.stem.split("_")]):
         yield path.stem, json.loads(path.read_text())
 
 
@@ -53,8 +53,18 @@ def sbatch(arguments):
     script = options.get("--wrap")
     if script is None:
         script = sys.stdin.read() if positional == ["/dev/stdin"] else Path(positional[0]).read_text()
-    number = str(len(list(STATE.glob("*.job"))) + 1)
-    output = options.get("--output", os.devnull).replace("%j", number)
+    parent = str(len({p.stem.split("_")[0] for p in STATE.glob("*.job")}) + 1)
+    output = options.get("--output", os.devnull)
+    if "--array" in options:
+        for task in range(1, int(options["--array"].split("-")[1]) + 1):
+            log = output.replace("%A", parent).replace("%a", str(task))
+            start(f"{parent}_{task}", options, script, log, {"SLURM_ARRAY_TASK_ID": str(task)})
+    else:
+        start(parent, options, script, output.replace("%j", parent), {})
+    print(parent)
+
+
+def start(number, options, script, output, more):
     (STATE / f"{number}.job").write_text(json.dumps({"name": options.get("--job-name", ""), "options": options}))
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     body = STATE / f"{number}.sh"
@@ -62,7 +72,7 @@ def sbatch(arguments):
     code = STATE / f"{number}.code"
     # written under another name first: a poll between creation and content would read an empty state
     command = f"bash {shlex.quote(str(body))}; echo $? > {code}.new; mv {code}.new {code}"
-    environment = dict(os.environ, SLURM_JOB_ID=number, SLURM_JOBID=number)
+    environment = dict(os.environ, SLURM_JOB_ID=number, SLURM_JOBID=number, **more)
     with open(output, "w") as log:
         subprocess.Popen(
             ["bash", "-c", command],
@@ -72,7 +82,6 @@ def sbatch(arguments):
             env=environment,
             start_new_session=True,
         )
-    print(number)
 
 
 def srun(arguments):
@@ -83,7 +92,7 @@ def srun(arguments):
 
 
 def sacct(arguments):
-    if any("JobIdRaw" in a for a in arguments):
+    if any("JobID" in a for a in arguments):
         for number, _ in jobs():
             print(f"{number}|{state_of(number)}")
 
@@ -95,7 +104,7 @@ def squeue(arguments):
 
 def scancel(arguments):
     for word in arguments:
-        if re.fullmatch(r"\d+", word):
+        if re.fullmatch(r"\d+(_\d+)?", word):
             (STATE / f"{word}.cancelled").touch()
 
 

@@ -1,0 +1,225 @@
+"""Snakemake executor `volforge-slurm`: the SLURM plugin of Snakemake, with arrays and states that can be trusted.
+
+Submission, partitions, accounts and cancellation are those of snakemake-executor-plugin-slurm. What is ours, because
+version 2.8.0 was seen to hang or lose outputs there (docs/cluster.md says how):
+
+- arrays: jobs of one rule that ask for the same go out as one job array as soon as they are ready. Each task runs
+  what its job would run alone, and nothing else is asked of the others.
+- states: from squeue and, where there is accounting, sacct together: array tasks by their own id, cancelled jobs
+  reported, jobs that SLURM no longer knows reported, clusters without accounting served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import subprocess
+import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
+from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmSettings
+from snakemake_executor_plugin_slurm import common_settings as slurm_common_settings
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+from snakemake_executor_plugin_slurm.utils import set_gres_string
+from snakemake_executor_plugin_slurm.validation import validate_or_get_slurm_job_id, validate_slurm_extra
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+
+from snakemake_executor_plugin_volforge_slurm.states import State, merged, parse_states, queries
+
+common_settings = slurm_common_settings
+LOST_AFTER_S = 120.0
+
+
+@dataclass
+class ExecutorSettings(SlurmSettings):
+    """The settings of the SLURM plugin, under `--volforge-slurm-...`; `status-command` is not used."""
+
+
+class Executor(SlurmExecutor):
+    """Submits single jobs as the SLURM plugin does, and arrays and states as said above."""
+
+    def __post_init__(self, test_mode: bool = False) -> None:
+        super().__post_init__(test_mode)
+        self._accounts: dict[str, str] = {}
+        self._last_seen: dict[str, float] = {}
+        self._warned_at = 0.0
+        self._has_accounting = True
+
+    # --- submission
+
+    def run_jobs(self, jobs: Sequence[Any]) -> None:
+        """Submit jobs that are ready: those of the array rules together, others one by one; none waits."""
+        self._find_event_loop()
+        by_rule: dict[str, list[Any]] = {}
+        for job in jobs:
+            if not job.is_group() and ("all" in self.array_jobs or job.rule.name in self.array_jobs):
+                by_rule.setdefault(job.rule.name, []).append(job)
+            else:
+                self._submit_job(job)
+        for members in by_rule.values():
+            for job in members:
+                self.run_job_pre(job)
+            self._job_submission_executor.submit(self._submit_together, members)
+
+    def _find_event_loop(self) -> None:
+        """Reports of the submitting threads go through the loop that the scheduler runs in, if it runs in one."""
+        if getattr(self, "_main_event_loop", None) is None:
+            with contextlib.suppress(RuntimeError):
+                self._main_event_loop: Any = asyncio.get_running_loop()
+
+    def _submit_together(self, jobs: Sequence[Any]) -> None:
+        """Jobs of one rule: one array for all that ask for the same, a single job where there is but one."""
+        try:
+            alike: dict[str, list[Any]] = {}
+            for job in jobs:
+                validate_slurm_extra(job)
+                alike.setdefault(self._request(job), []).append(job)
+        except Exception as error:  # every job must hear of it, or the run would wait for ever
+            self._report_all(jobs, f"cannot be submitted: {error}")
+            return
+        for request, members in alike.items():
+            for start in range(0, len(members), self.max_array_size):
+                chunk = members[start : start + self.max_array_size]
+                if len(chunk) == 1:
+                    self.run_job(chunk[0])
+                else:
+                    self._submit_array(request, chunk)
+
+    def _request(self, job: Any) -> str:
+        """The sbatch call without what differs between tasks: equal for jobs that may share an array."""
+        folder = self.slurm_logdir / f"rule_{job.name}"
+        parameters = {
+            "run_uuid": self.run_uuid,
+            "slurm_logfile": folder / "%A_%a.log",
+            "comment_str": f"rule_{job.name}",
+            "account": next(self.get_account_arg(job)),
+            "partition": self.get_partition_arg(job),
+            "workdir": self.workflow.workdir_init,
+        }
+        call = get_submit_command(
+            job, parameters, settings=self.workflow.executor_settings, failed_nodes=self._failed_nodes
+        )
+        return str(call + set_gres_string(job))
+
+    def get_account_arg(self, job: Any) -> Iterator[str]:
+        """The account as an argument; each is looked up once, not for every job."""
+        key = str(job.resources.get("slurm_account") or "")
+        if key not in self._accounts:
+            self._accounts[key] = next(super().get_account_arg(job))
+        yield self._accounts[key]
+
+    def _submit_array(self, request: str, jobs: Sequence[Any]) -> None:
+        try:
+            folder: Path = self.slurm_logdir / f"rule_{jobs[0].name}"
+            folder.mkdir(parents=True, exist_ok=True)
+            call = [*shlex.split(request), f"--array=1-{len(jobs)}", "/dev/stdin"]
+            script = array_script([self.format_job_exec(job) for job in jobs])
+            done = subprocess.run(call, input=script, capture_output=True, text=True, check=False)
+            if done.returncode or "submission failed" in done.stderr:
+                message = done.stderr.strip() or done.stdout.strip()
+                self._report_all(jobs, f"SLURM sbatch failed: {message}\n    sbatch call:\n        {shlex.join(call)}")
+                return
+            number = validate_or_get_slurm_job_id(done.stdout.strip().split(";")[0], done.stdout)
+            for task, job in enumerate(jobs, start=1):
+                log = folder / f"{number}_{task}.log"
+                self.logger.info(f"Job {job.jobid} has been submitted with SLURM jobid {number}_{task} (log: {log}).")
+                self._report_job_submission_threadsafe(
+                    SubmittedJobInfo(job, external_jobid=f"{number}_{task}", aux={"slurm_logfile": log})
+                )
+        except Exception as error:  # as above
+            self._report_all(jobs, f"array submission failed: {error}")
+
+    def _report_all(self, jobs: Sequence[Any], message: str) -> None:
+        for job in jobs:
+            self._report_job_error_threadsafe(SubmittedJobInfo(job), message)
+
+    # --- states
+
+    async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncGenerator[Any, None]:
+        """Report the jobs that ended; yield those that wait or run."""
+        if not active_jobs:
+            return
+        async with self.status_rate_limiter:
+            states, is_answered = await self._states()
+        now = time.monotonic()
+        for job in active_jobs:
+            state = states.get(job.external_jobid)
+            if state is None:
+                seen = self._last_seen.setdefault(job.external_jobid, now)
+                if is_answered and now - seen > LOST_AFTER_S:
+                    self._fail(job, f"SLURM has not known job {job.external_jobid} for {LOST_AFTER_S:.0f} s")
+                else:
+                    yield job
+                continue
+            self._last_seen[job.external_jobid] = now
+            if state.is_alive:
+                yield job
+            elif state.is_success:
+                self.report_job_success(job)
+                self._remove_log(job)
+            else:
+                self._fail(job, f"SLURM job {job.external_jobid} ended as {state.text}{self._reason(job, state)}")
+
+    async def _states(self) -> tuple[dict[str, State], bool]:
+        """States by job id, and whether squeue answered; silence is no state."""
+        answers: list[dict[str, State] | None] = []
+        for name, command in queries(self.run_uuid).items():
+            if name == "sacct" and not self._has_accounting:
+                answers.append(None)
+                continue
+            text, error = await _output(command)
+            if name == "sacct" and text is None and ("accounting storage is disabled" in error or "not found" in error):
+                self._has_accounting = False
+                self.logger.info("No accounting on this cluster: states come from squeue alone.")
+            elif text is None and time.monotonic() - self._warned_at > 600:
+                self._warned_at = time.monotonic()
+                self.logger.warning(f"{name} does not answer ({error}); running jobs are waited for.")
+            answers.append(None if text is None else parse_states(text))
+        queue, accounts = answers
+        return merged(queue or {}, accounts or {}), queue is not None
+
+    def _fail(self, job: Any, message: str) -> None:
+        log = job.aux.get("slurm_logfile")
+        self.report_job_error(job, msg=f"{message}. ", aux_logs=[str(log)] if log and Path(log).exists() else [])
+
+    def _reason(self, job: Any, state: State) -> str:
+        """Why a job ended, from its own log, where the state alone does not say."""
+        log = Path(job.aux.get("slurm_logfile") or "")
+        text = log.read_text(errors="replace")[-20000:] if log.is_file() else ""
+        if state.name == "OUT_OF_MEMORY" or "exceeded memory limit" in text or "oom-kill" in text.lower():
+            return f": it used more than the {job.job.resources.get('mem_mb', '?')} MB that it asked for"
+        if state.name == "TIMEOUT" or "DUE TO TIME LIMIT" in text:
+            return f": it took more than the {job.job.resources.get('runtime', '?')} minutes that it asked for"
+        return ""
+
+    def _remove_log(self, job: Any) -> None:
+        if not self.workflow.executor_settings.keep_successful_logs:
+            Path(job.aux["slurm_logfile"]).unlink(missing_ok=True)
+
+
+def array_script(commands: Sequence[str]) -> str:
+    """A batch script of which each task of an array runs its own command, numbered from 1."""
+    cases = "".join(f"{task})\n{command}\n;;\n" for task, command in enumerate(commands, start=1))
+    return f'#!/bin/sh\ncase "$SLURM_ARRAY_TASK_ID" in\n{cases}*)\necho "no such task" >&2\nexit 2\n;;\nesac\n'
+
+
+async def _output(command: Sequence[str]) -> tuple[str | None, str]:
+    """What a command prints, or None with the reason."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await asyncio.wait_for(process.communicate(), timeout=60)
+    except FileNotFoundError:
+        return None, f"{command[0]} not found"
+    except TimeoutError:
+        process.kill()
+        return None, "no answer within 60 s"
+    return (
+        (out.decode(errors="replace"), "") if process.returncode == 0 else (None, err.decode(errors="replace").strip())
+    )
