@@ -14,7 +14,10 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from snakemake_logger_plugin_volforge.journal import Journal
+
 LINE_EVERY_S = 15.0
+SHOWN = ("Nothing to be done", "SLURM run ID")
 
 
 class TimeLeft:
@@ -92,6 +95,7 @@ class LogHandler(LogHandlerBase):
         self._progress: Any = None
         self._task: Any = None
         self._counts = (0, 0)
+        self._journal = Journal()
 
     def emit(self, record: LogRecord) -> None:
         """Take one event of Snakemake."""
@@ -100,6 +104,7 @@ class LogHandler(LogHandlerBase):
         if self.common_settings.dryrun:
             self._write(self.format(record))
             return
+        self._journal.take(record)
         if event == LogEvent.RUN_INFO:
             self._time.plan(dict(getattr(record, "stats", {})))
             self._show(0, sum(self._time.total.values()), now, always=True)
@@ -115,7 +120,7 @@ class LogHandler(LogHandlerBase):
             self._write(self.format(record))
         elif event == LogEvent.SHELLCMD:
             self._write(self.format(record))
-        elif event is None and (record.levelno >= WARNING or record.getMessage().startswith("Nothing to be done")):
+        elif event is None and (record.levelno >= WARNING or record.getMessage().startswith(SHOWN)):
             self._write(record.getMessage())
 
     def _show(self, done: int, total: int, now: float, *, always: bool = False) -> None:
@@ -153,6 +158,7 @@ class LogHandler(LogHandlerBase):
 
     def close(self) -> None:
         """Leave the terminal as it was."""
+        self._journal.close()
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

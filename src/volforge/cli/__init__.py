@@ -16,6 +16,8 @@ NOUNS = {
     "cohort": "Sample sheets, phantom cohorts, and the table of a cohort's scans.",
     "scan": "One scan: import, cut, restore, make labels; PNG export.",
     "study": "Results of a run: the report page.",
+    "cluster": "A SLURM cluster: look at it, and say what to set.",
+    "status": "Where a run stands: done, running, queued, waiting, failed and why.",
     "validate": "Check a configuration and all its sheets, before anything runs.",
 }
 

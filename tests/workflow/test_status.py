@@ -1,0 +1,142 @@
+"""`volforge status`: before, during and after a run, on one machine; on SLURM see tests/slurm."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT, ball_ct, save, snakemake, volforge
+from volforge.workflow.status import read_journal, why_failed
+
+SHEET = "subject\tscan\tmodality\timage\na\tgood\tCT\ta.nii.gz\nb\tbad\tCT\tb.nii.gz\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save(tmp_path / "a.nii.gz", ball_ct())
+    (tmp_path / "b.nii.gz").write_bytes(b"no volume")
+    (tmp_path / "s.tsv").write_text(SHEET)
+    (tmp_path / "c.yaml").write_text(
+        "cohorts:\n  c: {sheet: s.tsv, on_bad_scan: exclude, recipes: [r]}\nrecipes:\n  r: {kind: region, around: image}\n"
+    )
+    return tmp_path
+
+
+def run(folder, *arguments, env=None):
+    return snakemake(
+        "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles/local", "--configfile", "c.yaml", *arguments,
+        cwd=folder, env=env,
+    )  # fmt: skip
+
+
+def entries(folder, *arguments):
+    done = volforge("status", "--json", *arguments, cwd=folder)
+    return {(e["rule"], e.get("scan", "")): e for e in json.loads(done.stdout)}, done.returncode
+
+
+def test_before_a_run_all_waits_and_after_it_the_refused_scan_has_its_reason(folder):
+    found, code = entries(folder, "c.yaml")
+    assert {e["state"] for e in found.values()} == {"waiting"}
+    assert code == 0
+    assert run(folder).returncode == 0
+    found, code = entries(folder)  # the files of the last run are known
+    assert code == 0
+    assert found["import_scan", "good"]["state"] == "done"
+    assert found["import_scan", "bad"]["state"] == "refused"
+    assert "damaged" in found["import_scan", "bad"]["why"]
+    assert found["report", ""]["state"] == "done"
+    shown = volforge("status", cwd=folder).stdout
+    assert "the last run ended" in shown
+    assert "refused: cohort c, scan bad" in shown
+    assert "cohort c, recipe r" in shown
+
+
+def test_a_failed_job_shows_the_end_of_its_log_and_then_recovers(folder):
+    (folder / "c.yaml").write_text("cohorts:\n  c: {sheet: s.tsv}\n")  # on_bad_scan: stop
+    assert run(folder).returncode == 1
+    found, code = entries(folder)
+    assert code == 1
+    failed = [e for e in found.values() if e["state"] == "failed"]
+    assert failed
+    assert "bad" in failed[0]["why"]
+    assert "damaged" in failed[0]["why"]
+    assert found["report", ""]["state"] == "waiting"
+    shown = volforge("status", cwd=folder)
+    assert shown.returncode == 1
+    assert "failed: cohort c" in shown.stdout
+    save(folder / "b.nii.gz", ball_ct())
+    assert run(folder).returncode == 0
+    found, code = entries(folder)
+    assert {e["state"] for e in found.values()} == {"done"}
+    assert code == 0
+
+
+@pytest.mark.slow
+def test_while_a_run_goes_on_and_when_it_is_killed(folder):
+    save(folder / "b.nii.gz", ball_ct())
+    (folder / "slow.py").write_text(
+        "import sys, time, nibabel as nib, numpy as np\ntime.sleep(40)\ni = nib.load(sys.argv[1])\n"
+        "nib.save(nib.Nifti1Image((np.asanyarray(i.dataobj) > 0).astype(np.uint8), i.affine), sys.argv[2])\n"
+    )
+    (folder / "c.yaml").write_text(
+        "cohorts:\n  c:\n    sheet: s.tsv\n    labels_command:\n"
+        f"      command: [python, '{folder}/slow.py', '{{image}}', '{{labels}}']\n"
+    )
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", "--profile"]
+    process = subprocess.Popen(
+        [*command, str(ROOT / "profiles/local"), "--configfile", "c.yaml"],
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        env={**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    try:
+        states = {}
+        for _ in range(60):
+            time.sleep(0.5)
+            if (folder / ".snakemake/volforge/journal.jsonl").exists():
+                states, _ = entries(folder)
+                if any(e["state"] == "running" for e in states.values()):
+                    break
+        running = [k for k, e in states.items() if e["state"] == "running"]
+        assert len(running) == 1
+        assert running[0][0] == "make_labels"
+        assert "a run goes on since" in volforge("status", cwd=folder).stdout
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    states, code = entries(folder)
+    assert code == 0
+    assert states[running[0]]["state"] == "waiting"
+    assert "start it again" in states[running[0]]["why"]
+    assert "ended from outside" in volforge("status", cwd=folder).stdout
+
+
+def test_a_dry_run_leaves_the_journal_alone_and_a_torn_line_is_read_over(folder):
+    assert run(folder).returncode == 0
+    path = folder / ".snakemake/volforge/journal.jsonl"
+    before = path.read_text()
+    assert run(folder, "-n").returncode == 0
+    assert path.read_text() == before
+    path.write_text(before + '{"event": "sta')
+    journal = read_journal(path)
+    assert journal is not None
+    assert all(j.state == "finished" for j in journal.jobs)
+    assert journal.is_alive is False
+    assert run(folder).returncode == 0  # nothing to do
+    assert path.with_name("previous.jsonl").exists()
+
+
+def test_a_failure_without_log_says_so(tmp_path):
+    from volforge.workflow.status import Job
+
+    job = Job("r", {}, "failed", 0.0, ["logs/none.log"])
+    assert why_failed(job, tmp_path) == "no log was written"
+
+
+def test_a_folder_without_run_and_configuration(tmp_path):
+    done = volforge("status", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no run was started in this folder" in done.stderr
