@@ -17,7 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_logger_plugin_volforge.journal import Journal
 
 LINE_EVERY_S = 15.0
-SHOWN = ("Nothing to be done", "SLURM run ID")
+SHOWN = ("Nothing to be done", "SLURM run ID", "No accounting on this cluster")
 
 
 class TimeLeft:

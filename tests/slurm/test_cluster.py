@@ -1,5 +1,6 @@
 """A real SLURM on this machine: what is asked for, arrays, retries, cancellation, with and without accounting."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -68,6 +69,26 @@ def wait_for_accounts(cluster: OneNode, run: str) -> list[dict[str, str]]:
     return jobs
 
 
+def status(cluster: OneNode, folder: Path) -> list[dict[str, str]]:
+    command = [sys.executable, "-m", "volforge", "status", "--json"]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(cluster, folder), capture_output=True, text=True, check=False
+    )
+    return json.loads(done.stdout) if done.stdout.startswith("[") else []
+
+
+def states_seen(cluster: OneNode, folder: Path, run: threading.Thread) -> set[str]:
+    """States that `volforge status` shows while a run goes on; steps on the cluster name their SLURM job."""
+    seen = set()
+    while run.is_alive():
+        for entry in status(cluster, folder):
+            seen.add(entry["state"])
+            if entry["state"] == "queued":
+                assert entry["slurm"]
+        time.sleep(2)
+    return seen
+
+
 def run_id(text: str) -> str:
     return next(line.split("SLURM run ID: ")[1].strip() for line in text.splitlines() if "SLURM run ID: " in line)
 
@@ -85,10 +106,16 @@ def test_small_workflow_through_the_profile_by_name(tmp_path, cluster):
         check=False,
     )
     assert made.returncode == 0, made.stderr
-    done = snakemake(
-        cluster, tmp_path, "--snakefile", str(ROOT / "Snakefile"), "--profile", "slurm", "--configfile", "config.yaml"
-    )
+    arguments = ("--snakefile", str(ROOT / "Snakefile"), "--profile", "slurm", "--configfile", "config.yaml")
+    results: list[subprocess.CompletedProcess[str]] = []
+    run = threading.Thread(target=lambda: results.append(snakemake(cluster, tmp_path, *arguments)))
+    run.start()
+    seen = states_seen(cluster, tmp_path, run)
+    done = results[0]
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:] + cluster.logs()
+    # `volforge status` beside it: scans in the queue and at work, each with its SLURM job
+    assert {"queued", "running", "done", "waiting"} <= seen
+    assert {e["state"] for e in status(cluster, tmp_path)} == {"done"}
     assert (tmp_path / "results/report.html").stat().st_size > 10_000
     jobs = wait_for_accounts(cluster, run_id(done.stderr))
     assert {j["State"] for j in jobs} == {"COMPLETED"}
@@ -194,6 +221,30 @@ def test_limits_retries_and_cancellation(tmp_path, cluster):
     # cancelled by hand: reported, not waited for
     assert [j["State"].split()[0] for j in of("stopped")] == ["CANCELLED", "COMPLETED"]
     assert "ended as CANCELLED" in done.stderr
+
+
+def test_cluster_check_and_the_partitions_that_it_writes(tmp_path, cluster):
+    command = [sys.executable, "-m", "volforge", "cluster", "check", "--write", "partitions.yaml"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(cluster, tmp_path), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "accounting: on" in done.stdout
+    assert "MinJobAge: 300 s" in done.stdout
+    assert "found this Python and volforge" in done.stdout
+    assert "was seen here after" in done.stdout
+    assert "GPUs 1 x gpu" in done.stdout
+    (tmp_path / "Snakefile").write_text(
+        'rule all:\n    input: "a", "g"\nrule a:\n    output: "a"\n    shell: "touch {output}"\n'
+        'rule g:\n    output: "g"\n    resources: gpu=1\n    shell: "touch {output}"\n'
+    )
+    (tmp_path / "profiles").symlink_to(ROOT / "profiles")
+    ran = snakemake(
+        cluster, tmp_path, "--profile", "profiles/slurm", "--volforge-slurm-partition-config", "partitions.yaml"
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    jobs = wait_for_accounts(cluster, run_id(ran.stderr))
+    assert {j["Comment"]: j["Partition"] for j in jobs} == {"rule_a": "cpu", "rule_g": "gpu"}
 
 
 def test_a_cluster_without_accounting(tmp_path):

@@ -32,7 +32,7 @@ def fake(answers):
 USUAL = {
     "sbatch --version": (0, "slurm 23.11.4\n"),
     "scontrol show config": (0, CONFIG),
-    "sacct": (0, ""),
+    "sacct -n": (0, ""),
     "sacctmgr -nP list user": (0, "lab_a|\n"),
     "sacctmgr -nP list associations": (0, "lab_a\nlab_b\n"),
     "sinfo": (0, SINFO),
@@ -72,7 +72,7 @@ def test_the_partitions_are_those_that_the_plugin_reads(tmp_path):
 def test_without_accounting_and_with_a_short_memory():
     answers = {
         **USUAL,
-        "sacct": (1, "Slurm accounting storage is disabled"),
+        "sacct -n": (1, "Slurm accounting storage is disabled"),
         "sinfo": (0, "all*|up|30:00|8000|4|gpu:1|1\n"),
     }
     answers["scontrol show config"] = (0, "MinJobAge = 5 sec\nAccountingStorageType = accounting_storage/none\n")
