@@ -6,9 +6,12 @@ import csv
 import re
 from dataclasses import replace
 
+import numpy as np
+
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, plain, without_labels
 from volforge.cohort.layouts.nnunet import find_nnunet
 from volforge.cohort.layouts.tables import HANSEG, SEGRAP, TOOTHFAIRY, TOOTHFAIRY_3
+from volforge.volume.read import read_volume
 
 WRONG_IDS = "ToothFairy3S_0048"  # holds 60 and 160 for 38 and 138
 JOINT_OBJECTS = {"M": "condyle", "C": "temporal_bone", "B": "ball"}
@@ -131,9 +134,23 @@ def find_ixi(tree: Tree, options: Options) -> Discovery:
     directions = len(list(tree.match(r"IXI\d+-[^/]+-DTI-\d+\.nii(?:\.gz)?")))
     if directions:
         found.left_out.append((f"{directions} diffusion volumes (DTI)", "one direction each"))
+    if found.structures:
+        _add_unnamed(found)
     if any(r.labels for r in found.rows) and not found.structures:
         found.notes.append("no muse_dict.csv: any id of the maps is accepted")
     return found
+
+
+def _add_unnamed(found: Discovery, most: int = 3) -> None:
+    """Ids that the first maps hold and the table does not name: they would refuse the scans."""
+    known, extra = set(found.structures.values()), set()
+    for row in [r for r in found.rows if r.labels and r.labels.stat().st_size > 1000][:most]:
+        assert row.labels is not None
+        array = read_volume(row.labels, labels=True).array
+        extra |= {int(v) for v in np.unique(array)} - known - {0}
+    found.structures |= {f"region_{v}": v for v in sorted(extra)}
+    if extra:
+        found.notes.append(f"ids without a name: {', '.join(map(str, sorted(extra)))}")
 
 
 def _unique(table: dict[str, int]) -> dict[str, int]:
