@@ -159,9 +159,11 @@ def import_memory_mb(cohort: ResolvedCohort, scan: str, attempt: int) -> int:
     row = cohort.rows[scan]
     if cohort.settings.phantom is not None:
         return 1000 * attempt
-    size = sum(map(_bytes_of, existing_files(row.files.values()))) / 2**20
-    # a gzip CT holds about half its raw bytes; binary masks hold a thousandth, hence the floor
-    whole = 1000 * math.ceil(min(3000 + 60 * size, 24000) / 1000)  # whole GB: jobs that ask alike share an array
+    size = 0.0
+    for path in existing_files(row.files.values()):
+        # a gzip CT holds about half its raw bytes, slices hold them all; binary masks a thousandth, hence the floor
+        size += (60 if os.path.isfile(path) and not path.lower().endswith(".txt") else 12) * _bytes_of(path) / 2**20
+    whole = 1000 * math.ceil(min(3000 + size, 24000) / 1000)  # whole GB: jobs that ask alike share an array
     return whole * attempt
 
 

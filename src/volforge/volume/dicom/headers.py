@@ -38,7 +38,7 @@ TAGS = (
 NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 DAMAGE = (
     EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError,
-    NotImplementedError, struct.error, zlib.error, RuntimeError, OSError, MemoryError,
+    struct.error, zlib.error, RuntimeError, OSError, MemoryError,
 )  # fmt: skip
 """What pydicom and its decoders raise on damaged content."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from volforge.volume.dicom.headers import DAMAGE, Frame, read_dataset
 from volforge.volume.geometry import Array
 
 
-def stored_values(frames: Sequence[Frame]) -> list[Array]:
-    """Stored values of each frame, (columns, rows); a multi-frame file is opened once.
+def stored_planes(frames: Sequence[Frame]) -> Iterator[tuple[int, Array]]:
+    """Stored values of each frame, (columns, rows), with its number among `frames`; each file is opened once.
 
     Raises:
         ScanError: truncated or damaged pixels, an unknown compression.
@@ -23,12 +23,10 @@ def stored_values(frames: Sequence[Frame]) -> list[Array]:
     wanted: dict[Path, list[int]] = {}
     for i, frame in enumerate(frames):
         wanted.setdefault(frame.file, []).append(i)
-    result: list[Array | None] = [None] * len(frames)
     for path, places in wanted.items():
         pictures = _decode(path)
         for i in places:
-            result[i] = np.ascontiguousarray(pictures[frames[i].index].T)
-    return [r for r in result if r is not None]
+            yield i, pictures[frames[i].index].T
 
 
 def _decode(path: Path) -> Array:
@@ -93,5 +91,5 @@ def same_pixels(a: Frame, b: Frame) -> bool:
     """Whether two frames hold equal values with equal scaling."""
     if a.shape != b.shape or (a.slope, a.intercept) != (b.slope, b.intercept):
         return False
-    one, other = stored_values([a]), stored_values([b])
-    return bool(np.array_equal(one[0], other[0]))
+    (_, one), (_, other) = next(stored_planes([a])), next(stored_planes([b]))
+    return bool(np.array_equal(one, other))

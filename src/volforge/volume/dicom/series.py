@@ -8,7 +8,7 @@ import numpy as np
 
 from volforge.errors import ScanError
 from volforge.volume.dicom.headers import Frame, Headers, files_below, read_headers, refuse_damaged
-from volforge.volume.dicom.pixels import same_pixels, stored_values
+from volforge.volume.dicom.pixels import same_pixels, stored_planes
 from volforge.volume.dicom.stacks import Spacing, Stack, make_stacks, spacing_of
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.intensity import AIR_HU
@@ -213,25 +213,22 @@ def _flags(stack: Stack) -> list[str]:
 def _values(stack: Stack) -> tuple[Array, float, float, list[str], int]:
     """Values with one scaling for all slices, flags, and the number of padding voxels set to air."""
     frames = stack.frames
-    stored = stored_values(frames)
-    slopes, intercepts = {f.slope for f in frames}, {f.intercept for f in frames}
-    if len(slopes) == 1 and len(intercepts) == 1:
-        dtype = np.result_type(*{a.dtype for a in stored})
-        array = np.empty((*stored[0].shape, len(stored)), dtype=dtype, order="F")
-        for k, plane in enumerate(stored):
-            array[:, :, k] = plane
-        slope, intercept = frames[0].slope, frames[0].intercept
-    else:
-        array = np.empty((*stored[0].shape, len(stored)), dtype=np.float64, order="F")
-        for k, (plane, frame) in enumerate(zip(stored, frames, strict=True)):
-            array[:, :, k] = plane * frame.slope + frame.intercept
-        slope, intercept = 1.0, 0.0
-    if slope == 0:
+    is_common = len({(f.slope, f.intercept) for f in frames}) == 1
+    slope, intercept = (frames[0].slope, frames[0].intercept) if is_common else (1.0, 0.0)
+    if any(f.slope == 0 for f in frames):
         raise ScanError("RescaleSlope is 0", remedy="export the series again")
+    array: Array | None = None
     padded = 0
-    if frames[0].modality == "CT":
-        for k, (plane, frame) in enumerate(zip(stored, frames, strict=True)):
-            padded += _padding_to_air(array[:, :, k], plane, frame, slope, intercept)
+    for k, plane in stored_planes(frames):
+        dtype = plane.dtype if is_common else np.dtype(np.float64)
+        if array is None:
+            array = np.empty((*frames[0].shape, len(frames)), dtype=dtype, order="F")
+        elif not np.can_cast(dtype, array.dtype):  # signed and unsigned slices in one series
+            array = np.asfortranarray(array.astype(np.result_type(array.dtype, dtype)))
+        array[:, :, k] = plane if is_common else plane * frames[k].slope + frames[k].intercept
+        if frames[k].modality == "CT":
+            padded += _padding_to_air(array[:, :, k], plane, frames[k], slope, intercept)
+    assert array is not None
     return array, slope, intercept, ["padding_set_to_air"] if padded else [], padded
 
 
