@@ -259,8 +259,8 @@ def test_missing_slices_are_named(tmp_path):
     write_series(tmp_path / "s", HU, skip=[7, 12, 13])
     message = refused(tmp_path / "s")
     assert "3 slices are missing" in message
-    assert "1 between IM0007.dcm and IM0009.dcm" in message
-    assert "2 between IM0012.dcm and IM0015.dcm" in message
+    assert "1 between instance 7 [IM0007.dcm] and instance 9 [IM0009.dcm]" in message
+    assert "2 between instance 12 [IM0012.dcm] and instance 15 [IM0015.dcm]" in message
 
 
 def test_wild_spacing(tmp_path):
@@ -317,7 +317,8 @@ def test_a_tag_missing_in_one_slice_only(tmp_path):
     del d.ImagePositionPatient
     d.save_as(files[5])
     message = refused(tmp_path / "s")
-    assert "1 slice is missing: 1 between IM0005.dcm and IM0007.dcm" in message
+    assert "1 slice is missing: 1 between instance 5 [IM0005.dcm] and instance 7 [IM0007.dcm]" in message
+    assert "left out: series number 3 (CT, 1 slice" in message
 
 
 def test_single_slice_and_lone_file(tmp_path):
@@ -339,9 +340,9 @@ def test_truncated_empty_and_foreign(tmp_path):
     assert "empty" in refused(tmp_path / "e")
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "notes.md").write_text("hello")
-    assert "none of 1 files is DICOM (notes.md" in refused(tmp_path / "f")
+    assert "none of 1 files is DICOM ([notes.md]" in refused(tmp_path / "f")
     (tmp_path / "f" / "a.dcm").write_text("hello, no slice")
-    assert "a.dcm cannot be read as DICOM" in refused(tmp_path / "f")
+    assert "[a.dcm] cannot be read as DICOM" in refused(tmp_path / "f")
 
 
 def test_truncated_compressed_file(tmp_path):
@@ -369,7 +370,7 @@ def test_colour_and_unknown_compression(tmp_path):
         d.PixelData = pydicom.encaps.encapsulate([d.PixelData])
         d["PixelData"].is_undefined_length = True
         d.save_as(path)
-    assert "pixels of IM0001.dcm cannot be read" in refused(tmp_path / "m")
+    assert "pixels of [IM0001.dcm] cannot be read" in refused(tmp_path / "m")
 
 
 def test_broken_orientation_and_structure_set_alone(tmp_path):

@@ -76,6 +76,44 @@ def discover(
 
 
 @app.command()
+def duplicates(
+    sources: Annotated[list[Path], typer.Argument(help="Sample sheets, or configurations (.yaml) with their cohorts.")],
+    out: Annotated[Path | None, typer.Option(help="Write the pairs as a table, .tsv.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder that the paths of the sheets start from.")] = None,
+    processes: Annotated[int, typer.Option(help="Scans read side by side; 0: one per core.")] = 0,
+) -> None:
+    """Find the same head under different subjects, in one cohort or several; exits with 1 if there is one."""
+    import os
+    from concurrent.futures import ProcessPoolExecutor
+
+    from volforge.cohort.duplicates.find import find_duplicates, shape_of
+    from volforge.cohort.duplicates.report import entries_of, pairs_text
+    from volforge.volume.write import write_whole
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    entries = entries_of(sources, root)
+    say(f"{len(entries)} scans are read")
+    with ProcessPoolExecutor(processes or len(os.sched_getaffinity(0))) as pool:
+        shapes = list(pool.map(shape_of, entries))
+    for entry, shape in zip(entries, shapes, strict=True):
+        if shape.refused:
+            how = "compared by values only" if shape.values else "not compared"
+            say(f"{how}: {entry.name}: {shape.refused}")
+    pairs = find_duplicates(entries, shapes, say)
+    for p in pairs:
+        distance = "" if p.kind == "values" else f" ({p.kind}: {p.residual_mm:.2f} mm apart, {p.overlap:.0%} in common)"
+        typer.echo(f"{p.verdict}: {p.a.name} and {p.b.name}{distance}")
+    compared = sum(bool(s.maps) for s in shapes)
+    typer.echo(f"{len(pairs)} pairs among {len(entries)} scans, {compared} of them compared by shape")
+    if out is not None:
+        write_whole(out, pairs_text(pairs))
+    if pairs:
+        raise typer.Exit(1)
+
+
+@app.command()
 def layouts() -> None:
     """List the layouts that `discover` knows: what each looks for, and the terms of the data set."""
     from volforge.cohort.layouts.registry import LAYOUTS

@@ -12,11 +12,12 @@ from volforge.config.models import BodyMask
 from volforge.errors import ScanError
 from volforge.volume.body_mask import find_body
 from volforge.volume.companions import channel_of, companions
+from volforge.volume.dicom.headers import without_names
 from volforge.volume.folders import read_json, sha256_of, sha256_of_text, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid, Reorientation, axis_codes, reorientation_of
 from volforge.volume.intensity import canonical_values, outside_value, percentiles
 from volforge.volume.labels import SURFACES, LabelMap, Target, present_ids, read_labels, read_mask_volume
-from volforge.volume.read import SourceVolume, read_volume, scaled
+from volforge.volume.read import SourceVolume, is_dicom, read_volume, scaled
 from volforge.volume.straighten import planes_record
 from volforge.volume.write import write_nifti
 
@@ -86,6 +87,8 @@ def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, re
             raise
         with whole_folder(out) as scratch:
             refusal = {"reason": error.message, "where": error.where, "remedy": error.remedy}
+            if any(is_dicom(p) for p in request.files.values()):  # their names are often those of patients
+                refusal = {"reason": without_names(error.message), "where": "", "remedy": without_names(error.remedy)}
             write_json(
                 scratch / "record.json",
                 {
@@ -195,7 +198,7 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
         record[column] = {"volume_ml": round(float(mask.array.sum()) * grid.voxel_mm3 / 1000, 3)}
         write_nifti(out / f"{column}.nii.gz", mask.array, grid)
     record["flags"] = sorted(set(flags))
-    record["notes"] = notes
+    record["notes"] = [without_names(n) for n in notes] if source and source.kind == "dicom" else notes
     _picture(out / "qc.png", request, settings, image, grid, body, labels, masks)
     return record
 
@@ -345,7 +348,8 @@ def _source_entry(path: Path) -> dict[str, Any]:
         size = sum(p.stat().st_size for p in listed if p.is_file())
         hashes = [sha256_of(p) for p in [path, *listed]]
         return {"name": f"list of {len(listed)} files", "bytes": size, "sha256": sha256_of_text("\n".join(hashes))}
-    entry: dict[str, Any] = {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    name = "DICOM file" if is_dicom(path) else path.name
+    entry: dict[str, Any] = {"name": name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
     for other in companions(path):  # the voxels of a two-file format
         entry.setdefault("with", {})[other.name] = sha256_of(other)
     return entry

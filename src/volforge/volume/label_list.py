@@ -9,6 +9,7 @@ import numpy as np
 
 from volforge.cohort.table import read_table
 from volforge.errors import ScanError
+from volforge.volume.companions import channel_of
 from volforge.volume.geometry import Array
 
 
@@ -56,7 +57,7 @@ def read_label_list(path: Path) -> list[Part]:
         if not cells["structure"] or not cells["file"]:
             raise ScanError(f"line {line}: structure and file are needed", str(path), "fill both cells")
         file = path.parent / cells["file"]
-        if not file.exists():
+        if not Path(channel_of(str(file))[0]).exists():
             raise ScanError(f"line {line}: file not found: {file}", str(path), "paths start from the list's folder")
         parts.append(Part(cells["structure"], file, _ranges(cells.get("value", ""), line, path)))
     return parts
@@ -68,6 +69,8 @@ def _ranges(text: str, line: int, path: Path) -> tuple[tuple[int, int], ...]:
         low, _, high = piece.partition("-")
         try:
             ranges.append((int(low), int(high or low)))
+            if ranges[-1][0] > ranges[-1][1]:
+                raise ScanError(f"line {line}: '{piece}' runs backwards", str(path), "write the lower value first")
         except ValueError as error:
             raise ScanError(f"line {line}: '{piece}' is no value", str(path), "write 63, 55-70, or 1,2,3") from error
     return tuple(ranges)

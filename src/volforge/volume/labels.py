@@ -162,7 +162,14 @@ def lay_into(labels: LabelMap, grid: Grid) -> LabelMap | None:
     ours = tuple(slice(max(0, o), max(0, o + n)) for o, n, _ in shapes)
     theirs = tuple(slice(max(0, -o), max(0, min(n, m - o))) for o, n, m in shapes)
     whole[ours] = labels.array[theirs]
-    return LabelMap(whole, grid, labels.overlap_voxels, labels.flags, labels.notes, labels.source)
+    held, kept = int((labels.array > 0).sum()), int((whole > 0).sum())
+    flags, notes = list(labels.flags), list(labels.notes)
+    if held and not kept:
+        raise ScanError("the labels lie outside of the image", remedy="check that they belong together")
+    if kept < held:
+        flags.append("labels_leave_image")
+        notes.append(f"{held - kept} of {held} labelled voxels lie outside of the image")
+    return LabelMap(whole, grid, labels.overlap_voxels, flags, notes, labels.source)
 
 
 def onto_grid(labels: LabelMap, grid: Grid, path: Path, *, resample: bool) -> LabelMap:
@@ -250,6 +257,8 @@ def _combine(
                 "give one binary file per structure, one label map instead of the folder, or a list with values",
             )
         value = structures[part.structure]
+        if part.values and not hit.any():
+            result.notes.append(f"structure '{part.structure}' has no voxel")
         result.overlap_voxels += int(((result.array[hit] > 0) & (result.array[hit] != value)).sum())
         result.array[hit] = value
         result.flags += [f for f in mask.flags if f not in result.flags]
@@ -310,8 +319,14 @@ def _picture_stack(item: Path, target: Target) -> LabelMap:
         image = sitk.ReadImage([str(f) for f in files]) if len(files) > 1 else sitk.ReadImage(str(files[0]))
     except RuntimeError as error:
         raise ScanError("the pictures cannot be read as one stack", str(item), "all must have one size") from error
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        image = sitk.VectorIndexSelectionCast(image, 0)
+    channels = min(3, image.GetNumberOfComponentsPerPixel())
+    if channels > 1:
+        planes = [sitk.VectorIndexSelectionCast(image, c) for c in range(channels)]
+        if any(
+            not np.array_equal(sitk.GetArrayViewFromImage(p), sitk.GetArrayViewFromImage(planes[0])) for p in planes
+        ):
+            raise ScanError("pictures in colour hold no ids", str(item), "export them as grey pictures")
+        image = planes[0]
     array = sitk.GetArrayFromImage(image)
     array = (array[None] if array.ndim == 2 else array).transpose(2, 1, 0)
     if array.shape != target.source_shape:

@@ -39,6 +39,7 @@ class SourceVolume:
         axis: The file axis that those slices follow each other on.
         slice_files: Name of the file of each slice of a DICOM series, in order, else empty.
         slice_uids: Its SOP instance UID; multi-frame files: the same for all. Never written to results.
+        slices: Where the slices of a DICOM series lie, in order; None for other formats.
         frame_uid: Frame of reference UID of a DICOM series, else empty. Never written to results.
     """
 
@@ -56,6 +57,7 @@ class SourceVolume:
     slice_files: list[str] = field(default_factory=list)
     slice_uids: list[str] = field(default_factory=list)
     frame_uid: str = ""
+    slices: Planes | None = None
 
 
 def suffix_of(path: Path) -> str:
@@ -88,7 +90,7 @@ def read_volume(path: Path, *, labels: bool = False) -> SourceVolume:
         elif is_dicom(path):
             from volforge.volume.dicom.series import read_series
 
-            volume = read_series(path)
+            volume = read_series(path, labels=labels)
         else:
             raise ScanError(
                 f"unknown volume format '{path.suffix or path.name}'",
@@ -104,7 +106,7 @@ def read_volume(path: Path, *, labels: bool = False) -> SourceVolume:
 
 def is_dicom(path: Path) -> bool:
     """Whether a path is meant as DICOM: a folder, a list of files, or a file that begins so."""
-    if path.is_dir() or suffix_of(path):
+    if path.is_dir() or suffix_of(path) or not path.exists():
         return path.is_dir()
     from volforge.volume.dicom.headers import looks_like_dicom
 
@@ -119,7 +121,8 @@ def _straighten(volume: SourceVolume, labels: bool) -> None:
 
     volume.planes, volume.axis = planes_of_affine(volume.grid.shape, volume.grid.affine)
     tilt = volume.planes.tilt_degrees
-    outside = 0 if labels else volume.array.min().item()
+    edge = volume.array.max() if volume.slope < 0 else volume.array.min()
+    outside = 0 if labels else edge.item()
     volume.array, volume.grid = straighten_affine(volume.array, volume.grid.affine, nearest=labels, outside=outside)
     volume.flags.append("gantry_tilt_resampled")
     volume.notes.append(f"slices stacked {tilt:.2f} degrees off their normal were resampled onto a perpendicular grid")

@@ -42,10 +42,17 @@ def write_on_source_grid(path: Path, array: Array, record: dict[str, Any]) -> No
     sheared = record["source_grid"].get("planes")
     if sheared:  # a NIfTI whose slices were straightened: back to the voxels of its slices
         planes = Planes(tuple(sheared["shape"]), *(np.array(sheared[k]) for k in ("origins", "u", "v")))
-        is_mask = values.dtype.kind == "u" or values.dtype == bool
+        is_mask = _are_labels(values)
         outside = 0 if is_mask else values.min().item()
         values = np.moveaxis(onto_planes(values, grid, planes, nearest=is_mask, outside=outside), 2, sheared["axis"])
     write_nifti(path, values, grid, header)
+
+
+def _are_labels(values: Array) -> bool:
+    """Whether values are ids rather than a signal: whole, none below 0, and few."""
+    if values.dtype.kind in "ub":
+        return True
+    return values.dtype.kind == "i" and values.min() >= 0 and len(np.unique(values)) <= 512
 
 
 def restore_file(file: Path, record_file: Path, out: Path) -> None:

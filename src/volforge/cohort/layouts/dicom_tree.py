@@ -8,13 +8,14 @@ from pathlib import Path
 
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, natural, plain
 from volforge.errors import ScanError
-from volforge.volume.dicom.headers import DAMAGE, read_dataset, read_headers
+from volforge.volume.dicom.headers import DAMAGE, Frame, read_dataset, read_headers
 from volforge.volume.dicom.labels import label_names
 from volforge.volume.dicom.pixels import same_pixels
 from volforge.volume.dicom.series import FEWEST, check_stack
 from volforge.volume.dicom.stacks import Stack, make_stacks
 
 MODALITIES = {"CT": "CT", "MR": "MR"}
+SEVERAL = "a multi-frame file with several volumes: export one file per volume"
 
 
 def find_dicom(tree: Tree, options: Options) -> Discovery:
@@ -30,7 +31,7 @@ def find_dicom(tree: Tree, options: Options) -> Discovery:
             in_folder[frame.file.parent].add(i)
     taken: list[tuple[Stack, Found]] = []
     for i, stack in enumerate(stacks):
-        reason = _why_not(stack)
+        reason = _why_not(stack) or ("" if _is_whole_file(stack, headers.frames) else SEVERAL)
         if reason:
             found.left_out.append((stack.describe(), reason))
         else:
@@ -56,6 +57,13 @@ def _why_not(stack: Stack) -> str:
     except ScanError as error:
         return error.message
     return ""
+
+
+def _is_whole_file(stack: Stack, frames: list[Frame]) -> bool:
+    """Whether a stack of one multi-frame file holds all its frames: parts of a file cannot be named in a sheet."""
+    if len({f.file for f in stack.frames}) > 1:
+        return True
+    return sum(f.file == stack.frames[0].file for f in frames) == len(stack.frames) + len(stack.dropped)
 
 
 def pseudonym(patient: str, salt: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -32,9 +34,11 @@ TAGS = (
     "SeriesNumber", "InstanceNumber", "PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "RescaleType",
     "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelRepresentation", "BitsStored", "LossyImageCompression",
+    "SpacingBetweenSlices", "ModalityLUTSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence",
     *DISCRIMINATORS,
 )  # fmt: skip
+DIRECTORY = "1.2.840.10008.1.3.10"
 NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 DAMAGE = (
     EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError,
@@ -68,6 +72,8 @@ class Frame:
         lossy: Compressed with loss.
         tags: What may tell it apart from others at its place, by keyword.
         missing: Needed tags that the file lacks, or whose values cannot be.
+        declared_step: SpacingBetweenSlices in mm.
+        has_table: Whether values go through a table (modality LUT) instead of slope and intercept.
     """
 
     file: Path
@@ -94,11 +100,14 @@ class Frame:
     missing: tuple[str, ...] = ()
     frame_uid: str = ""
     instance_uid: str = ""
+    declared_step: float | None = None
+    has_table: bool = False
 
     @property
     def name(self) -> str:
-        """How messages call it."""
-        return self.file.name if self.index == 0 else f"{self.file.name} frame {self.index + 1}"
+        """How messages call it; the name of the file stands in brackets, which records leave out."""
+        number = self.instance if self.instance is not None else "?"
+        return f"instance {number} {shown(self.file)}"
 
 
 @dataclass
@@ -130,10 +139,28 @@ def looks_like_dicom(path: Path) -> bool:
     return head[:2] in (b"\x08\x00", b"\x02\x00") and head[3:4] == b"\x00" and len(head) > 16
 
 
+def shown(path: Path) -> str:
+    """A file's name in a message. In brackets: names of DICOM files are often those of patients."""
+    return f"[{path.name}]"
+
+
+def without_names(text: str) -> str:
+    """A message without the names of files, for records."""
+    return re.sub(r" ?\[[^\]]*\]", "", text)
+
+
 def files_below(folder: Path) -> list[Path]:
-    """All files below a folder in name order, without hidden ones and directories' tables (DICOMDIR)."""
-    found = [p for p in folder.rglob("*") if p.is_file() and p.name.upper() != "DICOMDIR"]
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    """All files below a folder in name order, links followed, without hidden ones and tables (DICOMDIR)."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for base, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(base) in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(base))
+        folders[:] = [n for n in folders if not n.startswith(".")]
+        found += [Path(base, n) for n in names if not n.startswith(".") and n.upper() != "DICOMDIR"]
+    return sorted(p for p in found if p.is_file())
 
 
 def read_headers(files: Iterable[Path]) -> Headers:
@@ -149,6 +176,8 @@ def read_headers(files: Iterable[Path]) -> Headers:
         try:
             dataset = read_dataset(path, TAGS)
             modality = str(dataset.get("Modality", "") or "")
+            if str(dataset.get("SOPClassUID", "")) == DIRECTORY:
+                continue
             if "Rows" not in dataset or modality in ("SEG", "RTDOSE", "PR", "SR", "RTSTRUCT", "RTPLAN"):
                 if "SOPClassUID" in dataset:
                     headers.others.append((path, modality))
@@ -158,7 +187,18 @@ def read_headers(files: Iterable[Path]) -> Headers:
             headers.frames += _frames(path, dataset, modality)
         except DAMAGE as error:
             headers.damaged.append((path, str(error) or type(error).__name__))
+    _find_torn(headers)
     return headers
+
+
+def _find_torn(headers: Headers) -> None:
+    """Empty files, and files named like slices that do not begin like one, were slices."""
+    named = {re.sub(r"\d+", "0", f.file.name) for f in headers.frames}
+    for path in list(headers.not_dicom):
+        is_empty = path.stat().st_size == 0
+        if headers.frames and (is_empty or (re.search(r"\d", path.name) and re.sub(r"\d+", "0", path.name) in named)):
+            headers.not_dicom.remove(path)
+            headers.damaged.append((path, "empty" if is_empty else "it does not begin as DICOM does"))
 
 
 def read_dataset(path: Path, tags: Sequence[str] | None = None, *, pixels: bool = False) -> Any:
@@ -257,6 +297,8 @@ def _frame(path: Path, index: int, dataset: Any, modality: str, shared: Any, own
         missing=tuple(k for k in NEEDED if found[k] is None),
         frame_uid=str(dataset.get("FrameOfReferenceUID", "") or ""),
         instance_uid=str(dataset.get("SOPInstanceUID", "") or ""),
+        declared_step=(_numbers(value("SpacingBetweenSlices", "PixelMeasuresSequence"), 1) or (None,))[0],
+        has_table=bool(dataset.get("ModalityLUTSequence")),
     )
 
 
@@ -295,6 +337,6 @@ def refuse_damaged(headers: Headers) -> None:
         path, reason = headers.damaged[0]
         more = f" and {len(headers.damaged) - 1} more" if len(headers.damaged) > 1 else ""
         raise ScanError(
-            f"{path.name}{more} cannot be read as DICOM ({reason})",
+            f"{shown(path)}{more} cannot be read as DICOM ({reason})",
             remedy="copy the files again, or remove what is no slice",
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from volforge.errors import ScanError
-from volforge.volume.dicom.headers import DAMAGE, Frame, read_dataset
+from volforge.volume.dicom.headers import DAMAGE, Frame, read_dataset, shown
 from volforge.volume.geometry import Array
 
 
@@ -29,6 +30,7 @@ def stored_planes(frames: Sequence[Frame]) -> Iterator[tuple[int, Array]]:
             yield i, pictures[frames[i].index].T
 
 
+@lru_cache(maxsize=2)  # comparing the frames of one file asks for it again and again
 def _decode(path: Path) -> Array:
     """(frames, rows, columns) of a file."""
     try:
@@ -39,7 +41,7 @@ def _decode(path: Path) -> Array:
     except DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ScanError(
-            f"the pixels of {path.name} cannot be read ({reason})", remedy="copy or export the file again"
+            f"the pixels of {shown(path)} cannot be read ({reason})", remedy="copy or export the file again"
         ) from error
     if array.ndim == 2:
         array = array[None]
@@ -75,6 +77,7 @@ def _significant_bits(array: Array, dataset: Any) -> Array:
     """Drop what lies above the stored bits (overlays of old scanners), and extend the sign from the highest one."""
     if array.dtype.kind not in "iu":
         return array
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     allocated, stored = array.dtype.itemsize * 8, int(dataset.get("BitsStored", 0) or array.dtype.itemsize * 8)
     high = int(dataset.get("HighBit", stored - 1) or stored - 1)
     if stored >= allocated or high + 1 < stored or high >= allocated:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,10 @@ from volforge.volume.dicom.headers import DAMAGE, read_dataset
 from volforge.volume.dicom.names import matched_names
 from volforge.volume.geometry import Array, Grid, reorientation_of
 from volforge.volume.labels import LabelMap, Target, lay_into, onto_grid
-from volforge.volume.straighten import straighten
+from volforge.volume.straighten import Planes, straighten
+
+if TYPE_CHECKING:
+    from volforge.volume.dicom.stacks import Stack
 
 TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
@@ -48,47 +51,116 @@ def read_segmentation(file: Path, target: Target | None, structures: Mapping[str
             remedy="name the series that it was drawn on, or the segmentation of this series",
         )
     wanted, notes = matched_names(names, structures)
+    ordered = sorted(wanted, key=lambda n: structures[wanted[n]])
+    try:
+        masks = _on_slices(seg, ordered, target) or _on_own_grid(seg, ordered)
+    except DAMAGE as error:
+        raise ScanError(f"the segments cannot be read ({error})", remedy="export the segmentation again") from error
     result: LabelMap | None = None
-    for number, structure in sorted(wanted.items(), key=lambda item: structures[item[1]]):
-        try:
-            mask = _segment(seg, number, target)
-        except DAMAGE as error:
-            raise ScanError(f"segment '{names[number]}' cannot be read ({error})", remedy="export it again") from error
+    for number, mask in masks:
         labels = mask if target is None else _placed(mask, target, file, resample)
         if result is None:
             dtype = np.uint8 if max(structures.values()) < 256 else np.uint16
             result = LabelMap(np.zeros(labels.grid.shape, dtype=dtype, order="F"), labels.grid, notes=notes)
-        value, hit = structures[structure], labels.array > 0
+        value, hit = structures[wanted[number]], labels.array > 0
         result.overlap_voxels += int(((result.array[hit] > 0) & (result.array[hit] != value)).sum())
         result.array[hit] = value
         result.flags += [f for f in labels.flags if f not in result.flags]
-    assert result is not None
+        result.notes += [n for n in labels.notes if n not in result.notes]
+    if result is None or not result.array.any():
+        raise ScanError("none of its structures has a voxel in the image", remedy="check that they belong together")
     return result
 
 
-def _segment(seg: Any, number: int, target: Target | None) -> LabelMap:
-    """One segment on a canonical grid: its own, or the image's where the image had to be straightened."""
+def _on_slices(seg: Any, numbers: list[int], target: Target | None) -> Iterator[tuple[int, LabelMap]] | None:
+    """Segments whose frames lie on slices of the DICOM series of the image; None where they do not."""
     source = target.source if target else None
-    if target is not None and source is not None and source.planes is not None:
-        frames = seg.get_pixels_by_source_instance(
-            source.slice_uids,
-            segment_numbers=[number],
-            assert_missing_frames_are_empty=True,
-            ignore_spatial_locations=True,
-        )
-        array = (frames[..., 0] >= 0.5).astype(np.uint8).transpose(2, 1, 0)
-        moved = straighten(array, source.planes, source.grid, nearest=True, outside=0)
-        return LabelMap(np.asfortranarray(target.turn.apply(moved)), target.grid)
-    volume = seg.get_volume(segment_numbers=[number], combine_segments=False)
-    array = (np.asarray(volume.array)[..., 0] >= 0.5).astype(np.uint8)
-    a, b, c = array.shape
-    grid = Grid((a, b, c), TO_RAS @ np.asarray(volume.affine, dtype=float))
-    turn = reorientation_of(grid.affine)
-    return LabelMap(np.asfortranarray(turn.apply(array)), turn.canonical(grid))
+    if target is None or source is None or source.slices is None:
+        return None
+    planes = source.slices
+    places = _slice_of_frames(seg, planes)
+    if places is None:
+        return None
+    pixels = np.asarray(seg.pixel_array)
+    pixels = pixels[None] if pixels.ndim == 2 else pixels
+    kind = str(seg.SegmentationType)
+    half = float(seg.get("MaximumFractionalValue", 255)) / 2
+    owner = None if kind == "LABELMAP" else _segment_of_frames(seg)
+
+    def masks() -> Iterator[tuple[int, LabelMap]]:
+        for number in numbers:
+            array = np.zeros((*planes.shape, len(planes.origins)), dtype=np.uint8, order="F")
+            for i, k in enumerate(places):
+                if owner is not None and owner[i] != number:
+                    continue
+                frame = pixels[i].T
+                array[:, :, k] |= frame == number if owner is None else frame >= (half if kind == "FRACTIONAL" else 1)
+            if source.planes is not None:
+                array = straighten(array, source.planes, source.grid, nearest=True, outside=0)
+            yield number, LabelMap(np.asfortranarray(target.turn.apply(array)), target.grid)
+
+    return masks()
+
+
+def _groups(seg: Any, index: int, sequence: str) -> Any:
+    """A functional group of a frame, its own or the one that all share."""
+    for group in (seg.PerFrameFunctionalGroupsSequence[index], seg.SharedFunctionalGroupsSequence[0]):
+        if sequence in group:
+            return group[sequence][0]
+    raise ValueError(f"no {sequence} for frame {index + 1}")
+
+
+def _segment_of_frames(seg: Any) -> list[int]:
+    return [
+        int(_groups(seg, i, "SegmentIdentificationSequence").ReferencedSegmentNumber)
+        for i in range(int(seg.NumberOfFrames))
+    ]
+
+
+def _slice_of_frames(seg: Any, planes: Planes) -> list[int] | None:
+    """The slice that each frame lies on; None where size, direction or place fit none."""
+    if (int(seg.Columns), int(seg.Rows)) != planes.shape:
+        return None
+    heights = planes.heights_mm
+    step = float(np.min(np.abs(np.diff(heights)))) if len(heights) > 1 else 1.0
+    pixel = min(float(np.linalg.norm(planes.u)), float(np.linalg.norm(planes.v)))
+    found = []
+    for i in range(int(seg.NumberOfFrames)):
+        place = np.array(_groups(seg, i, "PlanePositionSequence").ImagePositionPatient, dtype=float) * [-1, -1, 1]
+        angles = np.array(_groups(seg, i, "PlaneOrientationSequence").ImageOrientationPatient, dtype=float)
+        spacing = [float(v) for v in _groups(seg, i, "PixelMeasuresSequence").PixelSpacing]
+        u, v = angles[:3] * [-1, -1, 1] * spacing[1], angles[3:] * [-1, -1, 1] * spacing[0]
+        drift = max(np.linalg.norm(u - planes.u) * planes.shape[0], np.linalg.norm(v - planes.v) * planes.shape[1])
+        k = int(np.abs(heights - (place - planes.origins[0]) @ planes.normal).argmin())
+        away = place - planes.origins[k]
+        across = away @ planes.normal
+        if drift > pixel or abs(across) > 0.25 * step or np.linalg.norm(away - across * planes.normal) > 0.25 * pixel:
+            return None
+        found.append(k)
+    return found
+
+
+def _on_own_grid(seg: Any, numbers: list[int]) -> Iterator[tuple[int, LabelMap]]:
+    """Segments on the grid that their frames make."""
+    for number in numbers:
+        try:
+            volume = seg.get_volume(segment_numbers=[number], combine_segments=False, rtol=0.1)
+        except DAMAGE as error:
+            raise ScanError(
+                f"its frames lie neither on the image's slices nor on a grid of their own ({error})",
+                remedy="name the series that it was drawn on, or export it as a volume",
+            ) from error
+        array = (np.asarray(volume.array)[..., 0] >= 0.5).astype(np.uint8)
+        a, b, c = array.shape
+        grid = Grid((a, b, c), TO_RAS @ np.asarray(volume.affine, dtype=float))
+        turn = reorientation_of(grid.affine)
+        yield number, LabelMap(np.asfortranarray(turn.apply(array)), turn.canonical(grid))
 
 
 def _placed(labels: LabelMap, target: Target, file: Path, resample: bool) -> LabelMap:
     """The labels on the image's grid: laid in where they are a part of it, else as other volumes are."""
+    if labels.grid is target.grid:
+        return labels
     return lay_into(labels, target.grid) or onto_grid(labels, target.grid, file, resample=resample)
 
 
@@ -126,6 +198,7 @@ def write_segmentation(
             str(out),
             "give its own series",
         )
+    _check_source(stack, out)
     present = [int(i) for i in np.unique(labels) if i]
     names = {value: name for name, value in structures.items()}
     unknown = [i for i in present if i not in names]
@@ -151,23 +224,46 @@ def write_segmentation(
     for k, value in enumerate(present, start=1):
         coded[frames == value] = k
     content = sha256_of_text(coded.tobytes().hex() + "".join(f.instance_uid for f in stack.frames))
-    seg = hd.seg.Segmentation(
-        source_images=datasets,
-        pixel_array=coded,
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_description(k, names[v], colours) for k, v in enumerate(present, start=1)],
-        series_instance_uid=generate_uid(entropy_srcs=["series", content]),
-        series_number=900,
-        sop_instance_uid=generate_uid(entropy_srcs=["instance", content]),
-        instance_number=1,
-        manufacturer="volforge",
-        manufacturer_model_name="volforge",
-        software_versions=__version__,
-        device_serial_number="0",
-        content_label="SEGMENTATION",
-    )
+    try:
+        seg = hd.seg.Segmentation(
+            source_images=datasets,
+            pixel_array=coded,
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[_description(k, names[v], colours) for k, v in enumerate(present, start=1)],
+            series_instance_uid=generate_uid(entropy_srcs=["series", content]),
+            series_number=900,
+            sop_instance_uid=generate_uid(entropy_srcs=["instance", content]),
+            instance_number=1,
+            manufacturer="volforge",
+            manufacturer_model_name="volforge",
+            software_versions=__version__,
+            device_serial_number="0",
+            content_label="SEGMENTATION",
+        )
+    except DAMAGE as error:
+        raise VolforgeError(
+            f"the series cannot carry a segmentation ({error})",
+            str(series),
+            "export the series with all its tags",
+        ) from error
     _make_repeatable(seg, datasets[0], generate_uid(entropy_srcs=["dimensions", content]))
     write_whole(out, _bytes_of(seg))
+
+
+def _check_source(stack: Stack, out: Path) -> None:
+    """Raise `VolforgeError` for a series that lacks what a segmentation must refer to."""
+    for frame in stack.frames:
+        needed = {
+            "SOPInstanceUID": frame.instance_uid,
+            "SeriesInstanceUID": frame.series,
+            "StudyInstanceUID": frame.study,
+            "FrameOfReferenceUID": frame.frame_uid,
+        }
+        missing = [tag for tag, value in needed.items() if not value]
+        if missing:
+            raise VolforgeError(
+                f"{frame.name} lacks {', '.join(missing)}, which a segmentation must name", str(out), "write .nii.gz"
+            )
 
 
 def _description(number: int, name: str, colours: Mapping[str, str]) -> Any:

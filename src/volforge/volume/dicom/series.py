@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from volforge.errors import ScanError
-from volforge.volume.dicom.headers import Frame, Headers, files_below, read_headers, refuse_damaged
+from volforge.volume.dicom.headers import Frame, Headers, files_below, read_headers, refuse_damaged, shown
 from volforge.volume.dicom.pixels import same_pixels, stored_planes
 from volforge.volume.dicom.stacks import Spacing, Stack, make_stacks, spacing_of
 from volforge.volume.geometry import Array, Grid
@@ -21,18 +21,24 @@ TO_RAS = np.array([-1.0, -1.0, 1.0])
 REMEDY_SPLIT = "run `volforge cohort discover --layout dicom FOLDER`: it writes one row for each"
 
 
-def read_series(path: Path) -> SourceVolume:
+def read_series(path: Path, *, labels: bool = False) -> SourceVolume:
     """Read the volume of a DICOM series.
 
     Args:
         path: A folder (searched with what lies below), a multi-frame file, or a `.txt` with one file per line.
+        labels: The values are labels: where slices must be resampled, by nearest neighbour.
 
     Raises:
         ScanError: no or damaged DICOM files; several volumes, or several values at each place (4-D); a single
             slice; slices without place, direction or spacing; missing slices (named); colour.
     """
     stack, left_out = pick_stack(list_files(path))
-    return volume_of(stack, left_out)
+    try:
+        return volume_of(stack, left_out, labels=labels)
+    except ScanError as error:
+        if left_out:  # a slice that seems to be missing may be among them
+            error.message = f"{error.message}; {'; '.join(left_out[:3])}"
+        raise
 
 
 def list_files(path: Path) -> list[Path]:
@@ -48,14 +54,17 @@ def list_files(path: Path) -> list[Path]:
         return files
     if path.suffix.lower() != ".txt":
         return [path]
-    lines = [t.strip() for t in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        lines = [t.strip() for t in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ScanError("the list is not UTF-8 text", str(path), "save it as UTF-8") from error
     files = [path.parent / t for t in lines if t and not t.startswith("#")]
     gone = [f for f in files if not f.is_file()]
-    if gone or not files:
-        reason = f"{len(gone)} of {len(files)} listed files do not exist, the first: {gone[0]}" if gone else "no file"
-        raise ScanError(
-            f"the list names {reason}" if not gone else reason, str(path), "one path per line, from its folder"
-        )
+    if gone:
+        text = f"{len(gone)} of {len(files)} listed files do not exist, the first: {shown(gone[0])}"
+        raise ScanError(text, str(path), "one path per line, from the list's folder")
+    if not files:
+        raise ScanError("the list names no file", str(path), "one path per line, from the list's folder")
     return files
 
 
@@ -74,12 +83,18 @@ def pick_stack(files: list[Path]) -> tuple[Stack, list[str]]:
     stacks = make_stacks(headers.frames, same_pixels)
     volumes = [s for s in stacks if len(s.frames) >= FEWEST and not s.is_localiser]
     if not volumes:
-        shown = "; ".join(s.describe() for s in stacks[:4])
+        listed = "; ".join(s.describe() for s in stacks[:4])
         few = "a single slice is no volume" if len(headers.frames) == 1 else f"fewer than {FEWEST} slices of one volume"
-        raise ScanError(f"{few}: {shown}", remedy="give the folder that holds all slices of the series")
+        raise ScanError(f"{few}: {listed}", remedy="give the folder that holds all slices of the series")
+    placed = [s for s in volumes if s.is_placed and not s.frames[0].colour]
+    if len(volumes) > 1 and len(placed) == 1:
+        volumes = placed  # screenshots and other pictures without a place
     if len(volumes) > 1:
-        shown = "; ".join(s.describe() for s in volumes[:6])
-        raise ScanError(f"{len(volumes)} volumes: {shown}", remedy=REMEDY_SPLIT)
+        listed = "; ".join(s.describe() for s in volumes[:6])
+        several = len({f.file for s in volumes for f in s.frames}) > 1
+        raise ScanError(
+            f"{len(volumes)} volumes: {listed}", remedy=REMEDY_SPLIT if several else "export one file per volume"
+        )
     return volumes[0], [f"left out: {s.describe()}" for s in stacks if s is not volumes[0]]
 
 
@@ -87,8 +102,8 @@ def _nothing(headers: Headers) -> str:
     if headers.others:
         kinds = ", ".join(sorted({kind or "unknown" for _, kind in headers.others}))
         return f"no image among {len(headers.others)} DICOM files ({kinds})"
-    shown = ", ".join(p.name for p in headers.not_dicom[:3])
-    return f"none of {len(headers.not_dicom)} files is DICOM ({shown} ...)"
+    names = ", ".join(shown(p) for p in headers.not_dicom[:3])
+    return f"none of {len(headers.not_dicom)} files is DICOM ({names} ...)"
 
 
 def _refuse_lone_file(path: Path, frame: Frame) -> None:
@@ -99,8 +114,8 @@ def _refuse_lone_file(path: Path, frame: Frame) -> None:
         raise ScanError(text, remedy=f"give its folder: {path.parent}")
 
 
-def volume_of(stack: Stack, left_out: list[str]) -> SourceVolume:
-    """Stored values, scaling, grid, flags and notes of a stack.
+def volume_of(stack: Stack, left_out: list[str], *, labels: bool = False) -> SourceVolume:
+    """Stored values, scaling, grid, flags and notes of a stack; `labels` as in `read_series`.
 
     Raises:
         ScanError: as `read_series`, without what concerns several volumes.
@@ -117,16 +132,26 @@ def volume_of(stack: Stack, left_out: list[str]) -> SourceVolume:
     flags += more
     if padded:
         notes.append(f"{padded} voxels of padding below {AIR_HU} HU were set to it")
+    declared = stack.frames[0].declared_step
+    if declared and spacing.even and abs(declared - spacing.step_mm) > 0.1 * spacing.step_mm:
+        flags.append("declared_spacing_differs")
+        notes.append(f"SpacingBetweenSlices says {declared:.3g} mm, slices lie {spacing.step_mm:.3g} mm apart")
     source = SourceVolume(
         array, slope, intercept, Grid(array.shape, np.eye(4)), flags, notes=notes, kind="dicom",
         modality=stack.frames[0].modality, slice_files=[f.name for f in stack.frames],
-        slice_uids=[f.instance_uid for f in stack.frames], frame_uid=stack.frames[0].frame_uid,
+        slice_uids=[f.instance_uid for f in stack.frames], frame_uid=stack.frames[0].frame_uid, slices=planes,
     )  # fmt: skip
     if planes.needs_straightening(spacing.even):
         source.planes = planes
         source.grid = planes.straight(spacing.step_mm)
+        if np.prod(source.grid.shape[:2]) > 9 * np.prod(planes.shape):
+            raise ScanError(
+                f"slices lie up to {planes.off_line():.0f} pixels off their line: a wrong ImagePositionPatient?",
+                remedy="export the series again",
+            )
         values = array.astype(np.float32) if array.dtype.kind == "f" else array
-        source.array = straighten(values, planes, source.grid, nearest=False, outside=values.min().item())
+        outside = 0 if labels else values.max().item() if slope < 0 else values.min().item()
+        source.array = straighten(values, planes, source.grid, nearest=labels, outside=outside)
         flags += _say_straightened(planes, spacing, notes)
         return source
     step = (planes.origins[-1] - planes.origins[0]) / (array.shape[2] - 1)
@@ -215,8 +240,17 @@ def _values(stack: Stack) -> tuple[Array, float, float, list[str], int]:
     frames = stack.frames
     is_common = len({(f.slope, f.intercept) for f in frames}) == 1
     slope, intercept = (frames[0].slope, frames[0].intercept) if is_common else (1.0, 0.0)
-    if any(f.slope == 0 for f in frames):
-        raise ScanError("RescaleSlope is 0", remedy="export the series again")
+    for frame in frames:
+        if frame.slope == 0:
+            raise ScanError(f"RescaleSlope is 0 in {frame.name}", remedy="export the series again")
+        if frame.has_table:
+            raise ScanError(f"values go through a table (modality LUT) in {frame.name}", remedy="export in HU")
+    bare = [f for f in frames if not f.rescaled]
+    if bare and len(bare) < len(frames):
+        raise ScanError(
+            f"{len(bare)} of {len(frames)} slices lack RescaleSlope or RescaleIntercept, the first: {bare[0].name}",
+            remedy="export the series again",
+        )
     array: Array | None = None
     padded = 0
     for k, plane in stored_planes(frames):

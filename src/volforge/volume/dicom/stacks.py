@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Stack:
         shape = f"{first.shape[0]}x{first.shape[1]}"
         part = f", {self.part}" if self.part else ""
         kind = ", localiser" if self.is_localiser else ""
-        return f"{number} ({size} of {shape}{part}{kind}; first file {first.file.name})"
+        return f"{number} ({size} of {shape}{part}{kind}; first {first.name})"
 
 
 def normal_of(frame: Frame) -> Array:
@@ -73,9 +74,9 @@ def make_stacks(frames: Sequence[Frame], same_pixels: Callable[[Frame, Frame], b
         frames: Of any number of series.
         same_pixels: Whether two frames hold equal values; asked only for frames at one place.
     """
-    by_series: dict[tuple[str, str], list[Frame]] = defaultdict(list)
-    for frame in frames:
-        by_series[frame.series, frame.modality].append(frame)
+    by_series: dict[tuple[str, ...], list[Frame]] = defaultdict(list)
+    for frame in frames:  # UIDs that an anonymiser made equal, or left out, do not join patients
+        by_series[frame.series, frame.modality, frame.study, frame.frame_uid, frame.patient].append(frame)
     stacks: list[Stack] = []
     for series in by_series.values():
         parts = _by_geometry(series)
@@ -105,7 +106,7 @@ def _by_geometry(frames: list[Frame]) -> list[list[Frame]]:
 def _alike(a: Frame, b: Frame) -> bool:
     if a.shape != b.shape or a.colour != b.colour or a.missing != b.missing or a.localiser != b.localiser:
         return False
-    if a.tags.get("StackID") != b.tags.get("StackID"):
+    if any(a.tags.get(key) != b.tags.get(key) for key in ("StackID", "ConvolutionKernel", "EchoTime")):
         return False
     for one, other, tolerance in ((a.orientation, b.orientation, MOST_ANGLE), (a.spacing, b.spacing, 1e-3)):
         if one is not None and other is not None and not np.allclose(one, other, rtol=1e-3, atol=tolerance):
@@ -118,22 +119,50 @@ def _in_order(frames: list[Frame], part: str, same_pixels: Callable[[Frame, Fram
         return [Stack(tuple(frames), part)]
     places = _places(frames)
     if max(map(len, places)) == 1:
-        return [Stack(tuple(p[0] for p in places), part)]
-    keys = dict.fromkeys([*DISCRIMINATORS, *sorted({k for f in frames for k in f.tags})])
-    # a slice sent twice is no second volume: equal pixels go first
+        ordered = [p[0] for p in places]
+        split = _by_tags(ordered, ("AcquisitionNumber",), part) if _is_interleaved(ordered) else None
+        return split or [Stack(tuple(ordered), part)]
+    split = _told_apart(frames, part)
+    if split:
+        return split
+    # a slice sent twice is no second volume
     kept, dropped = _without_copies(places, same_pixels)
     remaining = [f for place in kept for f in place]
     if max(map(len, kept)) == 1:
         return [Stack(tuple(remaining), part, tuple(dropped))]
-    for key in keys:
-        groups: dict[str, list[Frame]] = defaultdict(list)
-        for frame in remaining:
-            groups[frame.tags.get(key, "")].append(frame)
-        if len(groups) > 1 and all(len(g) > 1 and max(map(len, _places(g))) == 1 for g in groups.values()):
-            words = [", ".join(filter(None, [part, f"{key} {value or '(none)'}"])) for value in groups]
-            ordered = [tuple(p[0] for p in _places(g)) for g in groups.values()]
-            return [Stack(o, w, tuple(dropped)) for o, w in zip(ordered, words, strict=True)]
-    return [Stack(tuple(remaining), part, tuple(dropped), repeated=max(map(len, kept)))]
+    split = _told_apart(remaining, part) if dropped else None
+    return split or [Stack(tuple(remaining), part, tuple(dropped), repeated=max(map(len, kept)))]
+
+
+def _is_interleaved(frames: list[Frame]) -> bool:
+    """Whether the acquisitions of a CT alternate in space: two scans, not the stations of one."""
+    numbers = [f.tags.get("AcquisitionNumber", "") for f in frames]
+    changes = sum(a != b for a, b in pairwise(numbers))
+    return frames[0].modality == "CT" and len(set(numbers)) > 1 and changes > 2 * len(set(numbers))
+
+
+def _told_apart(frames: list[Frame], part: str) -> list[Stack] | None:
+    """Volumes told apart by one tag, else by two together; None where no tag does."""
+    keys = list(dict.fromkeys([*DISCRIMINATORS, *sorted({k for f in frames for k in f.tags})]))
+    varying = [k for k in keys if len({f.tags.get(k, "") for f in frames}) > 1]
+    for wanted in [*((k,) for k in varying), *combinations(varying, 2)]:
+        found = _by_tags(frames, wanted, part)
+        if found:
+            return found
+    return None
+
+
+def _by_tags(frames: list[Frame], keys: tuple[str, ...], part: str) -> list[Stack] | None:
+    groups: dict[tuple[str, ...], list[Frame]] = defaultdict(list)
+    for frame in frames:
+        groups[tuple(frame.tags.get(key, "") for key in keys)].append(frame)
+    if len(groups) < 2 or any(len(g) < 2 or max(map(len, _places(g))) > 1 for g in groups.values()):
+        return None
+    stacks = []
+    for values, group in groups.items():
+        words = [f"{key} {value or '(none)'}" for key, value in zip(keys, values, strict=True)]
+        stacks.append(Stack(tuple(p[0] for p in _places(group)), ", ".join(filter(None, [part, *words]))))
+    return stacks
 
 
 def _places(frames: Sequence[Frame]) -> list[list[Frame]]:
@@ -201,14 +230,27 @@ def spacing_of(stack: Stack) -> Spacing:
     is_regular = np.mean(np.abs(gaps - usual) <= 0.1 * usual) >= 0.6  # else a hole cannot be told from the rest
     missing = []
     deliberate = []
+    jumps = _jumps(stack.frames)
     for start, stop in _runs(gaps):
         gap = float(gaps[start:stop].mean())
         ratio = gap / usual
-        if is_regular and stop - start < RUN and ratio >= 1.8 and abs(ratio - round(ratio)) <= 0.15:
+        # instance numbers that jump with the gaps prove that slices were there; else a short run tells
+        is_proven = jumps is not None and ratio >= 1.5 and bool((np.abs(jumps[start:stop] - ratio) <= 0.15).all())
+        is_short = is_regular and stop - start < RUN and ratio >= 1.8 and abs(ratio - round(ratio)) <= 0.15
+        if is_proven or is_short:
             missing += [(stack.frames[i], stack.frames[i + 1], round(ratio) - 1) for i in range(start, stop)]
         else:
             deliberate.append(gap)
     return Spacing(usual if missing else min(deliberate), False, missing, shown)
+
+
+def _jumps(frames: Sequence[Frame]) -> Array | None:
+    """Steps of the instance numbers, of the usual step; None where they do not run along the stack."""
+    numbers = np.array([f.instance if f.instance is not None else 0 for f in frames], dtype=float)
+    steps = np.diff(numbers)
+    if not ((steps > 0).all() or (steps < 0).all()):
+        return None
+    return np.asarray(steps / np.median(steps))
 
 
 def _runs(gaps: Array) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,12 +19,20 @@ CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 MOST_OFF_PLANE = 0.25  # voxels by which the points of a contour may leave their plane
 
 
+class Contour(NamedTuple):
+    """Points (n, 3) of a closed contour, and whether it is combined with others by exclusive or."""
+
+    points: Array
+    is_xor: bool = False
+
+
 def read_structure_set(file: Path, target: Target | None, structures: Mapping[str, int]) -> LabelMap:
     """Read the contours of a structure set onto the image's grid.
 
-    Contours of one ROI on one plane are combined by exclusive or, which makes holes of inner ones and leaves
-    keyholes right. Each slice takes the nearest contour plane within half the distance of the planes, so that
-    contours of thick slices fill a finer image.
+    On one plane a contour inside of another is a hole, contours beside each other are joined, the same contour
+    twice counts once, and contours that cross are joined and flagged; those of the type CLOSEDPLANAR_XOR are
+    combined by exclusive or. Each slice takes the nearest contour plane within half the distance of the planes, so
+    that contours of thick slices fill a finer image.
 
     Raises:
         ScanError: no image; another frame of reference; contours that follow no axis of the image; damage.
@@ -33,31 +42,42 @@ def read_structure_set(file: Path, target: Target | None, structures: Mapping[st
     try:
         dataset = read_dataset(file)
         names = {int(r.ROINumber): str(r.get("ROIName", "")) for r in dataset.StructureSetROISequence}
-        frames = {str(r.get("ReferencedFrameOfReferenceUID", "") or "") for r in dataset.StructureSetROISequence}
-        contours: dict[int, list[Array]] = defaultdict(list)
+        frames = {
+            int(r.ROINumber): str(r.get("ReferencedFrameOfReferenceUID", "") or "")
+            for r in dataset.StructureSetROISequence
+        }
+        contours: dict[int, list[Contour]] = defaultdict(list)
         skipped = 0
         for roi in dataset.get("ROIContourSequence") or []:
             for contour in roi.get("ContourSequence") or []:
                 points = np.array([float(v) for v in contour.get("ContourData") or []])
                 if contour.get("ContourGeometricType") in CLOSED and points.size >= 9 and points.size % 3 == 0:
-                    contours[int(roi.ReferencedROINumber)].append(points.reshape(-1, 3))
+                    is_xor = contour.ContourGeometricType == "CLOSEDPLANAR_XOR"
+                    contours[int(roi.ReferencedROINumber)].append(Contour(points.reshape(-1, 3), is_xor))
                 else:
                     skipped += 1
     except DAMAGE as error:
         raise ScanError(f"the structure set is damaged ({error})", remedy="export it again") from error
-    _check_frame(frames, target)
-    wanted, notes = matched_names(names, structures)
+    elsewhere = _other_frames(frames, target)
+    wanted, notes = matched_names({n: t for n, t in names.items() if n not in elsewhere}, structures)
+    if elsewhere:
+        listed = ", ".join(sorted(names[n] for n in elsewhere))
+        notes.append(f"drawn in another frame of reference, and left out: {listed}")
     if skipped:
         notes.append(f"{skipped} contours that are points, open, or of fewer than three points were left out")
     dtype = np.uint8 if max(structures.values()) < 256 else np.uint16
     result = LabelMap(np.zeros(target.grid.shape, dtype=dtype, order="F"), target.grid, notes=notes)
     inverse = np.linalg.inv(target.grid.affine)
     for number, structure in sorted(wanted.items(), key=lambda item: structures[item[1]]):
-        polygons = [(c * [-1, -1, 1]) @ inverse[:3, :3].T + inverse[:3, 3] for c in contours.get(number, [])]
+        polygons = [
+            Contour((c.points * [-1, -1, 1]) @ inverse[:3, :3].T + inverse[:3, 3], c.is_xor)
+            for c in contours.get(number, [])
+        ]
         if not polygons:
             result.notes.append(f"structure '{structure}' has no closed contour")
             continue
-        mask, flags = fill_contours(polygons, target.grid.shape, names[number])
+        mask, flags, more = fill_contours(polygons, target.grid.shape, names[number])
+        result.notes += more
         value = structures[structure]
         result.overlap_voxels += int(((result.array[mask] > 0) & (result.array[mask] != value)).sum())
         result.array[mask] = value
@@ -67,63 +87,103 @@ def read_structure_set(file: Path, target: Target | None, structures: Mapping[st
     return result
 
 
-def _check_frame(frames: set[str], target: Target) -> None:
+def _other_frames(frames: Mapping[int, str], target: Target) -> set[int]:
+    """ROIs that were drawn in another frame of reference than the image's."""
     image = target.source.frame_uid if target.source else ""
-    if image and frames - {""} and image not in frames:
+    others = {n for n, frame in frames.items() if image and frame and frame != image}
+    if others and len(others) == len(frames):
         raise ScanError(
             "the contours were drawn in another frame of reference than the image's",
             remedy="name the series that they were drawn on, or the structure set of this series",
         )
+    return others
 
 
-def fill_contours(polygons: list[Array], shape: tuple[int, int, int], name: str) -> tuple[Array, list[str]]:
+def fill_contours(
+    polygons: list[Contour], shape: tuple[int, int, int], name: str
+) -> tuple[Array, list[str], list[str]]:
     """Fill planar contours given in voxel indices.
 
     Args:
-        polygons: Each (n, 3), voxel indices (centres at whole numbers), on planes across one axis of the grid.
+        polygons: Points in voxel indices (centres at whole numbers), on planes across one axis of the grid.
         shape: Of the grid.
         name: How messages call them.
 
     Returns:
-        Mask (bool), and flags.
+        Mask (bool), flags and notes.
 
     Raises:
         ScanError: contours that lie across no axis of the grid.
     """
-    from skimage.draw import polygon2mask
-
-    spread = np.array([np.ptp(p, axis=0) for p in polygons])
+    spread = np.array([np.ptp(p.points, axis=0) for p in polygons])
     axis = int(np.argmin(spread.max(axis=0)))
     if spread[:, axis].max() > 2 * MOST_OFF_PLANE:
         raise ScanError(
             f"contours of '{name}' lie oblique to the image's slices",
             remedy="export the structures as a volume, or draw them on this series",
         )
-    flags = []
-    planes: dict[float, list[Array]] = defaultdict(list)
-    for polygon in polygons:
-        planes[round(float(polygon[:, axis].mean()), 2)].append(np.delete(polygon, axis, axis=1))
-    heights = np.array(sorted(planes))
+    flags, notes = set(), []
+    heights, planes = _planes(polygons, axis)
     apart = float(np.median(np.diff(heights))) if len(heights) > 1 else 1.0
     if apart > 1.5:
-        flags.append("contours_sparse")
+        flags.add("contours_sparse")
     if np.abs(heights - np.rint(heights)).max() > MOST_OFF_PLANE:
-        flags.append("contours_between_slices")
+        flags.add("contours_between_slices")
+    holes = int((np.diff(heights) > 1.5 * apart).sum())
+    if holes:
+        flags.add("contours_sparse")
+        notes.append(f"'{name}' has {holes} gaps between its contours, which were left empty")
     across = tuple(int(n) for n in np.delete(shape, axis))
-    drawn: dict[float, Array] = {}
     mask = np.zeros(shape, dtype=bool, order="F")
     reach = max(0.5, apart / 2) + 1e-3
     low, high = int(np.floor(heights[0] - reach)), int(np.ceil(heights[-1] + reach))
+    drawn: dict[int, Array] = {}
     for z in range(max(0, low), min(shape[axis], high + 1)):
-        nearest = float(heights[np.abs(heights - z).argmin()])
-        if abs(nearest - z) > reach:
+        nearest = int(np.abs(heights - z).argmin())
+        if abs(heights[nearest] - z) > reach:
             continue
         if nearest not in drawn:
-            filled = np.zeros(across, dtype=bool)
-            for polygon in planes[nearest]:
-                filled ^= polygon2mask(across, polygon)
+            filled, do_cross = _filled(planes[nearest], axis, across)
             drawn = {nearest: filled}
+            flags |= {"contours_cross"} if do_cross else set()
         place: list[slice | int] = [slice(None)] * 3
         place[axis] = z
         mask[tuple(place)] = drawn[nearest]
-    return mask, flags
+    return mask, sorted(flags), notes
+
+
+def _planes(polygons: list[Contour], axis: int) -> tuple[Array, list[list[Contour]]]:
+    """Contours by plane: heights that differ by rounding only are one plane."""
+    ordered = sorted(polygons, key=lambda p: float(p.points[:, axis].mean()))
+    heights = np.array([float(p.points[:, axis].mean()) for p in ordered])
+    gaps = np.diff(heights)
+    typical = float(np.median(gaps[gaps > 0.05])) if (gaps > 0.05).any() else 1.0
+    groups: list[list[int]] = [[0]]
+    for i, gap in enumerate(gaps, start=1):
+        if gap > min(0.25, 0.3 * typical):
+            groups.append([])
+        groups[-1].append(i)
+    return np.array([heights[g].mean() for g in groups]), [[ordered[i] for i in g] for g in groups]
+
+
+def _filled(contours: list[Contour], axis: int, shape: tuple[int, ...]) -> tuple[Array, bool]:
+    """The contours of one plane as a mask, and whether some cross each other."""
+    from skimage.draw import polygon2mask
+
+    result = np.zeros(shape, dtype=bool)
+    masks = [(polygon2mask(shape, np.delete(c.points, axis, axis=1)), c.is_xor) for c in contours]
+    do_cross = False
+    taken: list[Array] = []
+    for mask, is_xor in sorted(masks, key=lambda m: -int(m[0].sum())):
+        area, common = int(mask.sum()), int((mask & result).sum())
+        if is_xor:
+            result ^= mask
+        elif any(int((mask ^ other).sum()) <= 0.02 * area for other in taken):
+            continue  # stored twice
+        elif area and common == area:
+            result &= ~mask
+        else:
+            do_cross |= common > 0
+            result |= mask
+        taken.append(mask)
+    return result, do_cross
