@@ -27,12 +27,14 @@ from snakemake_executor_plugin_slurm import common_settings as slurm_common_sett
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import set_gres_string
 from snakemake_executor_plugin_slurm.validation import validate_or_get_slurm_job_id, validate_slurm_extra
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from snakemake_executor_plugin_volforge_slurm.states import State, merged, parse_states, queries
 
 common_settings = slurm_common_settings
 LOST_AFTER_S = 120.0
+MISSING = "no such command"
 
 
 @dataclass
@@ -46,11 +48,24 @@ class Executor(SlurmExecutor):
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
         self._accounts: dict[str, str] = {}
-        self._last_seen: dict[str, float] = {}
+        self._unknown_since: dict[str, float] = {}
+        self._numbers: set[str] = set()
+        self._held: set[str] = set()
+        self._is_stopped = False
         self._warned_at = 0.0
         self._has_accounting = True
 
     # --- submission
+
+    def run_job(self, job: Any) -> None:
+        """Submit one job; whatever goes wrong is reported, or the run would wait for it for ever."""
+        if self._is_stopped:
+            return
+        try:
+            _refuse_clusters(job)
+            super().run_job(job)
+        except Exception as error:
+            self._report_all([job], f"cannot be submitted: {error}")
 
     def run_jobs(self, jobs: Sequence[Any]) -> None:
         """Submit jobs that are ready: those of the array rules together, others one by one; none waits."""
@@ -77,6 +92,7 @@ class Executor(SlurmExecutor):
         try:
             alike: dict[str, list[Any]] = {}
             for job in jobs:
+                _refuse_clusters(job)
                 validate_slurm_extra(job)
                 alike.setdefault(self._request(job), []).append(job)
         except Exception as error:  # every job must hear of it, or the run would wait for ever
@@ -114,6 +130,8 @@ class Executor(SlurmExecutor):
         yield self._accounts[key]
 
     def _submit_array(self, request: str, jobs: Sequence[Any]) -> None:
+        if self._is_stopped:
+            return
         try:
             folder: Path = self.slurm_logdir / f"rule_{jobs[0].name}"
             folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +142,7 @@ class Executor(SlurmExecutor):
                 message = done.stderr.strip() or done.stdout.strip()
                 self._report_all(jobs, f"SLURM sbatch failed: {message}\n    sbatch call:\n        {shlex.join(call)}")
                 return
-            number = validate_or_get_slurm_job_id(done.stdout.strip().split(";")[0], done.stdout)
+            number = self._number_of(done.stdout, f"rule_{jobs[0].name}")
             for task, job in enumerate(jobs, start=1):
                 log = folder / f"{number}_{task}.log"
                 self.logger.info(f"Job {job.jobid} has been submitted with SLURM jobid {number}_{task} (log: {log}).")
@@ -133,6 +151,43 @@ class Executor(SlurmExecutor):
                 )
         except Exception as error:  # as above
             self._report_all(jobs, f"array submission failed: {error}")
+
+    def _number_of(self, output: str, comment: str) -> str:
+        """The job id that sbatch printed; where it printed more than that, the queue is asked for the new job."""
+        try:
+            number = str(validate_or_get_slurm_job_id(output.strip().split(";")[0], output))
+        except WorkflowError:
+            call = ["squeue", "--noheader", "--states=all", "--format=%F|%k", "--name", self.run_uuid]
+            done = subprocess.run(call, capture_output=True, text=True, check=False)
+            found = {line.split("|")[0] for line in done.stdout.splitlines() if line.endswith(f"|{comment}")}
+            new = sorted(found - self._numbers, key=int)
+            if len(new) != 1:
+                raise
+            number = new[0]
+        self._numbers.add(number)
+        return number
+
+    # --- the end of a run from outside
+
+    def cancel(self) -> None:
+        """Cancel every job of the run, also those that are being submitted or looked at just now."""
+        self._is_stopped = True
+        super().cancel()
+        self._cancel_all()
+
+    def cancel_jobs(self, active_jobs: list[Any]) -> None:
+        """Cancel by the run's name: the list may be empty while states are asked for."""
+        self._cancel_all()
+
+    def _cancel_all(self) -> None:
+        try:
+            done = subprocess.run(
+                ["scancel", "--name", self.run_uuid], capture_output=True, text=True, timeout=60, check=False
+            )
+            if done.returncode:
+                self.logger.warning(f"scancel --name {self.run_uuid}: {done.stderr.strip()}")
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.logger.warning(f"scancel --name {self.run_uuid}: {error}")
 
     def _report_all(self, jobs: Sequence[Any], message: str) -> None:
         for job in jobs:
@@ -145,18 +200,26 @@ class Executor(SlurmExecutor):
         if not active_jobs:
             return
         async with self.status_rate_limiter:
-            states, is_answered = await self._states()
+            states, is_complete = await self._states()
         now = time.monotonic()
         for job in active_jobs:
             state = states.get(job.external_jobid)
             if state is None:
-                seen = self._last_seen.setdefault(job.external_jobid, now)
-                if is_answered and now - seen > LOST_AFTER_S:
+                # silence is no sign: only complete answers count, from the first that lacks the job
+                if not is_complete:
+                    self._unknown_since.pop(job.external_jobid, None)
+                since = self._unknown_since.setdefault(job.external_jobid, now) if is_complete else now
+                if now - since > LOST_AFTER_S:
                     self._fail(job, f"SLURM has not known job {job.external_jobid} for {LOST_AFTER_S:.0f} s")
                 else:
                     yield job
                 continue
-            self._last_seen[job.external_jobid] = now
+            self._unknown_since.pop(job.external_jobid, None)
+            if state.is_held and job.external_jobid not in self._held:
+                self._held.add(job.external_jobid)
+                self.logger.warning(
+                    f"SLURM job {job.external_jobid} is held ({state.text}): it waits for `scontrol release`"
+                )
             if state.is_alive:
                 yield job
             elif state.is_success:
@@ -166,14 +229,14 @@ class Executor(SlurmExecutor):
                 self._fail(job, f"SLURM job {job.external_jobid} ended as {state.text}{self._reason(job, state)}")
 
     async def _states(self) -> tuple[dict[str, State], bool]:
-        """States by job id, and whether squeue answered; silence is no state."""
+        """States by job id, and whether all who should have answered did."""
         answers: list[dict[str, State] | None] = []
         for name, command in queries(self.run_uuid).items():
             if name == "sacct" and not self._has_accounting:
                 answers.append(None)
                 continue
             text, error = await _output(command)
-            if name == "sacct" and text is None and ("accounting storage is disabled" in error or "not found" in error):
+            if name == "sacct" and text is None and ("accounting storage is disabled" in error or error == MISSING):
                 self._has_accounting = False
                 self.logger.info("No accounting on this cluster: states come from squeue alone.")
             elif text is None and time.monotonic() - self._warned_at > 600:
@@ -181,7 +244,7 @@ class Executor(SlurmExecutor):
                 self.logger.warning(f"{name} does not answer ({error}); running jobs are waited for.")
             answers.append(None if text is None else parse_states(text))
         queue, accounts = answers
-        return merged(queue or {}, accounts or {}), queue is not None
+        return merged(queue, accounts), queue is not None and (accounts is not None or not self._has_accounting)
 
     def _fail(self, job: Any, message: str) -> None:
         log = job.aux.get("slurm_logfile")
@@ -189,8 +252,9 @@ class Executor(SlurmExecutor):
 
     def _reason(self, job: Any, state: State) -> str:
         """Why a job ended, from its own log, where the state alone does not say."""
-        log = Path(job.aux.get("slurm_logfile") or "")
-        text = log.read_text(errors="replace")[-20000:] if log.is_file() else ""
+        text = ""
+        with contextlib.suppress(OSError):  # it helps, and may not be there yet
+            text = Path(job.aux.get("slurm_logfile") or "").read_text(errors="replace")[-20000:]
         if state.name == "OUT_OF_MEMORY" or "exceeded memory limit" in text or "oom-kill" in text.lower():
             return f": it used more than the {job.job.resources.get('mem_mb', '?')} MB that it asked for"
         if state.name == "TIMEOUT" or "DUE TO TIME LIMIT" in text:
@@ -199,7 +263,15 @@ class Executor(SlurmExecutor):
 
     def _remove_log(self, job: Any) -> None:
         if not self.workflow.executor_settings.keep_successful_logs:
-            Path(job.aux["slurm_logfile"]).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a log that stays does no harm; a network disk may refuse
+                Path(job.aux["slurm_logfile"]).unlink(missing_ok=True)
+
+
+def _refuse_clusters(job: Any) -> None:
+    """Raise `WorkflowError` for jobs of another cluster: their states could not be asked for."""
+    named = [k for k in ("cluster", "clusters", "slurm_cluster") if job.resources.get(k)]
+    if named:
+        raise WorkflowError(f"resource '{named[0]}': several clusters are not supported; run on one of them")
 
 
 def array_script(commands: Sequence[str]) -> str:
@@ -216,7 +288,9 @@ async def _output(command: Sequence[str]) -> tuple[str | None, str]:
         )
         out, err = await asyncio.wait_for(process.communicate(), timeout=60)
     except FileNotFoundError:
-        return None, f"{command[0]} not found"
+        return None, MISSING
+    except OSError as error:
+        return None, str(error)
     except TimeoutError:
         process.kill()
         return None, "no answer within 60 s"

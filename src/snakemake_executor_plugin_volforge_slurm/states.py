@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-ALIVE = (
-    "PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESIZING",
-    "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "SPECIAL_EXIT", "RESV_DEL_HOLD",
+ENDED = (
+    "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_ME", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
+    "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL",
 )  # fmt: skip
+"""How ended states begin; columns may be cut short. Any other word is a job that waits or runs."""
+HELD = ("REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,12 @@ class State:
     @property
     def is_alive(self) -> bool:
         """Whether the job waits or runs."""
-        return self.name in ALIVE
+        return not self.name.startswith(ENDED)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for somebody to release it."""
+        return self.name in HELD
 
     @property
     def is_success(self) -> bool:
@@ -46,25 +53,43 @@ def queries(run: str, days: int = 7) -> dict[str, list[str]]:
 
 
 def parse_states(text: str) -> dict[str, State]:
-    """States by job id; lines that stand for several waiting tasks (`12_[3-9]`) are left out."""
+    """States by job id; a line for several tasks (`12_[3-5,9]`) counts for each."""
     states = {}
     for line in text.splitlines():
         job, mark, state = line.partition("|")
-        if mark and state.strip() and "[" not in job:
-            states[job.strip()] = State(state.strip())
+        if mark and state.strip():
+            for number in _tasks(job.strip()):
+                states[number] = State(state.strip())
     return states
 
 
-def merged(queue: Mapping[str, State], accounts: Mapping[str, State]) -> dict[str, State]:
-    """Both views of the jobs as one.
+def _tasks(job: str) -> list[str]:
+    """`12_[3-5,9%2]` as 12_3, 12_4, 12_5, 12_9."""
+    parent, bracket, inside = job.partition("_[")
+    if not bracket:
+        return [job]
+    tasks = []
+    for piece in inside.rstrip("]").split("%")[0].split(","):
+        low, _, high = piece.partition("-")
+        if low.isdigit() and (high or low).isdigit():
+            tasks += [f"{parent}_{n}" for n in range(int(low), int(high or low) + 1)]
+    return tasks
+
+
+def merged(queue: Mapping[str, State] | None, accounts: Mapping[str, State] | None) -> dict[str, State]:
+    """Both views of the jobs as one; None: no answer.
 
     What the queue holds alive is alive (a requeued job has an ended record in the accounts), unless the accounts
-    say that it completed. What only one of them knows counts as it says: the queue forgets ended jobs, and the
-    accounts learn of them late.
+    say that it completed. The accounts learn late that a job ended, and keep records of jobs that never did: what
+    they hold alive and an answering queue does not know is left out. The queue forgets ended jobs: there the
+    accounts count.
     """
-    states = dict(accounts)
-    for job, state in queue.items():
-        other = accounts.get(job)
+    states = {}
+    for job, state in (accounts or {}).items():
+        if not (state.is_alive and queue is not None and job not in queue):
+            states[job] = state
+    for job, state in (queue or {}).items():
+        other = states.get(job)
         if other is not None and other.is_success and state.is_alive:
             continue
         if other is not None and not other.is_alive and not state.is_alive:

@@ -22,15 +22,19 @@ class Journal:
 
     def __init__(self) -> None:
         self._file: TextIO | None = None
+        self._head: dict[str, Any] | None = None
 
     def take(self, record: LogRecord) -> None:
         """Take one event of Snakemake."""
         event, fields = getattr(record, "event", None), record.__dict__
         if event == LogEvent.WORKFLOW_STARTED:
-            self._start(fields)
-        elif self._file is None:
+            self._begin(fields)
             return
-        elif event == LogEvent.RUN_INFO:
+        if self._file is None and event in (LogEvent.RUN_INFO, LogEvent.JOB_INFO):
+            self._open()  # only now: a run that waits for the lock of another must not touch its journal
+        if self._file is None:
+            return
+        if event == LogEvent.RUN_INFO:
             self._write("plan", stats=dict(fields.get("stats", {})))
         elif event == LogEvent.JOB_INFO:
             self._write(
@@ -49,19 +53,23 @@ class Journal:
             if hit:
                 self._write("submit", id=int(hit[1]), slurm=hit[2], log=hit[3])
 
-    def _start(self, fields: Mapping[str, Any]) -> None:
-        if re.search(r"--mode[ =](remote|subprocess)", str(fields.get("cmd", ""))):
-            return  # a job of a run, in a process or on a node of its own
+    def _begin(self, fields: Mapping[str, Any]) -> None:
+        if re.search(r"--mode[ =](remote|subprocess)|--touch", str(fields.get("cmd", ""))):
+            return  # a job of a run, in a process or on a node of its own; or no run at all
+        self._head = {
+            "pid": os.getpid(),
+            "host": str(fields.get("host", "")),
+            "configfiles": [os.path.abspath(f) for f in fields.get("configfiles") or []],
+        }
+
+    def _open(self) -> None:
+        if self._head is None:
+            return
         JOURNAL.parent.mkdir(parents=True, exist_ok=True)
         if JOURNAL.exists():
             JOURNAL.replace(JOURNAL.with_name("previous.jsonl"))
         self._file = JOURNAL.open("w", encoding="utf-8")
-        self._write(
-            "run",
-            pid=os.getpid(),
-            host=str(fields.get("host", "")),
-            configfiles=[os.path.abspath(f) for f in fields.get("configfiles") or []],
-        )
+        self._write("run", **self._head)
 
     def _write(self, event: str, **fields: Any) -> None:
         if self._file is not None:

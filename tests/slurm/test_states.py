@@ -25,9 +25,11 @@ STATES = [
 def test_lines_become_states():
     text = "12|RUNNING\n13_1|CANCELLED by 1000\n13_[2-9]|PENDING\n14_3|OUT_OF_ME+\n\n15|\n"
     states = parse_states(text)
-    assert states.keys() == {"12", "13_1", "14_3"}
+    assert states.keys() == {"12", "14_3", *(f"13_{n}" for n in range(1, 10))}
+    assert parse_states("7_[1,3-4%2]|CANCELLED").keys() == {"7_1", "7_3", "7_4"}
     assert states["13_1"].name == "CANCELLED"
     assert states["14_3"].name == "OUT_OF_ME"
+    assert not states["14_3"].is_alive
     assert not states["13_1"].is_alive
     assert not states["13_1"].is_success
     assert states["12"].is_alive

@@ -126,7 +126,9 @@ def test_a_dry_run_leaves_the_journal_alone_and_a_torn_line_is_read_over(folder)
     assert journal is not None
     assert all(j.state == "finished" for j in journal.jobs)
     assert journal.is_alive is False
-    assert run(folder).returncode == 0  # nothing to do
+    assert run(folder).returncode == 0  # nothing to do: the journal of the last run that did something stays
+    assert not path.with_name("previous.jsonl").exists()
+    assert run(folder, "--forcerun", "report").returncode == 0
     assert path.with_name("previous.jsonl").exists()
 
 

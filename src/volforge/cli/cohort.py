@@ -60,11 +60,14 @@ def discover(
     for value, words, option in ((modality, MODALITIES, "--modality"), (label_source, LABEL_SOURCES, "--label-source")):
         if value and value not in words:
             raise VolforgeError(f"unknown value '{value}'", option, f"one of {', '.join(words)}")
+    if out.suffix.lower() != ".tsv" or out.is_dir():
+        raise VolforgeError("sheets are written as .tsv files", str(out), "name a file such as mine.tsv")
     if out.exists() and not force:
         raise VolforgeError("the sheet exists", str(out), "name another, or pass --force")
     columns = {"image": pattern, "labels": labels, "body_mask": body_mask, "defective": defective, "implant": implant}
     patterns = {c: p for c, p in columns.items() if p}
-    written = write_sheet(folder, layout, out, Options(modality, label_source, unlabelled, patterns, salt), root)
+    options = Options(modality, label_source, unlabelled, patterns, salt)
+    written = write_sheet(folder, layout, out, options, root, force=force)
     typer.echo(f"{out}: {written.scans} scans of {written.subjects} subjects, {written.labelled} with labels")
     if written.structures:
         typer.echo(f"{written.structures}: structures")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -265,7 +266,7 @@ def _check_whole(table: Table, rows: list[SheetRow], has_labels_command: bool) -
                 )
     folded: dict[str, list[str]] = defaultdict(list)
     for subject in by_subject:
-        folded[subject.casefold()].append(subject)
+        folded[unicodedata.normalize("NFC", subject).casefold()].append(subject)
     for names in folded.values():
         if len(names) > 1:
             line = max(by_subject[n][0].line for n in names)
@@ -275,7 +276,7 @@ def _check_whole(table: Table, rows: list[SheetRow], has_labels_command: bool) -
                     line,
                     "subject",
                     names[-1],
-                    f"differs from '{names[0]}' in case only",
+                    f"differs from '{names[0]}' only in case, or in how its letters are encoded",
                     "if that is one patient, write it the same way, or its scans may leak between splits",
                     "warning",
                 )

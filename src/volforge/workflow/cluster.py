@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from volforge.errors import VolforgeError
 
+LONGEST_LATENCY_S = 120.0
 Command = Callable[[Sequence[str]], tuple[int, str]]
 
 
@@ -163,7 +166,7 @@ def _partitions(command: Command) -> list[Partition]:
 def _gpus(gres: str) -> dict[str, int]:
     """GPUs of a node from `gpu:a100:4(S:0-1),gpu:2`."""
     gpus: dict[str, int] = {}
-    for model, number in re.findall(r"gpu(?::([A-Za-z][\w.-]*))?:(\d+)", gres):
+    for model, number in re.findall(r"gpu(?::([\w.-]+))?:(\d+)", gres):
         gpus[model or "gpu"] = gpus.get(model or "gpu", 0) + int(number)
     return gpus
 
@@ -175,7 +178,7 @@ def probe_latency(cluster: Cluster, folder: Path, patience_s: float = 180) -> No
     """
     with tempfile.TemporaryDirectory(prefix=".probe.", dir=folder) as name:
         mark = Path(name) / "mark"
-        script = f"{sys.executable} -c 'import volforge'; echo $? > {name}/code; date +%s.%N > {mark}"
+        script = f"{shlex.quote(sys.executable)} -c 'import volforge'; echo $? > {shlex.quote(str(mark))}"
         partition = next((p.name for p in cluster.partitions if p.is_default), None)
         call = ["sbatch", "--parsable", "-t", "1", "--mem", "200", "--output", "/dev/null", "-D", str(folder)]
         call += ["-p", partition] if partition else []
@@ -184,18 +187,38 @@ def probe_latency(cluster: Cluster, folder: Path, patience_s: float = 180) -> No
             cluster.probe = f"a small job was not taken: {text.strip()[:300]}"
             return
         number = text.strip().split(";")[0]
-        end = time.monotonic() + patience_s
-        while not mark.exists() or not mark.read_text().strip():
-            if time.monotonic() > end:
+        began, ended = time.monotonic(), 0.0
+        while not _content(mark):
+            now = time.monotonic()
+            if not ended and not _is_queued(number):
+                ended = now
+            if ended and now - ended > LONGEST_LATENCY_S:
+                cluster.probe = (
+                    f"job {number} ended, and its file was not seen here: is {folder} shared with the nodes?"
+                )
+                return
+            if now - began > patience_s and not ended:
                 run_command(["scancel", number])
                 cluster.probe = f"job {number} did not end within {patience_s:.0f} s (a full queue?): nothing measured"
                 return
-            time.sleep(0.1)
-        cluster.latency_s = max(0.0, time.time() - float(mark.read_text()))
-        seen = (Path(name) / "code").read_text().strip() == "0"
+            time.sleep(0.2)
+        # clocks of two machines are not compared: from the end that the queue saw to the file that this one sees
+        cluster.latency_s = max(0.0, time.monotonic() - ended) if ended else 0.0
         cluster.probe = "a small job ran and found this Python and volforge"
-        if not seen:
+        if _content(mark) != "0":
             cluster.probe = f"a small job ran, but found no volforge by {sys.executable}: install it on a shared folder"
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:  # not there yet
+        return ""
+
+
+def _is_queued(number: str) -> bool:
+    code, text = run_command(["squeue", "-h", "-j", number, "-o", "%T"])
+    return code == 0 and text.strip() in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING")
 
 
 def advice(cluster: Cluster) -> tuple[list[str], list[str]]:
@@ -244,11 +267,11 @@ def partitions_yaml(cluster: Cluster) -> str:
     # jobs without GPU are never sent to a partition with `max_gpu`: where all nodes have some, one takes them
     takes_all = next((p.name for p in up if p.is_default), None) if len(up) > 1 and all(p.gpus for p in up) else None
     for p in up:
-        lines += [f"  {p.name}:", f"    max_runtime: {p.max_minutes or 10080}"]
+        lines += [f"  {json.dumps(p.name)}:", f"    max_runtime: {p.max_minutes or 10080}"]
         lines += [f"    max_mem_mb: {p.memory_mb}"] if p.memory_mb else []
         lines.append(f"    max_threads: {p.cpus}")
         if p.gpus and p.name != takes_all:
             models = [m for m in p.gpus if m != "gpu"]
             lines.append(f"    max_gpu: {max(p.gpus.values())}")
-            lines += [f"    available_gpu_models: [{', '.join(models)}]"] if models else []
+            lines += [f"    available_gpu_models: [{', '.join(map(json.dumps, models))}]"] if models else []
     return "\n".join(lines) + "\n"

@@ -160,7 +160,7 @@ def standings(run: Run, journal: Journal | None, folder: Path = Path()) -> list[
             waits = job.slurm and queue.get(job.slurm, "") in ("PENDING", "CONFIGURING", "REQUEUED")
             state = "queued" if waits else "running"
             found.append(Standing(step, state, now - job.since, "", job.slurm, job.attempts))
-        elif job is not None and job.state == "failed":
+        elif job is not None and job.state == "failed" and not _is_newer(output, job.since):
             found.append(Standing(step, "failed", 0.0, why_failed(job, folder), job.slurm, job.attempts))
         elif output.exists():
             reason = refusals.of(step) if step.scan else ""
@@ -171,6 +171,14 @@ def standings(run: Run, journal: Journal | None, folder: Path = Path()) -> list[
         else:
             found.append(Standing(step, "waiting"))
     return found
+
+
+def _is_newer(path: Path, since: float) -> bool:
+    """Whether a file was made after a time: by a later run that left no journal, say."""
+    try:
+        return path.stat().st_mtime > since
+    except OSError:
+        return False
 
 
 class Refusals:

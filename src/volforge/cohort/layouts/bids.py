@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, plain, without_labels
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, unique, without_labels
 from volforge.cohort.layouts.tables import BIDS_DSEG
 from volforge.cohort.table import read_table
+from volforge.errors import VolforgeError
 from volforge.volume.folders import read_json
 
 SUFFIXES = (
@@ -33,13 +34,16 @@ SMALLEST = 348  # bytes of a NIfTI header: less is a placeholder of git-annex
 def find_bids(tree: Tree, options: Options) -> Discovery:
     """Raw images by suffix; `_dseg` and `_msk` maps of derivatives by their entities."""
     found = Discovery()
+    roots = _raw_roots(tree)
+    if len(roots) > 1:
+        shown = ", ".join(r.rstrip("/") or "." for r in roots[:4])
+        raise VolforgeError(f"{len(roots)} data sets: {shown}", str(tree.folder), "name the folder of one")
     maps = _maps(tree)
     bare: list[Found] = []
     absent = 0
     pattern = (
         rf"(?P<folder>sub-[^/]+/(?:ses-[^/]+/)?(?:anat/|ct/)?){NAME}_(?P<suffix>{'|'.join(SUFFIXES)})\.nii(?:\.gz)?"
     )
-    used: list[Path] = []
     for path, g in tree.match(pattern):
         relative = tree.relative(path)
         if any(f"/{other}" in f"/{relative}" for other in NOT_IMAGES):
@@ -54,7 +58,6 @@ def find_bids(tree: Tree, options: Options) -> Discovery:
         is_ct = g["suffix"].lower() in ("ct", "cbct")
         contrast = "" if is_ct else g["suffix"].removesuffix("w") + ("_ce" if "ce" in entities else "")
         label = _label_of(g["subject"], entities, maps, g["suffix"], tree)
-        used += [label] if label else []
         row = Found(
             g["subject"],
             f"{g['stem']}_{g['suffix']}",
@@ -69,6 +72,8 @@ def find_bids(tree: Tree, options: Options) -> Discovery:
     if not any(r.free["session"] for r in [*found.rows, *bare]):
         for row in [*found.rows, *bare]:
             row.free.pop("session")
+    _keep_sure_maps(found, bare)
+    used = [r.labels for r in found.rows if r.labels]
     if absent:
         found.left_out.append((f"{absent} images", "placeholders or broken links: fetch them (`datalad get`)"))
     found.structures = _structures(tree, used)
@@ -111,26 +116,64 @@ def _source_of(label: Path | None, tree: Tree) -> str:
     return "expert" if re.search(r"manual|expert|verse|seg-vert", text) else "predicted"
 
 
+def _keep_sure_maps(found: Discovery, bare: list[Found]) -> None:
+    """A map that fits several images belongs to none for sure: runs and acquisitions differ in place."""
+    owners: dict[Path, list[Found]] = {}
+    for row in found.rows:
+        if row.labels:
+            owners.setdefault(row.labels, []).append(row)
+    for label, rows in owners.items():
+        if len(rows) > 1:
+            for row in rows:
+                row.labels, row.label_source = None, ""
+                found.rows.remove(row)
+                bare.append(row)
+            found.left_out.append((label.name, f"fits {len(rows)} images: {', '.join(r.scan for r in rows[:3])}"))
+
+
 def _structures(tree: Tree, used: list[Path]) -> dict[str, int]:
-    """Names of the maps: the table beside a map, else the nearest dseg.tsv above it, else the standard's."""
-    if not used:
-        return {}
+    """Names of the maps: the table beside a map, else the nearest above it with no other entities, else the standard's.
+
+    Raises:
+        VolforgeError: maps with different tables.
+    """
     tables = [p for p, _ in tree.match(r"(?:[^/]*_)?dseg\.tsv")]
-    first = used[0]
-    stem = re.sub(r"\.nii(\.gz)?$", "", first.name)
-    beside = [p for p in tables if p.parent == first.parent and p.name == f"{stem}.tsv"]
-    above = [p for p in tables if p.parent in first.parents]
-    chosen = beside or sorted(above, key=lambda p: -len(p.parts))
-    if not chosen:
-        return {} if stem.endswith("_msk") else dict(BIDS_DSEG)
-    table = read_table(chosen[0])
-    result: dict[str, int] = {}
-    for _, cells in table.rows:
-        index = cells.get("index", "")
-        if index.isdigit() and 0 < int(index) <= 65535:
-            name = plain(cells.get("name", "")) or f"label_{index}"
-            result[name if name not in result else f"{name}_{index}"] = int(index)
-    return result
+    known: dict[Path | None, dict[str, int]] = {}
+    for label in used:
+        table = _table_of(label, tables)
+        if table not in known:
+            is_plain = table is None and re.search(r"_dseg\.nii", label.name)
+            known[table] = _read_table(table) if table else dict(BIDS_DSEG) if is_plain else {}
+    if len({tuple(t.items()) for t in known.values()}) > 1:
+        listed = ", ".join(sorted(tree.relative(t) if t else "(none)" for t in known))
+        raise VolforgeError(f"maps with different names and ids: {listed}", str(tree.folder), "keep one pipeline")
+    return next(iter(known.values()), {})
+
+
+def _table_of(label: Path, tables: list[Path]) -> Path | None:
+    stem = re.sub(r"\.nii(\.gz)?$", "", label.name)
+    beside = [p for p in tables if p.parent == label.parent and p.name == f"{stem}.tsv"]
+    entities = set(stem.split("_"))
+    above = [p for p in tables if p.parent in label.parents and set(p.name.removesuffix(".tsv").split("_")) <= entities]
+    chosen = beside or sorted(above, key=lambda p: (-len(p.parts), p.name))
+    return chosen[0] if chosen else None
+
+
+def _read_table(path: Path) -> dict[str, int]:
+    rows = [cells for _, cells in read_table(path).rows]
+    indexed = [(c.get("name", ""), int(c["index"])) for c in rows if c.get("index", "").isdigit()]
+    return unique((name, index) for name, index in indexed if 0 < index <= 65535)
+
+
+def _raw_roots(tree: Tree) -> list[str]:
+    roots = []
+    for path, g in tree.match(r"dataset_description\.json"):
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise VolforgeError("no table of keys", str(path), "mend it as BIDS wants it")
+        if content.get("DatasetType", "raw") == "raw" and "derivatives/" not in g["at"]:
+            roots.append(g["at"])
+    return roots
 
 
 def _licence(tree: Tree) -> str:

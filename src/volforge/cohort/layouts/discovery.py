@@ -104,8 +104,18 @@ class Tree:
     @cached_property
     def files(self) -> list[str]:
         """Paths relative to the folder, `/` between names, in natural order."""
-        found = []
-        for base, folders, names in os.walk(self.folder, followlinks=True):
+        found: list[str] = []
+        seen: set[tuple[int, int]] = set()
+
+        def refuse(error: OSError) -> None:
+            raise VolforgeError(f"cannot be read: {error.strerror}", str(error.filename), "mend its permissions")
+
+        for base, folders, names in os.walk(self.folder, followlinks=True, onerror=refuse):
+            about = os.stat(base)
+            if (about.st_dev, about.st_ino) in seen:  # a link that leads back, or a second way to the same place
+                folders.clear()
+                continue
+            seen.add((about.st_dev, about.st_ino))
             folders[:] = [n for n in folders if not n.startswith(".") and n not in JUNK]
             prefix = os.path.relpath(base, self.folder).replace(os.sep, "/")
             prefix = "" if prefix == "." else prefix + "/"
@@ -121,7 +131,7 @@ class Tree:
         """Files whose path ends as the pattern says, with its named groups (`at`: what stands before it)."""
         compiled = re.compile(rf"(?P<at>(?:.*/)?)(?:{pattern})")
         for file in self.files:
-            hit = compiled.fullmatch(file)
+            hit = compiled.fullmatch(_plain_suffix(file))
             if hit:
                 yield self.folder / file, {k: v or "" for k, v in hit.groupdict().items()}
 
@@ -132,6 +142,15 @@ class Tree:
     def relative(self, path: Path) -> str:
         """The path of a file in the tree."""
         return path.relative_to(self.folder).as_posix()
+
+
+def _plain_suffix(path: str) -> str:
+    """The path with its suffixes in lower case: `.NII.GZ`, `.DCM`, `.STL` are what they are."""
+    stem, dot, suffix = path.rpartition(".")
+    if suffix.lower() == "gz" and "." in stem:
+        stem, dot, first = stem.rpartition(".")
+        suffix = f"{first}.{suffix}"
+    return f"{stem}{dot}{suffix.lower()}" if dot else path
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -155,6 +174,20 @@ def plain(name: str) -> str:
 def number(names: Iterable[str]) -> dict[str, int]:
     """Ids from 1, in the order of the names; their plain form, each once."""
     return {name: i for i, name in enumerate(dict.fromkeys(plain(n) for n in names), start=1)}
+
+
+def unique(names: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Ids by plain name; a name that is empty or would stand twice is called by its id."""
+    table: dict[str, int] = {}
+    for name, value in sorted(names, key=lambda item: item[1]):
+        key = plain(name)
+        table[key if key and key not in table else f"structure_{value}"] = value
+    return table
+
+
+def is_test_folder(at: str, folder: Path) -> bool:
+    """Whether a path leads through a folder that is called a test set."""
+    return bool(re.search(r"(?:^|[/_ -])test[_ -]?sets?(?:[/_ -]|$)", f"{folder.name}/{at}".lower()))
 
 
 def side_of(structure: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, plain, without_labels
-from volforge.cohort.layouts.nnunet import find_nnunet
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, plain, unique, without_labels
+from volforge.cohort.layouts.nnunet import find_nnunet, one_root
 from volforge.cohort.layouts.tables import HANSEG, SEGRAP, TOOTHFAIRY, TOOTHFAIRY_3
 from volforge.volume.read import read_volume
 
@@ -85,7 +86,9 @@ def find_toothfairy(tree: Tree, options: Options) -> Discovery:
     files = list(tree.match(r"(?P<folder>images|labels)T[rs]/ToothFairy(?P<version>[123])[FPS]?_?\d+[^/]*"))
     if not files:
         return Discovery()
-    found = find_nnunet(tree, replace(options, modality="CBCT"))
+    made_up: dict[str, Any] = {"channel_names": {"0": "CBCT"}, "labels": {}}
+    root = one_root(tree, ("channel_names", "modality")) or (files[0][1]["at"], made_up)
+    found = find_nnunet(tree, replace(options, modality="CBCT"), root)
     is_third = any(g["version"] == "3" for _, g in files)
     if not found.structures:
         table = TOOTHFAIRY_3 if is_third else TOOTHFAIRY
@@ -112,7 +115,7 @@ def find_ixi(tree: Tree, options: Options) -> Discovery:
     for path, g in tree.match(r"[^/]*muse_dict\.csv"):
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [r for r in csv.DictReader(file) if r.get("Index", "").isdigit() and 0 < int(r["Index"]) < 300]
-        found.structures = _unique({r["Name"]: int(r["Index"]) for r in rows})
+        found.structures = unique((r["Name"], int(r["Index"])) for r in rows)
         del g
     for path, g in tree.match(pattern):
         if g["stem"].startswith("IXI371-IOP-0970-MRA"):
@@ -153,33 +156,26 @@ def _add_unnamed(found: Discovery, most: int = 3) -> None:
         found.notes.append(f"ids without a name: {', '.join(map(str, sorted(extra)))}")
 
 
-def _unique(table: dict[str, int]) -> dict[str, int]:
-    """Plain names; a name that would stand twice gets its id."""
-    result: dict[str, int] = {}
-    for name, value in sorted(table.items(), key=lambda item: item[1]):
-        key = plain(name)
-        result[key if key and key not in result else f"region_{value}"] = value
-    return result
-
-
 def find_negative_volume(tree: Tree, options: Options) -> Discovery:
     """`data_unzip/<id>/data/images/<id>` (DICOM) with surfaces `data_labeled/STLs/<id>_<object>` (STL)."""
     found = Discovery()
     surfaces: dict[str, dict[str, object]] = {}
     pattern = r"data_labeled/STLs/(?P<rest>.+\.stl)"
-    folders: dict[str, set[str]] = {}
     images: dict[str, str] = {}
     for file in tree.files:
-        hit = re.fullmatch(r"(.*?data_unzip/([^/]+)/data/images/([^/]+))/.+", file)
-        if hit:
-            images[hit[2]] = hit[1]
-            folders.setdefault(hit[2], set()).add(hit[3])
+        hit = re.fullmatch(r"(.*?data_unzip/([^/]+)/data/images/[^/]+)/.+", file)
+        if hit and images.setdefault(hit[2], hit[1]) != hit[1]:
+            other = (hit[1], f"patient {hit[2]} has another folder of images")
+            found.left_out += [other] if other not in found.left_out else []
     for path, g in tree.match(pattern):
         patient, key = _joint_object(g["rest"], set(images))
         if not key:
             found.left_out.append((tree.relative(path), "neither <id>_<object>.stl nor <object>_<id>.stl"))
             continue
-        surfaces.setdefault(patient, {})[key] = path
+        mine = surfaces.setdefault(patient, {})
+        if key in mine:
+            found.left_out.append((tree.relative(path), f"patient {patient} has another surface of {key}"))
+        mine.setdefault(key, path)
     names = sorted({k for of in surfaces.values() for k in of}, key=lambda k: (k.rsplit("_", 1)[-1], k))
     found.structures = number(names)
     bare: list[Found] = []
@@ -196,12 +192,13 @@ def find_negative_volume(tree: Tree, options: Options) -> Discovery:
 
 
 def _joint_object(rest: str, patients: set[str]) -> tuple[str, str]:
-    """Patient and structure of a surface, whichever way its name and folder order them."""
+    """Patient and structure of a surface: `<id>_<object>...` or, where that names none, `<object>_..._<id>`."""
     stem = re.sub(r"\.stl$", "", rest, flags=re.IGNORECASE).replace("/", "_")
-    words = stem.split("_")
+    first = max((p for p in patients if stem.startswith(f"{p}_")), key=len, default="")
+    last = max((p for p in patients if stem.endswith(f"_{p}")), key=len, default="")
+    words = stem[len(first) :].split("_")
     objects = [w for w in words if re.fullmatch(r"[LR]?[MBC]", w)]
-    named = [p for p in patients if p in words] or [p for p in patients if stem.startswith(f"{p}_")]
-    if not objects or not named:
+    if not objects or not (first or last):
         return "", ""
     side, kind = (objects[0][0], objects[0][1]) if len(objects[0]) == 2 else ("", objects[0])
-    return named[0], JOINT_OBJECTS[kind] + SIDES[side]
+    return first or last, JOINT_OBJECTS[kind] + SIDES[side]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, plain, scan_name, without_labels
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, scan_name, unique, without_labels
 from volforge.cohort.layouts.tables import MSD
 from volforge.errors import VolforgeError
 from volforge.volume.folders import read_json
@@ -33,20 +33,37 @@ def one_root(tree: Tree, keys: tuple[str, ...]) -> tuple[str, dict[str, Any]] | 
     return roots[0] if roots else None
 
 
-def find_nnunet(tree: Tree, options: Options) -> Discovery:
-    """nnU-Net raw: channels on one grid, labels in labelsTr, folds from splits_final.json."""
+def find_nnunet(tree: Tree, options: Options, root: tuple[str, dict[str, Any]] | None = None) -> Discovery:
+    """nnU-Net raw: channels on one grid, labels in labelsTr, folds from splits_final.json.
+
+    Args:
+        tree, options: As for every layout.
+        root: Folder and content of the dataset.json, where it is known (or made up for sets without one).
+    """
     found = Discovery()
-    root = one_root(tree, ("channel_names", "modality"))
+    root = root or one_root(tree, ("channel_names", "modality"))
     if root is None:
         return found
     at, dataset = root
+    if not isinstance(dataset.get("labels", {}), dict):
+        raise VolforgeError("`labels` is no table of names and ids", f"{at}dataset.json", "mend it as nnU-Net wants it")
     found.structures = structures_of(dataset.get("labels", {}))
     found.licence = str(dataset.get("licence") or dataset.get("license") or "")
     channels = {int(k): str(v) for k, v in (dataset.get("channel_names") or dataset.get("modality") or {}).items()}
+    doubled = [n for n in channels.values() if list(channels.values()).count(n) > 1]
+    if doubled and not options.modality:
+        raise VolforgeError(
+            f"two channels are called '{doubled[0]}': names here are normalisations, not truth",
+            f"{at}dataset.json",
+            "pass --modality if all channels are of one, or use the data set's own layout",
+        )
     labelled, bare = cases(tree, at, dataset)
+    if any(re.match(r"(?:fdg|psma)_[0-9a-f]{4,}_", case) for _, case in labelled):
+        raise VolforgeError("AutoPET: its cases are studies, several of one patient", at, "use --layout autopet")
+    found.notes.append("subject = case: where one patient has several cases, write the patient into `subject`")
     skipped: dict[str, int] = {}
     rows: dict[bool, list[Found]] = {True: [], False: []}
-    for case, (files, labels, subset) in {**labelled, **bare}.items():
+    for case, files, labels, subset in [*labelled.values(), *bare.values()]:
         for channel, image in sorted(files.items()):
             modality = options.modality or modality_of(channels.get(channel, ""))
             if modality == "PET":
@@ -81,21 +98,21 @@ def find_nnunet(tree: Tree, options: Options) -> Discovery:
     return found
 
 
-def cases(tree: Tree, at: str, dataset: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Cases with and without labels: (images by channel, labels, subset) by case."""
-    labelled: dict[str, Any] = {}
-    bare: dict[str, Any] = {}
+def cases(tree: Tree, at: str, dataset: dict[str, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Cases with and without labels: (case, images by channel, labels, subset) by subset and case."""
+    labelled: dict[Any, Any] = {}
+    bare: dict[Any, Any] = {}
     for case, entry in (dataset.get("dataset") or {}).items():
         files = {i: _joined(tree, at, p) for i, p in enumerate(entry["images"])}
-        labelled[case] = (files, _joined(tree, at, entry["label"]), "imagesTr")
+        labelled["imagesTr", case] = (case, files, _joined(tree, at, entry["label"]), "imagesTr")
     for subset, labels_of in (("imagesTr", "labelsTr"), ("imagesVa", "labelsVa"), ("imagesTs", "labelsTs")):
         images: dict[str, dict[int, Path]] = {}
-        masks = {g["case"]: p for p, g in tree.match(rf"{labels_of}/(?P<case>[^/]+?){ENDINGS}") if g["at"].endswith(at)}
+        masks = {g["case"]: p for p, g in tree.match(rf"{labels_of}/(?P<case>[^/]+?){ENDINGS}") if g["at"] == at}
         for path, g in tree.match(rf"{subset}/(?P<case>[^/]+?)_(?P<channel>\d{{4}}){ENDINGS}"):
-            if g["at"].endswith(at):
+            if g["at"] == at:
                 images.setdefault(g["case"], {})[int(g["channel"])] = path
         for case, files in images.items():
-            (labelled if case in masks else bare)[case] = (files, masks.get(case), subset)
+            (labelled if case in masks else bare)[subset, case] = (case, files, masks.get(case), subset)
     return labelled, bare
 
 
@@ -105,13 +122,13 @@ def _joined(tree: Tree, at: str, path: str) -> Path:
 
 def structures_of(labels: dict[str, Any]) -> dict[str, int]:
     """Ids by plain name, from either form of `labels`; regions (lists of ids) are left out, placeholders too."""
-    table: dict[str, int] = {}
+    table: list[tuple[str, int]] = []
     for key, value in labels.items():
         name, ids = (value, key) if re.fullmatch(r"\d+", str(key)) else (key, value)
         if isinstance(ids, list) or int(ids) == 0 or re.fullmatch(r"(?i)na\d*|ignore|background", str(name)):
             continue
-        table[plain(str(name))] = int(ids)
-    return dict(sorted(table.items(), key=lambda item: item[1]))
+        table.append((str(name), int(ids)))
+    return unique(table)
 
 
 def modality_of(channel: str) -> str:
@@ -123,7 +140,8 @@ def modality_of(channel: str) -> str:
         return "CT"
     if re.search(r"pet|suv", words):
         return "PET"
-    return "MR" if re.search(r"mr|t1|t2|flair|adc|dwi|\bpd\b|swi|b\d+|dixon|phase", words) else ""
+    known = r"\bmri?\b|t1|t2|flair|adc|dwi|\bpd|swi|\bb\d+\b|dixon|(?:in|out|opp\w*)[ _-]?phase"
+    return "MR" if re.search(known, words) else ""
 
 
 def contrast_of(channel: str) -> str:
@@ -142,10 +160,10 @@ def give_folds(found: Discovery, tree: Tree, at: str) -> None:
     for k, split in enumerate(splits):
         for case in split["val"]:
             fold_of.setdefault(case, []).append(k)
-    cases_of_rows = {r.subject for r in found.rows if r.split != "test"}
+    cases_of_rows = {r.subject for r in found.rows if r.split != "test" and r.is_labelled}
     if all(len(fold_of.get(c, [])) == 1 for c in cases_of_rows) and cases_of_rows:
         for row in found.rows:
-            row.fold = str(fold_of[row.subject][0]) if row.subject in fold_of else ""
+            row.fold = str(fold_of[row.subject][0]) if row.subject in cases_of_rows else ""
         found.notes.append(f"folds as in splits_final.json: set the cohort's `folds: {len(splits)}`")
         found.settings["folds"] = str(len(splits))
     else:
@@ -166,6 +184,9 @@ def find_msd(tree: Tree, options: Options) -> Discovery:
     pairs = [(e["image"], e["label"]) for e in dataset["training"]]
     bare = [(p if isinstance(p, str) else p["image"], None) for p in dataset.get("test", [])]
     unlabelled: list[Found] = []
+    for channel in channels.values():
+        if not options.modality and modality_of(channel) not in ("CT", "CBCT", "MR"):
+            raise VolforgeError(f"channel '{channel}': CT, CBCT or MR?", f"{at}dataset.json", "pass --modality")
     for files, rows in ((pairs, found.rows), (bare, unlabelled)):
         for image, label in files:
             image_file = tree.get(at + image.removeprefix("./"))
@@ -189,7 +210,7 @@ def _msd_rows(
             Found(
                 case,
                 scan_name(f"{case}-{name}") if several else case,
-                options.modality or modality_of(channel) or "MR",
+                options.modality or modality_of(channel),
                 contrast=contrast_of(channel),
                 frame="1" if several else "",
                 image=image,

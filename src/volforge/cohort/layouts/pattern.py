@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, plain
 from volforge.cohort.sheet import MODALITIES
@@ -13,7 +14,14 @@ FIELDS = ("subject", "scan", "modality", "contrast", "unit", "frame", "split", "
 FILES = ("labels", "body_mask", "defective", "implant")
 
 
-def to_regex(pattern: str, known: dict[str, str] | None = None) -> str:
+class Index(NamedTuple):
+    """Paths by the values of the fields that a pattern shares with that of the images."""
+
+    shared: tuple[str, ...]
+    hits: dict[tuple[str, ...], set[str]]
+
+
+def to_regex(pattern: str) -> str:
     """A pattern as a regular expression: `{name}` matches within one folder or file name, `*` too, `**` across.
 
     Raises:
@@ -25,10 +33,7 @@ def to_regex(pattern: str, known: dict[str, str] | None = None) -> str:
             name = piece[1:-1]
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise VolforgeError(f"'{piece}' is no field", pattern, "write {subject}, {scan} or a name of your own")
-            if known is not None and name in known:
-                parts.append(re.escape(known[name]))
-            else:
-                parts.append(rf"(?P={name})" if name in seen else rf"(?P<{name}>[^/]+?)")
+            parts.append(rf"(?P={name})" if name in seen else rf"(?P<{name}>[^/]+?)")
             seen.add(name)
         elif piece.startswith("**"):
             parts.append(r"(?:.*/)?" if piece.endswith("/") else r".*")
@@ -57,13 +62,14 @@ def find_pattern(tree: Tree, options: Options) -> Discovery:
     if "subject" not in regex.groupindex:
         raise VolforgeError("the pattern names no {subject}", images, "a scan without subject cannot be split safely")
     seen: set[str] = set()
+    indices: dict[str, Index] = {}
     for file in tree.files:
         hit = regex.match(file) if folders else regex.fullmatch(file)
         if not hit or hit[0] in seen:
             continue
         seen.add(hit[0])
         fields = {k: v or "" for k, v in hit.groupdict().items()}
-        row = _row(tree, tree.folder / hit[0], fields, options, found)
+        row = _row(tree, tree.folder / hit[0], fields, options, found, indices)
         if row is not None:
             found.rows.append(row)
     if any(r.labels and r.labels.is_dir() for r in found.rows):
@@ -71,7 +77,9 @@ def find_pattern(tree: Tree, options: Options) -> Discovery:
     return found
 
 
-def _row(tree: Tree, image: Path, fields: dict[str, str], options: Options, found: Discovery) -> Found | None:
+def _row(
+    tree: Tree, image: Path, fields: dict[str, str], options: Options, found: Discovery, indices: dict[str, Index]
+) -> Found | None:
     modality = options.modality or {m.lower(): m for m in MODALITIES}.get(fields.get("modality", "").lower(), "")
     if fields.get("modality", "").lower() in ("mri", "t1", "t2", "t1w", "t2w", "flair") and not modality:
         modality = "MR"
@@ -91,7 +99,9 @@ def _row(tree: Tree, image: Path, fields: dict[str, str], options: Options, foun
     for column in FILES:
         pattern = options.patterns.get(column)
         if pattern:
-            setattr(row, column, _one(tree, pattern, fields, image))
+            if column not in indices:
+                indices[column] = _index(tree, pattern, fields)
+            setattr(row, column, _one(tree, pattern, indices[column], fields, image))
             if getattr(row, column) is None:
                 found.left_out.append((f"{column} of {tree.relative(image)}", f"nothing matches {pattern}"))
     if row.labels and not row.label_source:
@@ -101,16 +111,26 @@ def _row(tree: Tree, image: Path, fields: dict[str, str], options: Options, foun
     return row
 
 
-def _one(tree: Tree, pattern: str, fields: dict[str, str], image: Path) -> Path | None:
+def _index(tree: Tree, pattern: str, fields: dict[str, str]) -> Index:
+    """What a pattern matches, by the values of the fields that it shares with the images: one pass over the files."""
     is_folder = pattern.endswith("/")
-    regex = re.compile(to_regex(pattern.rstrip("/"), fields) + (r"(?=/)" if is_folder else ""))
-    hits = {m[0] for f in tree.files if (m := regex.match(f) if is_folder else regex.fullmatch(f))}
-    hits.discard(tree.relative(image))
+    regex = re.compile(to_regex(pattern.rstrip("/")) + (r"(?=/)" if is_folder else ""))
+    shared = tuple(f for f in regex.groupindex if f in fields)
+    hits: dict[tuple[str, ...], set[str]] = {}
+    for file in tree.files:
+        match = regex.match(file) if is_folder else regex.fullmatch(file)
+        if match:
+            hits.setdefault(tuple(match[f] for f in shared), set()).add(match[0])
+    return Index(shared, hits)
+
+
+def _one(tree: Tree, pattern: str, index: Index, fields: dict[str, str], image: Path) -> Path | None:
+    hits = index.hits.get(tuple(fields[f] for f in index.shared), set()) - {tree.relative(image)}
     if len(hits) > 1:
         raise VolforgeError(
             f"{len(hits)} files for one image: {', '.join(sorted(hits)[:3])}", pattern, "make the pattern narrower"
         )
-    return tree.folder / hits.pop() if hits else None
+    return tree.folder / next(iter(hits)) if hits else None
 
 
 def _name_structures(tree: Tree, found: Discovery) -> None:

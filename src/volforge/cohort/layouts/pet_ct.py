@@ -12,8 +12,8 @@ ONLY_LESIONS = "labels are lesions only: an anatomy map must be made (the cohort
 def find_autopet(tree: Tree, options: Options) -> Discovery:
     """AutoPET III and later: `imagesTr/<tracer>_<patient>_<study>_0000.nii.gz` is CT, `_0001` is PET."""
     found = Discovery(structures=dict(LESION), notes=[ONLY_LESIONS])
-    pattern = r"imagesTr/(?P<case>(?P<patient>(?:fdg|psma)_[0-9a-f]+)_(?P<study>.+))_(?P<channel>000[01])\.nii\.gz"
-    labels = {g["case"]: p for p, g in tree.match(r"labelsTr/(?P<case>(?:fdg|psma)_[0-9a-f]+_.+)\.nii\.gz")}
+    pattern = r"imagesTr/(?P<case>(?P<patient>(?:fdg|psma)_[0-9a-fA-F]+)_(?P<study>.+))_(?P<channel>000[01])\.nii\.gz"
+    labels = {g["case"]: p for p, g in tree.match(r"labelsTr/(?P<case>(?:fdg|psma)_[0-9a-fA-F]+_.+)\.nii\.gz")}
     pet, at = 0, ""
     cases: dict[str, str] = {}
     counts: dict[str, int] = {}
@@ -66,7 +66,7 @@ def find_autopet_studies(tree: Tree, options: Options) -> Discovery:
     """FDG-PET-CT-Lesions: `<patient>/<study>/CTres.nii.gz` with `SEG.nii.gz` on the grid of the PET."""
     found = Discovery(structures=dict(LESION), notes=[ONLY_LESIONS])
     counts: dict[str, int] = {}
-    for path, g in tree.match(r"(?P<patient>PETCT_[0-9a-f]+)/(?P<study>[^/]+)/CTres\.nii\.gz"):
+    for path, g in tree.match(r"(?P<patient>PETCT_[0-9a-fA-F]+)/(?P<study>[^/]+)/CTres\.nii\.gz"):
         counts[g["patient"]] = counts.get(g["patient"], 0) + 1
         segmentation = tree.get(tree.relative(path.with_name("SEG.nii.gz")))
         found.rows.append(

@@ -9,7 +9,10 @@ from pathlib import Path
 import yaml
 
 from volforge.cohort.layouts.discovery import Discovery, Options, Tree
+from volforge.errors import VolforgeError
 
+FORM = (KeyError, TypeError, AttributeError, ValueError, IndexError, AssertionError)
+"""What reading a file of unexpected form raises."""
 READ = "see the terms that came with the data"
 
 
@@ -36,7 +39,15 @@ class Layout:
     def find(self, tree: Tree, options: Options) -> Discovery:
         """Look for scans of this layout."""
         module, _, name = self.function.partition(":")
-        found: Discovery = getattr(import_module(f"volforge.cohort.layouts.{module}"), name)(tree, options)
+        try:
+            found: Discovery = getattr(import_module(f"volforge.cohort.layouts.{module}"), name)(tree, options)
+        except FORM as error:
+            raise VolforgeError(
+                f"a table of the data set has another form than layout '{self.name}' knows "
+                f"({type(error).__name__}: {error})",
+                str(tree.folder),
+                "look at its dataset.json and tables",
+            ) from error
         return found
 
 

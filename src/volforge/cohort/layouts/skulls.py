@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, without_labels
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, is_test_folder, without_labels
 
 DEFECTS = ("bilateral", "frontoorbital", "parietotemporal", "random_1", "random_2")
 
@@ -14,6 +14,8 @@ def find_skullfix(tree: Tree, options: Options) -> Discovery:
     implants = {g["at"] + g["n"]: p for p, g in tree.match(r"implant/(?P<n>\d{3})\.nrrd")}
     bare: list[Found] = []
     for path, g in tree.match(r"defective_skull/(?P<n>\d{3})\.nrrd"):
+        if is_test_folder(g["at"], tree.folder):
+            continue
         key, n = g["at"] + g["n"], g["n"]
         row = Found(f"skullfix-{n}", f"skullfix-{n}", "mask", defective=path, implant=implants.get(key))
         row.image = complete.get(key)
@@ -42,7 +44,7 @@ def find_skullbreak(tree: Tree, options: Options) -> Discovery:
     bare: list[Found] = []
     for path, g in tree.match(rf"defective_skull/(?P<kind>{kinds})/(?P<n>\d{{3}})\.nrrd"):
         key = (g["at"], g["kind"], g["n"])
-        is_test = "test" in g["at"].lower()
+        is_test = is_test_folder(g["at"], tree.folder)
         subject = f"skullbreak-{'test-' if is_test else ''}{g['n']}"
         row = Found(subject, f"{subject}-{g['kind']}", "mask", defective=path, free={"defect": g["kind"]})
         row.image = complete.get((g["at"], "", g["n"])) or complete.get(key)
@@ -61,7 +63,7 @@ def find_skullbreak(tree: Tree, options: Options) -> Discovery:
 def find_mug500(tree: Tree, options: Options) -> Discovery:
     """`A0001/A0001.nrrd` healthy skulls; `B0001/B0001.nrrd` with `B0001_implant.stl` after craniotomy."""
     found = Discovery()
-    for path, g in tree.match(r"(?P<n>[AB]\d{4})(?:/[^/]+)*?/(?P=n)\.nrrd"):
+    for path, g in tree.match(r"(?P<n>[AB]\d{4})\.nrrd"):
         row = Found(g["n"], g["n"], "mask", free={"kind": "healthy" if g["n"][0] == "A" else "craniotomy"})
         if g["n"][0] == "A":
             row.image = path

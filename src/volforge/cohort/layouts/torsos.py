@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, without_labels
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, is_test_folder, number, without_labels
 from volforge.cohort.layouts.tables import (
     AMOS,
     CHAOS_MR,
@@ -13,6 +13,7 @@ from volforge.cohort.layouts.tables import (
     TOTALSEGMENTATOR_MR,
     TOTALSEGMENTATOR_MR_EMPTY,
 )
+from volforge.errors import VolforgeError
 
 AMOS_WITHOUT_LABELS = ("5514", "5437")
 BROKEN_IN_V1 = "s0864"  # issues 24 and 92 of wasserth/TotalSegmentator
@@ -26,6 +27,10 @@ def find_totalsegmentator(tree: Tree, options: Options) -> Discovery:
     for _, g in tree.match(r"(?P<subject>s\d{4})/segmentations/(?P<name>[^/]+)\.nii(?:\.gz)?"):
         folders.setdefault(g["at"] + g["subject"], set()).add(g["name"])
     names = {n.lower() for members in folders.values() for n in members}
+    if len({g["kind"] for _, g in scans}) > 1:
+        raise VolforgeError(
+            "the CT and the MR set lie here, whose numbers mean different people", str(tree.folder), "name one of them"
+        )
     is_mr = bool(scans) and scans[0][1]["kind"] == "mri"
     table = number(TOTALSEGMENTATOR_MR if is_mr else TOTALSEGMENTATOR_CT)
     if len(names - set(table)) > 3:  # version 1 has other classes
@@ -34,7 +39,7 @@ def find_totalsegmentator(tree: Tree, options: Options) -> Discovery:
     else:
         found.structures = table | {n: len(table) + i for i, n in enumerate(sorted(names - set(table)), start=1)}
     is_v1 = "face" in names
-    meta = _meta(tree)
+    meta = _meta(tree, scans[0][1]["at"] if scans else "")
     bare: list[Found] = []
     for path, g in scans:
         subject = g["subject"]
@@ -58,9 +63,10 @@ def find_totalsegmentator(tree: Tree, options: Options) -> Discovery:
     return found
 
 
-def _meta(tree: Tree) -> dict[str, dict[str, str]]:
-    for path, _ in tree.match(r"meta\.csv"):
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+def _meta(tree: Tree, at: str) -> dict[str, dict[str, str]]:
+    path = tree.get(f"{at}meta.csv")
+    if path is not None:
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         if lines:
             delimiter = ";" if lines[0].count(";") >= lines[0].count(",") else ","
             return {r.get("image_id", ""): r for r in csv.DictReader(lines, delimiter=delimiter)}
@@ -70,11 +76,11 @@ def _meta(tree: Tree) -> dict[str, dict[str, str]]:
 def find_amos(tree: Tree, options: Options) -> Discovery:
     """`images{Tr,Va,Ts}/amos_NNNN.nii.gz`: CT up to 500 and from 5000, MR between."""
     found = Discovery(structures=number(AMOS))
-    labels = {g["n"]: p for p, g in tree.match(r"labels(?:Tr|Va|Ts)/amos_(?P<n>\d{4})\.nii\.gz")}
+    labels = {g["at"] + g["n"]: p for p, g in tree.match(r"labels(?:Tr|Va|Ts)/amos_(?P<n>\d{4})\.nii\.gz")}
     bare: list[Found] = []
     for path, g in tree.match(r"(?P<subset>images[^/]*)/amos_(?P<n>\d{4})\.nii\.gz"):
         n = int(g["n"])
-        label = labels.get(g["n"])
+        label = labels.get(g["at"] + g["n"])
         if g["n"] in AMOS_WITHOUT_LABELS and label is None:
             found.left_out.append((f"amos_{g['n']}", "known to be damaged"))
             continue
@@ -115,7 +121,7 @@ def find_chaos(tree: Tree, options: Options) -> Discovery:
             contrast={"T1DUAL-InPhase": "T1_in", "T1DUAL-OutPhase": "T1_out", "T2SPIR": "T2_spir"}.get(name, name),
             frame="T1DUAL" if is_phase else "",
             image=folder,
-            free={"subset": "test" if "test" in g["at"].lower() else "train"},
+            free={"subset": "test" if is_test_folder(g["at"], tree.folder) else "train"},
         )
         if ground in grounds:
             values = {"liver": "1-255"} if g["kind"] == "CT" else {n: v for n, (_, v) in CHAOS_MR.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,9 @@ class Written:
     entry: str
 
 
-def discover(folder: Path, layout: str, out: Path, options: Options, root: Path | None = None) -> Written:
+def discover(
+    folder: Path, layout: str, out: Path, options: Options, root: Path | None = None, *, force: bool = False
+) -> Written:
     """Write the sheet of a folder.
 
     Args:
@@ -51,6 +54,7 @@ def discover(folder: Path, layout: str, out: Path, options: Options, root: Path 
         options: What the layout cannot know.
         root: Folder that the sheet's paths start from (the cohort's `root`); None: files below the sheet's
             folder are named from there, others by their full path.
+        force: Replace a table of structures that lies there.
 
     Raises:
         VolforgeError: an unknown layout; nothing found (with what was looked for, and the closest hit).
@@ -68,13 +72,21 @@ def discover(folder: Path, layout: str, out: Path, options: Options, root: Path 
     if not found.rows:
         raise _nothing(tree, chosen, found, options)
     out = out.absolute()
+    _refuse_doubles(found.rows, chosen, tree)
     base = root.absolute() if root else out.parent
     stem = out.name.rsplit(".", 1)[0]
     _name_scans(found.rows)
     lists = out.parent / f"{stem}.files"
     contents: dict[Path, str] = {}
     lines = [_line(row, base, root is not None, lists, contents) for row in found.rows]
-    structures = out.with_name(f"{stem}.structures.tsv") if found.structures else None
+    beside = out.with_name(f"{stem}.structures.tsv")
+    if beside.exists() and (not force or not found.structures):
+        raise VolforgeError(
+            "a table of structures lies there already, and would serve the new sheet",
+            str(beside),
+            "name another sheet, or pass --force" if found.structures else "remove it, or name another sheet",
+        )
+    structures = beside if found.structures else None
     notes = _notes(chosen, found)
     columns = _columns(lines)
     text = "".join(f"# {n}\n" for n in notes) + _table(
@@ -96,17 +108,30 @@ def discover(folder: Path, layout: str, out: Path, options: Options, root: Path 
     )
 
 
+def _refuse_doubles(rows: list[Found], layout: Layout, tree: Tree) -> None:
+    """One scan at two places: copies of a data set, or two that number alike, whose patients would be mixed."""
+    if layout.name in ("pattern", "dicom"):
+        return
+    first: dict[str, Found] = {}
+    for row in rows:
+        other = first.setdefault(row.scan, row)
+        if other is not row:
+            files = [r.image or r.defective for r in (other, row)]
+            listed = " and ".join(str(os.path.relpath(f, tree.folder)) for f in files if f is not None)
+            text = f"scan '{row.scan}' stands twice: {listed}"
+            raise VolforgeError(text, str(tree.folder), "name the folder of one data set")
+
+
 def _name_scans(rows: list[Found]) -> None:
-    used: dict[str, int] = {}
+    used: set[str] = set()
     for row in rows:
         name = scan_name(row.scan)
-        if name in RESERVED:
-            name = f"scan-{name}"
-        count = used.get(name.lower(), 0) + 1
-        used[name.lower()] = count
-        if count > 1:
-            name = scan_name(f"{name}-{count}")
-            used[name.lower()] = 1
+        base = name = f"scan-{name}" if name in RESERVED else name
+        count = 1
+        while name.lower() in used:
+            count += 1
+            name = scan_name(f"{base}-{count}")
+        used.add(name.lower())
         row.scan = name
 
 
@@ -173,10 +198,14 @@ def structures_text(structures: dict[str, int]) -> str:
 
 def _entry(stem: str, out: Path, found: Discovery, layout: Layout, root: Path | None) -> str:
     name = scan_name(stem).lower().replace("-", "_").replace(".", "_")
-    lines = [f"  {name if name[:1].isalpha() else f'c_{name}'}:", f"    sheet: {out}"]
+
+    def quoted(text: object) -> str:
+        return json.dumps(str(text), ensure_ascii=False)
+
+    lines = [f"  {name if name[:1].isalpha() else f'c_{name}'}:", f"    sheet: {quoted(out)}"]
     if root is not None:
-        lines.append(f"    root: {root.absolute()}")
-    lines.append(f"    licence: '{(found.licence or layout.licence).replace(chr(39), chr(39) * 2)}'")
+        lines.append(f"    root: {quoted(root.absolute())}")
+    lines.append(f"    licence: {quoted(found.licence or layout.licence)}")
     lines += [f"    {key}: {value}" for key, value in found.settings.items()]
     return "cohorts:\n" + "\n".join(lines)
 
@@ -189,6 +218,11 @@ def _nothing(tree: Tree, layout: Layout, found: Discovery, options: Options) -> 
         shown = "; ".join(f"{what}: {why}" for what, why in found.left_out[:5])
         more = f" and {len(found.left_out) - 5} more" if len(found.left_out) > 5 else ""
         return VolforgeError(f"{text}; left out: {shown}{more}", str(tree.folder), "see the reasons above")
+    fixed = [Path(e).name for e in expected if "{" not in e]
+    fixed = [n for n in fixed if n.islower() and not any(c.isdigit() for c in n)]
+    absent = [n for n in fixed if not any(f == n or f.endswith(f"/{n}") for f in tree.files)]
+    if absent:
+        text += f"; there is no {' and no '.join(absent)}"
     closest = _closest(tree, expected)
     if closest:
         text += f"; the closest file is {closest}"
