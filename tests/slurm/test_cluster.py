@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -245,6 +246,36 @@ def test_cluster_check_and_the_partitions_that_it_writes(tmp_path, cluster):
     assert ran.returncode == 0, ran.stderr[-3000:]
     jobs = wait_for_accounts(cluster, run_id(ran.stderr))
     assert {j["Comment"]: j["Partition"] for j in jobs} == {"rule_a": "cpu", "rule_g": "gpu"}
+
+
+def test_ctrl_c_leaves_no_job_on_the_cluster(tmp_path, cluster):
+    (tmp_path / "Snakefile").write_text(
+        'rule all:\n    input: expand("out/{n}", n=range(6))\n'
+        'rule short:\n    output: "out/{n}"\n    resources: mem_mb=500\n    shell: "sleep 300; touch {output}"\n'
+    )
+    (tmp_path / "profiles").symlink_to(ROOT / "profiles")
+    arguments = ["--profile", "profiles/slurm", "--volforge-slurm-array-jobs", "short", *QUICK]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *arguments], cwd=tmp_path, env=environment(cluster, tmp_path),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        for _ in range(100):
+            time.sleep(0.3)
+            if "RUNNING" in cluster.command("squeue", "-h", "-o", "%T"):
+                break
+        assert cluster.command("squeue", "-h").strip()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    for _ in range(50):
+        left = cluster.command("squeue", "-h", "-t", "PENDING,RUNNING").strip()
+        if not left:
+            break
+        time.sleep(0.3)
+    assert not left
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
 def test_a_cluster_without_accounting(tmp_path):
