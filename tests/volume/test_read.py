@@ -3,12 +3,16 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 import SimpleITK as sitk
 
 from tests.conftest import ball_ct, save
 from volforge.errors import ScanError
 from volforge.volume.geometry import reorientation_of
-from volforge.volume.read import read_volume, scaled
+from volforge.volume.geometry import Grid
+from volforge.volume.read import SourceVolume, read_volume, scaled
 from volforge.volume.write import nifti_bytes, write_nifti
 
 
@@ -129,3 +133,14 @@ def test_written_bytes_are_the_same_each_time(tmp_path):
     volume = read_volume(save(tmp_path / "a.nii.gz", ball_ct()))
     assert nifti_bytes(volume.array, volume.grid) == nifti_bytes(volume.array, volume.grid)
     assert nifti_bytes(volume.array, volume.grid)[4:8] == b"\0\0\0\0"  # no time stamp
+
+
+@given(
+    hnp.arrays(st.sampled_from([np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32]), (3, 3, 3)),
+    st.sampled_from([1.0, -1.0, 2.0, 0.5, 3.0]),
+    st.sampled_from([0.0, -1024.0, 100000.0, 0.25]),
+)
+def test_scaling_is_exact_whatever_the_type(array, slope, intercept):
+    """Whole numbers stay whole and never wrap around."""
+    values = scaled(SourceVolume(array, slope, intercept, Grid((3, 3, 3), np.eye(4))))
+    assert np.array_equal(values.astype(np.float64), array.astype(np.float64) * slope + intercept)

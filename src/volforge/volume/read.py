@@ -356,9 +356,19 @@ def _check_size(volume: SourceVolume) -> None:
 
 
 def scaled(volume: SourceVolume) -> Array:
-    """The values of a volume: stored integers where no scaling applies, else float64."""
+    """The values of a volume: integers where stored values, slope and intercept are whole, else float64."""
     if volume.slope == 1.0 and volume.intercept == 0.0:
         return volume.array
+    whole = volume.slope.is_integer() and volume.intercept.is_integer() and volume.array.dtype.kind in "iu"
+    if whole and volume.array.dtype.itemsize <= 4:
+        slope, intercept = int(volume.slope), int(volume.intercept)
+        ends = [int(v) * slope + intercept for v in (volume.array.min(), volume.array.max())]
+        dtype = np.result_type(np.min_scalar_type(min(0, *ends)), np.min_scalar_type(max(0, *ends)), np.int16)
+        if dtype.kind in "iu":  # CT of DICOM: no float of eight bytes for what fits into two
+            values = volume.array.astype(dtype)
+            values *= dtype.type(slope)
+            values += dtype.type(intercept)
+            return values
     return volume.array.astype(np.float64) * volume.slope + volume.intercept
 
 
