@@ -3,15 +3,14 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-import SimpleITK as sitk
 
 from tests.conftest import ball_ct, save
 from volforge.errors import ScanError
-from volforge.volume.geometry import reorientation_of
-from volforge.volume.geometry import Grid
+from volforge.volume.geometry import Grid, reorientation_of
 from volforge.volume.read import SourceVolume, read_volume, scaled
 from volforge.volume.write import nifti_bytes, write_nifti
 
