@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from volforge.cohort.names import natural, plain_name
 from volforge.errors import ScanError
 from volforge.volume.companions import companions
 from volforge.volume.geometry import (
@@ -288,11 +288,6 @@ def _structure_name(item: Path) -> str | None:
     return None
 
 
-def plain_name(text: str) -> str:
-    """A structure's name as tables write it: lower-case letters, digits and _."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-
-
 def _one_structure(item: Path, target: Target | None, *, resample: bool, mesh_frame: str) -> LabelMap:
     if item.is_file() and item.suffix.lower() in SURFACES:
         if target is None:
@@ -312,7 +307,7 @@ def _picture_stack(item: Path, target: Target) -> LabelMap:
     """A structure as pictures, one per slice of the image's third file axis; columns are its first axis."""
     import SimpleITK as sitk
 
-    files = sorted(_pictures_in(item), key=_natural) if item.is_dir() else [item]
+    files = sorted(_pictures_in(item), key=lambda p: natural(p.name)) if item.is_dir() else [item]
     if not files:
         raise ScanError("no picture in this folder", str(item), f"expected {' '.join(PICTURES)}")
     try:
@@ -349,7 +344,7 @@ def _in_slice_order(array: Array, files: list[Path], item: Path, target: Target)
         return array
     if target.source is not None and target.source.planes is not None:
         raise ScanError("pictures cannot follow slices that had to be resampled", str(item), "give a volume")
-    order = sorted(range(len(names)), key=lambda k: _natural(Path(names[k])))
+    order = sorted(range(len(names)), key=lambda k: natural(names[k]))
     placed = np.empty_like(array)
     placed[:, :, order] = array
     return placed
@@ -357,12 +352,6 @@ def _in_slice_order(array: Array, files: list[Path], item: Path, target: Target)
 
 def _pictures_in(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith(".")]
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Order of file names with numbers by value: slice2 before slice10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
 
 
 def present_ids(array: Array) -> list[int]:

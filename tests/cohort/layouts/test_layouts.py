@@ -5,9 +5,10 @@ import csv
 import pytest
 
 from tests.cohort.layouts import trees
-from volforge.cohort.layouts.discovery import Options, Tree, scan_name
+from volforge.cohort.layouts.discovery import Options, Tree
 from volforge.cohort.layouts.registry import LAYOUTS
 from volforge.cohort.layouts.write import discover
+from volforge.cohort.names import scan_name
 from volforge.cohort.sheet import SCAN, read_sheet
 from volforge.cohort.structures import read_structures
 from volforge.errors import VolforgeError, errors_of

@@ -6,7 +6,8 @@ import hashlib
 from collections import defaultdict
 from pathlib import Path
 
-from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, natural, plain
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
+from volforge.cohort.names import natural, plain_name
 from volforge.errors import ScanError
 from volforge.volume.dicom.headers import DAMAGE, Frame, read_dataset, read_headers
 from volforge.volume.dicom.labels import label_names
@@ -149,7 +150,7 @@ def _attach_labels(
         else:
             rows[0].labels = path
             rows[0].label_source = options.label_source or ("expert" if kind == "RTSTRUCT" else "predicted")
-            names |= dict.fromkeys(plain(n) for n in mine if plain(n))
+            names |= dict.fromkeys(plain_name(n) for n in mine if plain_name(n))
     found.structures = {name: i for i, name in enumerate(sorted(names, key=natural), start=1)}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from volforge.cohort.names import natural, plain_name
 from volforge.errors import VolforgeError
 
 JUNK = ("__MACOSX", "Thumbs.db")
@@ -153,34 +153,16 @@ def _plain_suffix(path: str) -> str:
     return f"{stem}{dot}{suffix.lower()}" if dot else path
 
 
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts numbers in order of value."""
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"(\d+)", text)]
-
-
-def scan_name(text: str) -> str:
-    """A valid scan name near to the text: 64 characters of letters, digits, `.`, `_` and `-`."""
-    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._") or "scan"
-    if len(clean) > 64:
-        clean = f"{clean[:55]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return clean
-
-
-def plain(name: str) -> str:
-    """A structure's name as tables write it."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:64]
-
-
 def number(names: Iterable[str]) -> dict[str, int]:
     """Ids from 1, in the order of the names; their plain form, each once."""
-    return {name: i for i, name in enumerate(dict.fromkeys(plain(n) for n in names), start=1)}
+    return {name: i for i, name in enumerate(dict.fromkeys(plain_name(n) for n in names), start=1)}
 
 
 def unique(names: Iterable[tuple[str, int]]) -> dict[str, int]:
     """Ids by plain name; a name that is empty or would stand twice is called by its id."""
     table: dict[str, int] = {}
     for name, value in sorted(names, key=lambda item: item[1]):
-        key = plain(name)
+        key = plain_name(name)
         table[key if key and key not in table else f"structure_{value}"] = value
     return table
 

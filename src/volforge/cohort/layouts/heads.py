@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, plain, unique, without_labels
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, unique, without_labels
 from volforge.cohort.layouts.nnunet import find_nnunet, one_root
 from volforge.cohort.layouts.tables import HANSEG, SEGRAP, TOOTHFAIRY, TOOTHFAIRY_3
+from volforge.cohort.names import plain_name
 from volforge.volume.read import read_volume
 
 WRONG_IDS = "ToothFairy3S_0048"  # holds 60 and 160 for 38 and 138
@@ -33,7 +34,7 @@ def find_segrap(tree: Tree, options: Options) -> Discovery:
         targets += g["organ"].startswith("GTV")
     bare: list[Found] = []
     for path, g in tree.match(r"(?P<case>segrap_\d{4})/(?P<kind>image|image_contrast)\.nii\.gz"):
-        parts = [(plain(o), organs[g["case"]][o], "") for o in SEGRAP if o in organs.get(g["case"], {})]
+        parts = [(plain_name(o), organs[g["case"]][o], "") for o in SEGRAP if o in organs.get(g["case"], {})]
         row = Found(
             g["case"],
             f"{g['case']}{'-contrast' if g['kind'] == 'image_contrast' else ''}",
@@ -57,7 +58,7 @@ def find_hanseg(tree: Tree, options: Options) -> Discovery:
     found = Discovery(structures=number(HANSEG))
     organs: dict[str, list[tuple[str, object, str]]] = {}
     for path, g in tree.match(r"(?P<case>case_\d+)/(?P=case)_OAR_(?P<organ>[^/]+?)(?:\.seg)?\.nrrd"):
-        name = plain(g["organ"])
+        name = plain_name(g["organ"])
         if name not in found.structures:
             found.structures[name] = max(found.structures.values()) + 1
         organs.setdefault(g["case"], []).append((name, path, ""))
@@ -92,7 +93,7 @@ def find_toothfairy(tree: Tree, options: Options) -> Discovery:
     is_third = any(g["version"] == "3" for _, g in files)
     if not found.structures:
         table = TOOTHFAIRY_3 if is_third else TOOTHFAIRY
-        found.structures = {plain(name): i for i, name in table.items()}
+        found.structures = {plain_name(name): i for i, name in table.items()}
     for row in [r for r in found.rows if r.subject.startswith(WRONG_IDS)]:
         found.rows.remove(row)
         found.left_out.append((row.scan, "its map holds ids 60 and 160 for 38 and 138"))

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, scan_name, unique, without_labels
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, unique, without_labels
 from volforge.cohort.layouts.tables import MSD
+from volforge.cohort.names import scan_name
 from volforge.errors import VolforgeError
 from volforge.volume.folders import read_json
 

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, plain
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
+from volforge.cohort.names import plain_name
 from volforge.cohort.sheet import MODALITIES
 from volforge.errors import VolforgeError
 
@@ -139,5 +140,7 @@ def _name_structures(tree: Tree, found: Discovery) -> None:
     for row in found.rows:
         if row.labels and row.labels.is_dir():
             prefix = tree.relative(row.labels) + "/"
-            names |= {plain(f[len(prefix) :].split("/")[0].split(".")[0]) for f in tree.files if f.startswith(prefix)}
+            names |= {
+                plain_name(f[len(prefix) :].split("/")[0].split(".")[0]) for f in tree.files if f.startswith(prefix)
+            }
     found.structures = {n: i for i, n in enumerate(sorted(names), start=1)}

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from volforge import __version__
-from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, natural, scan_name, side_of
+from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, side_of
 from volforge.cohort.layouts.registry import LAYOUTS, Layout
+from volforge.cohort.names import natural, scan_name
 from volforge.cohort.sheet import COLUMNS, RESERVED
 from volforge.cohort.structures import default_colour
 from volforge.errors import VolforgeError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from volforge.cohort.names import plain_name
 from volforge.errors import ScanError
-from volforge.volume.labels import plain_name
 
 
 def matched_names(names: Mapping[int, str], structures: Mapping[str, int]) -> tuple[dict[int, str], list[str]]:
