@@ -94,7 +94,7 @@ def test_truncated_empty_and_foreign(tmp_path):
     assert "empty" in refused(tmp_path / "e")
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "notes.md").write_text("hello")
-    assert "none of 1 files is DICOM ([notes.md]" in refused(tmp_path / "f")
+    assert "none of 1 files is DICOM (a file [notes.md]" in refused(tmp_path / "f")
     (tmp_path / "f" / "a.dcm").write_text("hello, no slice")
     assert "[a.dcm] cannot be read as DICOM" in refused(tmp_path / "f")
 
@@ -124,7 +124,7 @@ def test_colour_and_unknown_compression(tmp_path):
         d.PixelData = pydicom.encaps.encapsulate([d.PixelData])
         d["PixelData"].is_undefined_length = True
         d.save_as(path)
-    assert "pixels of [IM0001.dcm] cannot be read" in refused(tmp_path / "m")
+    assert "pixels of a file [IM0001.dcm] cannot be read" in refused(tmp_path / "m")
 
 
 def test_broken_orientation_and_structure_set_alone(tmp_path):

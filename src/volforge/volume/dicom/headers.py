@@ -107,7 +107,7 @@ class Frame:
     def name(self) -> str:
         """How messages call it; the name of the file stands in brackets, which records leave out."""
         number = self.instance if self.instance is not None else "?"
-        return f"instance {number} {shown(self.file)}"
+        return f"instance {number} [{self.file.name}]"
 
 
 @dataclass
@@ -141,7 +141,7 @@ def looks_like_dicom(path: Path) -> bool:
 
 def shown(path: Path) -> str:
     """A file's name in a message. In brackets: names of DICOM files are often those of patients."""
-    return f"[{path.name}]"
+    return f"a file [{path.name}]"
 
 
 def without_names(text: str) -> str:
