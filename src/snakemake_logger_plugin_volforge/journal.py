@@ -47,7 +47,7 @@ class Journal:
         elif event == LogEvent.JOB_FINISHED:
             self._write("finish", id=int(fields["job_id"]))
         elif event == LogEvent.JOB_ERROR:
-            self._write("fail", id=int(fields["jobid"]), message=str(fields.get("msg") or ""))
+            self._write("fail", id=int(fields["jobid"]), message=str(fields.get("rule_msg") or fields.get("msg") or ""))
         elif event is None:
             hit = SUBMITTED.search(record.getMessage())
             if hit:

@@ -75,7 +75,7 @@ def discover(
         typer.echo(f"  {note}")
     for what, why in written.left_out:
         typer.echo(f"left out: {what}: {why}")
-    typer.echo(f"for your configuration:\n{written.entry}")
+    typer.echo(f"for your configuration (add `recipes`, see config/README.md):\n{written.entry}")
 
 
 @app.command()

@@ -35,6 +35,9 @@ def status(
         raise VolforgeError(
             "no run was started in this folder, and no configuration is named", str(Path.cwd()), "name its files"
         )
+    if journal is not None and {f.absolute() for f in files} != {Path(f) for f in journal.configfiles}:
+        typer.echo(f"the last run here was of {', '.join(journal.configfiles)}: what lies on disk counts", err=True)
+        journal = None
     found = standings(load_run(files, check_files=False), journal)
     if as_json:
         typer.echo(json.dumps([_entry(s) for s in found], ensure_ascii=False, indent=1))
@@ -59,6 +62,7 @@ def _in_words(journal: Journal | None) -> str:
     import time
 
     from volforge.workflow.duration import in_words
+    from volforge.workflow.status import GO_ON
 
     since = in_words(time.time() - journal.began)
     if journal.ended is not None:
@@ -67,7 +71,7 @@ def _in_words(journal: Journal | None) -> str:
         return f"a run began {since} ago on {journal.host}; whether it goes on cannot be seen from here"
     if journal.is_alive:
         return f"a run goes on since {since} (process {journal.pid})"
-    return f"a run began {since} ago and was ended from outside; start it again to go on"
+    return f"a run began {since} ago and was ended from outside; {GO_ON}"
 
 
 def _print_table(found: list[Standing]) -> None:

@@ -125,6 +125,8 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
         target = Target(grid, source.grid.shape, turn, source)
         flags += source.flags
         notes += source.notes
+        if request.unit == "hu+1024":
+            notes.append("1024 was subtracted from all values (unit hu+1024)")
         image, more = _image_values(source, turn, request)
         flags += more
     labels = _labels(request, settings, target)
@@ -156,7 +158,7 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
         "scan": request.scan,
         "modality": request.modality,
         "unit": "" if request.modality == "mask" else "hu" if unit != "arbitrary" else "arbitrary",
-        "source": {c: _source_entry(p) for c, p in request.files.items()},
+        "source": {c: source_entry(p) for c, p in request.files.items()},
         "source_grid": {
             "shape": list(target.source_shape),
             "axes": axis_codes(reference_source.grid.affine) if reference_source else "RAS",
@@ -312,6 +314,8 @@ def _label_record(labels: LabelMap, body: Array | None, settings: ImportSettings
     counts = np.bincount(labels.array.ravel(order="K"))
     voxels = {names.get(i, str(i)): int(counts[i]) for i in present_ids(labels.array)}
     flags = [] if voxels else ["labels_empty"]
+    if voxels and not names:
+        flags.append("structures_without_names")
     entry: dict[str, Any] = {"voxels": voxels, "overlap_voxels": labels.overlap_voxels}
     if body is not None and voxels:
         outside = int(((labels.array > 0) & ~body).sum())
@@ -337,7 +341,8 @@ def _on_disk(path: Path) -> Path:
     return Path(channel_of(str(path))[0])
 
 
-def _source_entry(path: Path) -> dict[str, Any]:
+def source_entry(path: Path) -> dict[str, Any]:
+    """Name, size and hash of a source, as records hold them; names of DICOM files and of folders stay out."""
     path = _on_disk(path)
     if path.is_dir():  # folders of slices are often named after patients: names stay out of results
         files = [p for p in path.rglob("*") if p.is_file()]

@@ -9,8 +9,8 @@ import numpy as np
 
 from volforge.errors import VolforgeError
 from volforge.volume.folders import read_json
-from volforge.volume.geometry import Array, Grid, Reorientation, describe, same_place
-from volforge.volume.read import read_canonical, read_volume
+from volforge.volume.geometry import Array, Grid, Reorientation, describe, reorientation_of, same_place
+from volforge.volume.read import read_volume, scaled
 from volforge.volume.straighten import Planes, onto_planes
 from volforge.volume.write import write_nifti
 
@@ -55,13 +55,36 @@ def _are_labels(values: Array) -> bool:
     return values.dtype.kind == "i" and values.min() >= 0 and len(np.unique(values)) <= 512
 
 
+def on_scan_grid(file: Path, record: dict[str, Any]) -> Array:
+    """The values of a volume on the canonical grid of a scan, whatever axis order it was saved in.
+
+    Raises:
+        VolforgeError: the volume lies elsewhere, or has another shape or spacing.
+    """
+    volume = read_volume(file)
+    turn = reorientation_of(volume.grid.affine)
+    a, b, c = record["grid"]["shape"]
+    wanted = Grid((a, b, c), np.array(record["grid"]["affine"], dtype=float))
+    if not same_place(turn.canonical(volume.grid), wanted):
+        raise VolforgeError(
+            f"not on the scan's grid: {describe(volume.grid)}; scan: {describe(wanted)}",
+            str(file),
+            "save it with the affine of the scan's image.nii.gz, or resample it there",
+        )
+    return np.asfortranarray(turn.apply(scaled(volume)))
+
+
 def restore_file(file: Path, record_file: Path, out: Path) -> None:
     """Write a volume of a scan's folder (or a prediction on its grid) on the source file's grid."""
-    record = read_json(record_file)
+    record = _accepted(record_file)
+    write_on_source_grid(out, on_scan_grid(file, record), record)
+
+
+def _accepted(record_file: Path) -> dict[str, Any]:
+    record: dict[str, Any] = read_json(record_file)
     if not record["accepted"]:
         raise VolforgeError("the scan was refused and has no grid", str(record_file), "import it first")
-    array, _ = read_canonical(file)
-    write_on_source_grid(out, array, record)
+    return record
 
 
 def restore_as_segmentation(
@@ -75,6 +98,7 @@ def restore_as_segmentation(
     from volforge.cohort.structures import read_structures
     from volforge.errors import ProblemsError, errors_of
     from volforge.volume.dicom.segmentation import write_segmentation
+    from volforge.volume.import_scan import source_entry
 
     if series is None or structures_file is None:
         raise VolforgeError(
@@ -83,20 +107,21 @@ def restore_as_segmentation(
     structures, problems = read_structures(structures_file)
     if errors_of(problems):
         raise ProblemsError(problems)
-    record = read_json(record_file)
-    if not record["accepted"]:
-        raise VolforgeError("the scan was refused and has no grid", str(record_file), "import it first")
-    labels, _ = read_canonical(file)
-    if list(labels.shape) != record["grid"]["shape"] or labels.dtype.kind not in "u":
+    record = _accepted(record_file)
+    labels = on_scan_grid(file, record)
+    whole = np.rint(labels)
+    if not np.array_equal(whole, labels) or labels.min() < 0 or labels.max() > 65535:
+        raise VolforgeError("values are no ids (whole numbers from 0 to 65535)", str(file), "pass a label map")
+    imported = record["source"].get("image", {}).get("sha256")
+    if source_entry(series)["sha256"] != imported:
         raise VolforgeError(
-            f"{labels.dtype} of shape {labels.shape}: not labels on the scan's grid", str(file), "pass a label map"
+            "these are not the files that the scan was imported from",
+            str(series),
+            "name the same folder, file or list as the sheet did; a segmentation carries the patient of its series",
         )
     source = read_volume(series)
     grid, turn, _ = source_grid(record)
-    if not same_place(source.grid, grid):
-        text = f"the series is another than the scan's: {describe(source.grid)}; scan: {describe(grid)}"
-        raise VolforgeError(text, str(series), "name the series that the scan was imported from")
-    values = turn.invert(labels)
+    values = turn.invert(whole.astype(np.uint16))
     if source.planes is not None:
         values = onto_planes(values, grid, source.planes, nearest=True, outside=0)
     ids = {s.structure: s.id for s in structures}

@@ -90,7 +90,11 @@ def look(command: Command = run_command) -> Cluster:
     """
     code, text = command(["sbatch", "--version"])
     if code:
-        raise VolforgeError("no SLURM here: sbatch does not run", remedy="run this on the login node of the cluster")
+        said = f" ({text.strip()[:200]})" if text.strip() else ""
+        raise VolforgeError(
+            f"no SLURM here: sbatch does not run{said}",
+            remedy="run this on the login node of the cluster, after loading its module where it has one",
+        )
     version = text.split()[-1] if text.split() else "unknown"
     code, text = command(["scontrol", "show", "config"])
     if code:

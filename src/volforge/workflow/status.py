@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from volforge.workflow.jobs import RESULTS, report_settings
 from volforge.workflow.run import Run
 from volforge.workflow.steps import Step, steps
 
 STATES = ("done", "running", "queued", "waiting", "failed", "refused")
 LAST_LINES = 8
+GO_ON = "start it again to go on (if the folder is locked, once with --unlock before)"
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Job:
         slurm: Job id on the cluster, with its log; empty on one machine.
         attempts: How many times it was started.
         message: What was said of its failure.
+        began: When it was started last.
     """
 
     rule: str
@@ -42,6 +45,7 @@ class Job:
     slurm_log: str = ""
     attempts: int = 1
     message: str = ""
+    began: float = 0.0
 
     @property
     def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -104,7 +108,13 @@ def read_journal(path: Path) -> Journal | None:
             old = jobs.get(number)
             attempts = old.attempts + 1 if old and old.state == "failed" else 1
             jobs[number] = Job(
-                event["rule"], event["wildcards"], "running", event["time"], event["log"], attempts=attempts
+                event["rule"],
+                event["wildcards"],
+                "running",
+                event["time"],
+                event["log"],
+                attempts=attempts,
+                began=event["time"],
             )
         elif number in jobs:
             job = jobs[number]
@@ -162,15 +172,23 @@ def standings(run: Run, journal: Journal | None, folder: Path = Path()) -> list[
             found.append(Standing(step, state, now - job.since, "", job.slurm, job.attempts))
         elif job is not None and job.state == "failed" and not _is_newer(output, job.since):
             found.append(Standing(step, "failed", 0.0, why_failed(job, folder), job.slurm, job.attempts))
-        elif output.exists():
+        elif output.exists() and (step.rule != "report" or _is_of(run, folder)):
             reason = refusals.of(step) if step.scan else ""
             found.append(Standing(step, "refused" if reason else "done", why=reason))
         elif job is not None and job.state == "running":
-            text = "the run was ended while it ran; start it again to go on"
+            text = f"the run was ended while it ran; {GO_ON}"
             found.append(Standing(step, "waiting", 0.0, text, job.slurm, job.attempts))
         else:
             found.append(Standing(step, "waiting"))
     return found
+
+
+def _is_of(run: Run, folder: Path) -> bool:
+    """Whether the report in the folder was made of this configuration."""
+    try:
+        return (folder / RESULTS / "report.json").read_text(encoding="utf-8") == report_settings(run) + "\n"
+    except OSError:
+        return False
 
 
 def _is_newer(path: Path, since: float) -> bool:
@@ -236,7 +254,7 @@ def why_failed(job: Job, folder: Path, lines: int = LAST_LINES) -> str:
     reason = job.message.split("\n")[0].removeprefix("None").strip()
     for name in [*job.log, job.slurm_log]:
         path = folder / name if name else None
-        if path is not None and path.is_file():
+        if path is not None and path.is_file() and path.stat().st_mtime >= job.began - 1:  # not that of an earlier run
             text = [t.rstrip() for t in path.read_text(errors="replace").splitlines() if t.strip()]
             if text:
                 return "\n".join([f"{name}:", *text[-lines:]])

@@ -204,6 +204,8 @@ def _entry(stem: str, out: Path, found: Discovery, layout: Layout, root: Path | 
         return json.dumps(str(text), ensure_ascii=False)
 
     lines = [f"  {name if name[:1].isalpha() else f'c_{name}'}:", f"    sheet: {quoted(out)}"]
+    if found.structures:
+        lines.append(f"    structures: {quoted(out.with_name(f'{stem}.structures.tsv'))}")
     if root is not None:
         lines.append(f"    root: {quoted(root.absolute())}")
     lines.append(f"    licence: {quoted(found.licence or layout.licence)}")

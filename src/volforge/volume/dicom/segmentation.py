@@ -203,8 +203,11 @@ def write_segmentation(
     names = {value: name for name, value in structures.items()}
     unknown = [i for i in present if i not in names]
     if unknown or not present:
-        reason = f"ids that no structure has: {unknown}" if unknown else "nothing is labelled"
-        raise VolforgeError(reason, str(out), "pass the structures table of the cohort")
+        if unknown:
+            raise VolforgeError(
+                f"ids that no structure has: {unknown}", str(out), "pass the structures table of the cohort"
+            )
+        raise VolforgeError("nothing is labelled", str(out), "a segmentation without segments cannot be written")
     is_multi_frame = len({f.file for f in stack.frames}) == 1 and len(stack.frames) > 1
     files = [first.file] if is_multi_frame else [f.file for f in stack.frames]
     datasets = [read_dataset(f, pixels=True) for f in files]
@@ -225,21 +228,23 @@ def write_segmentation(
         coded[frames == value] = k
     content = sha256_of_text(coded.tobytes().hex() + "".join(f.instance_uid for f in stack.frames))
     try:
-        seg = hd.seg.Segmentation(
-            source_images=datasets,
-            pixel_array=coded,
-            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[_description(k, names[v], colours) for k, v in enumerate(present, start=1)],
-            series_instance_uid=generate_uid(entropy_srcs=["series", content]),
-            series_number=900,
-            sop_instance_uid=generate_uid(entropy_srcs=["instance", content]),
-            instance_number=1,
-            manufacturer="volforge",
-            manufacturer_model_name="volforge",
-            software_versions=__version__,
-            device_serial_number="0",
-            content_label="SEGMENTATION",
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they print the patient's name
+            seg = hd.seg.Segmentation(
+                source_images=datasets,
+                pixel_array=coded,
+                segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=[_description(k, names[v], colours) for k, v in enumerate(present, start=1)],
+                series_instance_uid=generate_uid(entropy_srcs=["series", content]),
+                series_number=900,
+                sop_instance_uid=generate_uid(entropy_srcs=["instance", content]),
+                instance_number=1,
+                manufacturer="volforge",
+                manufacturer_model_name="volforge",
+                software_versions=__version__,
+                device_serial_number="0",
+                content_label="SEGMENTATION",
+            )
     except DAMAGE as error:
         raise VolforgeError(
             f"the series cannot carry a segmentation ({error})",
