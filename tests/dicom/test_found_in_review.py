@@ -63,6 +63,30 @@ def test_a_contour_stored_twice_and_contours_that_cross(tmp_path):
     assert ring == pytest.approx(np.pi * (30**2 - 20**2 + 8**2) / 5, rel=0.05)
 
 
+def test_thin_shells_protruding_holes_and_touching_islands(tmp_path):
+    from volforge.volume.dicom.structure_set import Contour, _filled
+
+    def ring(radius, centre=(100.3, 100.4), n=720):
+        a = np.linspace(0, 2 * np.pi, n, endpoint=False)
+        return Contour(np.stack([centre[0] + radius * np.cos(a), centre[1] + radius * np.sin(a), np.zeros(n)], axis=1))
+
+    def area(*contours):
+        mask, cross = _filled(list(contours), 2, (201, 201))
+        return int(mask.sum()), cross
+
+    shell, cross = area(ring(90), ring(89))
+    assert shell == pytest.approx(np.pi * (90**2 - 89**2), rel=0.1)
+    assert not cross
+    hole, cross = area(ring(60), ring(20, (141.5, 100.4)))  # 1.2 pixels beyond its outer contour
+    assert hole == pytest.approx(np.pi * (60**2 - 20**2), rel=0.02)
+    assert not cross
+    islands, cross = area(ring(20, (60.3, 100.4)), ring(20, (100.2, 100.4)))
+    assert islands == pytest.approx(2 * np.pi * 20**2, rel=0.02)
+    assert not cross
+    twice, _ = area(ring(60), ring(60), ring(20), ring(20))
+    assert twice == pytest.approx(np.pi * (60**2 - 20**2), rel=0.02)
+
+
 def test_gaps_between_contours_are_said_and_rois_of_another_frame_left_out(tmp_path):
     write_series(tmp_path / "s", HU)
     target = target_of(tmp_path / "s")
@@ -70,7 +94,11 @@ def test_gaps_between_contours_are_said_and_rois_of_another_frame_left_out(tmp_p
     comb = write_structure_set(tmp_path / "a.dcm", {"lens": [circle(15, 10 + 3 * k) for k in heights]}, FRAME)
     labels = labels_of(comb, target)
     assert "contours_sparse" in labels.flags
-    assert "2 gaps between its contours" in labels.notes[0]
+    assert counts(labels)[2:12].all()  # every second slice: filled from the nearest
+    far = write_structure_set(tmp_path / "far.dcm", {"lens": [circle(15, 16), circle(15, 55)]}, FRAME)
+    labels = labels_of(far, target)
+    assert np.count_nonzero(counts(labels)) == 2
+    assert "1 gaps between its contours" in labels.notes[0]
     two = write_structure_set(tmp_path / "b.dcm", {"lens": [circle(15, 40)], "mandible_l": [circle(25, 40)]}, FRAME)
     edit([two], lambda k, d: setattr(d.StructureSetROISequence[1], "ReferencedFrameOfReferenceUID", "1.2.3.4"))
     labels = labels_of(two, target)
@@ -116,7 +144,7 @@ def test_segmentation_beside_and_beyond_the_image(tmp_path):
     partly = labels_of(tmp_path / "seg.dcm", target_of(tmp_path / "part"))
     assert "labels_leave_image" in partly.flags
     write_series(tmp_path / "far", HU, series="f", origin=(-40, -45, 3010))
-    with pytest.raises(ScanError, match="outside of the image"):
+    with pytest.raises(ScanError, match="none of its structures has a voxel"):
         labels_of(tmp_path / "seg.dcm", target_of(tmp_path / "far"))
 
 
@@ -133,8 +161,8 @@ def test_segmentation_of_another_tilted_series_is_not_read_as_empty(tmp_path):
 
 def test_series_that_cannot_carry_a_segmentation(tmp_path):
     files = write_series(tmp_path / "s", HU)
-    _, path = made_labels(tmp_path, tmp_path / "s")
     edit(files, lambda k, d: delattr(d, "FrameOfReferenceUID"))
+    _, path = made_labels(tmp_path, tmp_path / "s")
     done = restored(tmp_path, tmp_path / "s", path)
     assert done.returncode == 1
     assert "lacks FrameOfReferenceUID" in done.stderr
@@ -338,3 +366,47 @@ def test_screenshots_beside_a_series_are_left_out(tmp_path):
     volume = read_volume(tmp_path / "s")
     assert volume.flags == ["other_stacks_left_out"]
     assert uid("series", "a")  # the factory's own
+
+
+def test_marker_files_and_a_renamed_directory_are_no_slices(tmp_path):
+    write_series(tmp_path / "s", HU, name="{}")
+    (tmp_path / "s/LOCKFILE").touch()
+    (tmp_path / "s/0").write_text("a remark")
+    from pydicom.dataset import FileMetaDataset
+
+    directory = Dataset()
+    directory.file_meta = FileMetaDataset()
+    directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    directory.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    directory.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    directory.FileSetID = "X"
+    directory.save_as(tmp_path / "s/DICOMDIR_old", enforce_file_format=True)
+    assert read_volume(tmp_path / "s").grid.shape == HU.shape
+
+
+def test_restore_puts_labels_where_their_affine_says(tmp_path):
+    import nibabel as nib
+
+    write_series(tmp_path / "s", HU)
+    labels, path = made_labels(tmp_path, tmp_path / "s")
+    assert restored(tmp_path, tmp_path / "s", path).returncode == 0
+    first = (tmp_path / "seg.dcm").read_bytes()
+    image = nib.load(path)
+    turned = nib.Nifti1Image(labels.astype(np.int16), image.affine).as_reoriented(
+        nib.orientations.axcodes2ornt(("L", "P", "S"))
+    )
+    nib.save(turned, path)  # another axis order and type: the same labels
+    assert restored(tmp_path, tmp_path / "s", path).returncode == 0
+    assert (tmp_path / "seg.dcm").read_bytes() == first
+    shifted = image.affine.copy()
+    shifted[:3, 3] += 10
+    nib.save(nib.Nifti1Image(labels, shifted), path)
+    done = restored(tmp_path, tmp_path / "s", path)
+    assert done.returncode == 1
+    assert "not on the scan's grid" in done.stderr
+    nib.save(nib.Nifti1Image(labels, image.affine), path)
+    other = {"PatientName": "Other", "PatientID": "7", "PatientBirthDate": ""}
+    write_series(tmp_path / "t", HU, patient=other)
+    done = restored(tmp_path, tmp_path / "t", path)
+    assert done.returncode == 1
+    assert "not the files that the scan was imported from" in done.stderr

@@ -214,7 +214,10 @@ def test_restore_as_segmentation_refuses_what_does_not_fit(tmp_path):
     ]
     assert "--series FOLDER" in volforge(*base).stderr
     table = structures_table(tmp_path)
-    assert "another than the scan's" in volforge(*base, "--series", tmp_path / "other", "--structures", table).stderr
+    assert (
+        "not the files that the scan was imported from"
+        in volforge(*base, "--series", tmp_path / "other", "--structures", table).stderr
+    )
     table.write_text("structure\tid\nlens\t1\n")
     assert "ids that no structure has: [2]" in volforge(*base, "--series", tmp_path / "s", "--structures", table).stderr
     assert not (tmp_path / "a.dcm").exists()

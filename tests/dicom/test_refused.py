@@ -7,6 +7,7 @@ from pydicom.uid import JPEGLSLossless
 
 from tests.dicom.files import base, phantom, put_pixels, write, write_series
 from tests.dicom.test_series import HU, refused
+from volforge.volume.read import read_volume
 
 
 def test_missing_slices_are_named(tmp_path):
@@ -65,14 +66,42 @@ def test_missing_tags_are_named(tmp_path, tag):
     assert "6 of 6 slices" in message
 
 
-def test_a_tag_missing_in_one_slice_only(tmp_path):
+@pytest.mark.parametrize("which", [[5], [18, 19], [15, 16, 17, 18, 19]])
+def test_a_tag_missing_in_some_slices_is_no_shorter_series(tmp_path, which):
     files = write_series(tmp_path / "s", HU)
-    d = pydicom.dcmread(files[5])
-    del d.ImagePositionPatient
-    d.save_as(files[5])
-    message = refused(tmp_path / "s")
-    assert "1 slice is missing: 1 between instance 5 [IM0005.dcm] and instance 7 [IM0007.dcm]" in message
-    assert "left out: series number 3 (CT, 1 slice" in message
+    for n in which:
+        d = pydicom.dcmread(files[n])
+        del d.ImagePositionPatient
+        d.save_as(files[n])
+    assert f"ImagePositionPatient missing or invalid in {len(which)} of 20 slices" in refused(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    "tag", ["FrameOfReferenceUID", "PatientID", "StudyInstanceUID", "EchoTime", "ConvolutionKernel"]
+)
+def test_a_tag_blank_or_odd_in_some_slices_tears_no_series(tmp_path, tag):
+    """What tells volumes apart must be said by all of them."""
+    for name, change in (("blank", lambda k: None), ("own", lambda k: f"{k + 1}")):
+        files = write_series(tmp_path / name, HU, modality="MR", EchoTime=4.6, ConvolutionKernel="B30")
+        for k, path in enumerate(files):
+            d = pydicom.dcmread(path)
+            if name == "blank" and k % 2:
+                delattr(d, tag)
+            elif name == "own":
+                setattr(d, tag, change(k))
+            d.save_as(path)
+        assert read_volume(tmp_path / name).grid.shape == HU.shape, name
+
+
+def test_echo_times_that_differ_in_their_last_digit(tmp_path):
+    write_series(tmp_path / "s", HU + 1024, modality="MR", EchoTime=lambda k: 2.456 + 0.001 * (k % 2))
+    assert read_volume(tmp_path / "s").flags == []
+
+
+def test_slices_of_another_direction_are_not_dropped(tmp_path):
+    write_series(tmp_path / "s", HU)
+    write_series(tmp_path / "s", HU[:, :, :2], orientation=(1, 0, 0, 0, 0, -1), name="odd{}.dcm", first=50)
+    assert "2 slices of the series do not fit the others" in refused(tmp_path / "s")
 
 
 def test_single_slice_and_lone_file(tmp_path):

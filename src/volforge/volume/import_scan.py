@@ -200,7 +200,7 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
         record[column] = {"volume_ml": round(float(mask.array.sum()) * grid.voxel_mm3 / 1000, 3)}
         write_nifti(out / f"{column}.nii.gz", mask.array, grid)
     record["flags"] = sorted(set(flags))
-    record["notes"] = [without_names(n) for n in notes] if source and source.kind == "dicom" else notes
+    record["notes"] = [without_names(n) for n in notes]
     _picture(out / "qc.png", request, settings, image, grid, body, labels, masks)
     return record
 

@@ -164,8 +164,6 @@ def lay_into(labels: LabelMap, grid: Grid) -> LabelMap | None:
     whole[ours] = labels.array[theirs]
     held, kept = int((labels.array > 0).sum()), int((whole > 0).sum())
     flags, notes = list(labels.flags), list(labels.notes)
-    if held and not kept:
-        raise ScanError("the labels lie outside of the image", remedy="check that they belong together")
     if kept < held:
         flags.append("labels_leave_image")
         notes.append(f"{held - kept} of {held} labelled voxels lie outside of the image")

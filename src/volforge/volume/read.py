@@ -362,7 +362,7 @@ def scaled(volume: SourceVolume) -> Array:
     whole = volume.slope.is_integer() and volume.intercept.is_integer() and volume.array.dtype.kind in "iu"
     if whole and volume.array.dtype.itemsize <= 4:
         slope, intercept = int(volume.slope), int(volume.intercept)
-        ends = [int(v) * slope + intercept for v in (volume.array.min(), volume.array.max())]
+        ends = [int(v) * slope + intercept for v in (volume.array.min(), volume.array.max())] + [slope, intercept]
         dtype = np.result_type(np.min_scalar_type(min(0, *ends)), np.min_scalar_type(max(0, *ends)), np.int16)
         if dtype.kind in "iu":  # CT of DICOM: no float of eight bytes for what fits into two
             values = volume.array.astype(dtype)

@@ -222,7 +222,8 @@ def _content(path: Path) -> str:
 
 def _is_queued(number: str) -> bool:
     code, text = run_command(["squeue", "-h", "-j", number, "-o", "%T"])
-    return code == 0 and text.strip() in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING")
+    gone = code == 0 or "Invalid job id" in text  # silence is no end
+    return not gone or text.strip() in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING")
 
 
 def advice(cluster: Cluster) -> tuple[list[str], list[str]]:

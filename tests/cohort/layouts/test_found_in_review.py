@@ -54,7 +54,7 @@ def test_sets_whose_numbers_mean_different_people_are_not_mixed(tmp_path):
         trees.bids(folder / "a")
         trees.bids(folder / "b")
 
-    assert "2 data sets" in refused(tmp_path / "c", "bids", two)
+    assert "stands in two data sets" in refused(tmp_path / "c", "bids", two)
 
 
 def test_bids_names_come_from_the_maps_own_table(tmp_path):
@@ -141,7 +141,9 @@ def test_what_lies_there_already_is_not_mixed_with_the_new(tmp_path):
     trees.synthrad2023(tmp_path / "rad")
     discover(tmp_path / "amos", "amos", tmp_path / "s.tsv", Options())
     with pytest.raises(VolforgeError, match="would serve the new sheet"):
-        discover(tmp_path / "rad", "synthrad2023", tmp_path / "s.tsv", Options(), force=True)
+        discover(tmp_path / "rad", "synthrad2023", tmp_path / "s.tsv", Options())
+    kept = discover(tmp_path / "rad", "synthrad2023", tmp_path / "s.tsv", Options(), force=True)
+    assert any("was kept as it lay there" in n for n in kept.notes)
     (tmp_path / "h.structures.tsv").write_text("structure\tid\nmine\t1\n")
     with pytest.raises(VolforgeError, match="pass --force"):
         discover(tmp_path / "amos", "amos", tmp_path / "h.tsv", Options())

@@ -89,6 +89,8 @@ def _shape_of(row: SheetRow) -> Shape:
     turn = reorientation_of(volume.grid.affine)
     values = np.ascontiguousarray(turn.apply(scaled(volume)))
     affine = turn.canonical(volume.grid).affine
+    if values.max() == values.min():
+        return Shape(refused=f"all values are {values.flat[0]}")
     shape = Shape(_hash_of(values))
     refusals = []
     for kind, mask in _masks(values, row, column, turn.canonical(volume.grid).spacing_mm):
@@ -112,7 +114,7 @@ def _masks(
         return
     is_ct = row.modality in ("CT", "CBCT") and row.unit != "arbitrary"
     if row.unit == "hu+1024":
-        values = values - 1024
+        values = values.astype(np.int32) - 1024
     if is_ct:
         yield "bone", values > BONE_HU
     from volforge.config.models import BodyMask
@@ -123,7 +125,8 @@ def _masks(
 
 def _hash_of(values: Array) -> str:
     """A hash of shape and values, whatever the file format and the integer type."""
-    exact = values.astype(np.int32) if values.dtype.kind in "iub" else values.astype(np.float32)
+    is_whole = values.dtype.kind in "iub" or bool(np.array_equal(np.rint(values), values))
+    exact = values.astype(np.int64) if is_whole and np.abs(values).max() < 2**53 else values.astype(np.float32)
     digest = hashlib.sha256(str(values.shape).encode())
     digest.update(np.ascontiguousarray(exact).tobytes())
     return digest.hexdigest()

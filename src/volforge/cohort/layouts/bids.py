@@ -34,10 +34,7 @@ SMALLEST = 348  # bytes of a NIfTI header: less is a placeholder of git-annex
 def find_bids(tree: Tree, options: Options) -> Discovery:
     """Raw images by suffix; `_dseg` and `_msk` maps of derivatives by their entities."""
     found = Discovery()
-    roots = _raw_roots(tree)
-    if len(roots) > 1:
-        shown = ", ".join(r.rstrip("/") or "." for r in roots[:4])
-        raise VolforgeError(f"{len(roots)} data sets: {shown}", str(tree.folder), "name the folder of one")
+    homes: dict[str, str] = {}
     maps = _maps(tree)
     bare: list[Found] = []
     absent = 0
@@ -48,6 +45,12 @@ def find_bids(tree: Tree, options: Options) -> Discovery:
         relative = tree.relative(path)
         if any(f"/{other}" in f"/{relative}" for other in NOT_IMAGES):
             continue
+        if homes.setdefault(g["subject"], g["at"]) != g["at"]:
+            raise VolforgeError(
+                f"{g['subject']} stands in two data sets: {homes[g['subject']] or '.'} and {g['at'] or '.'}",
+                str(tree.folder),
+                "name the folder of one",
+            )
         entities = dict(e.split("-", 1) for e in g["entities"].split("_") if e)
         if entities.get("part", "mag") != "mag":
             found.left_out.append((relative, f"part-{entities['part']} is no magnitude image"))
@@ -123,7 +126,14 @@ def _keep_sure_maps(found: Discovery, bare: list[Found]) -> None:
         if row.labels:
             owners.setdefault(row.labels, []).append(row)
     for label, rows in owners.items():
-        if len(rows) > 1:
+        exact = [r for r in rows if r.scan.rsplit("_", 1)[0] == re.sub(r"_(?:dseg|msk)\.nii.*$", "", label.name)]
+        if len(exact) == 1:  # the plain image; others of the session (contrast agent, say) differ in an entity
+            others = [r for r in rows if r is not exact[0]]
+            for row in others:
+                row.labels, row.label_source = None, ""
+                found.rows.remove(row)
+                bare.append(row)
+        elif len(rows) > 1:
             for row in rows:
                 row.labels, row.label_source = None, ""
                 found.rows.remove(row)
@@ -163,17 +173,6 @@ def _read_table(path: Path) -> dict[str, int]:
     rows = [cells for _, cells in read_table(path).rows]
     indexed = [(c.get("name", ""), int(c["index"])) for c in rows if c.get("index", "").isdigit()]
     return unique((name, index) for name, index in indexed if 0 < index <= 65535)
-
-
-def _raw_roots(tree: Tree) -> list[str]:
-    roots = []
-    for path, g in tree.match(r"dataset_description\.json"):
-        content = read_json(path)
-        if not isinstance(content, dict):
-            raise VolforgeError("no table of keys", str(path), "mend it as BIDS wants it")
-        if content.get("DatasetType", "raw") == "raw" and "derivatives/" not in g["at"]:
-            roots.append(g["at"])
-    return roots
 
 
 def _licence(tree: Tree) -> str:

@@ -12,7 +12,7 @@ from volforge.errors import ScanError
 from volforge.volume.dicom.headers import DAMAGE, Frame, read_dataset, read_headers
 from volforge.volume.dicom.labels import label_names
 from volforge.volume.dicom.pixels import same_pixels
-from volforge.volume.dicom.series import FEWEST, check_stack
+from volforge.volume.dicom.series import FEWEST, check_stack, refuse_misfits
 from volforge.volume.dicom.stacks import Stack, make_stacks
 
 MODALITIES = {"CT": "CT", "MR": "MR"}
@@ -32,7 +32,7 @@ def find_dicom(tree: Tree, options: Options) -> Discovery:
             in_folder[frame.file.parent].add(i)
     taken: list[tuple[Stack, Found]] = []
     for i, stack in enumerate(stacks):
-        reason = _why_not(stack) or ("" if _is_whole_file(stack, headers.frames) else SEVERAL)
+        reason = _why_not(stack, stacks) or ("" if _is_whole_file(stack, headers.frames) else SEVERAL)
         if reason:
             found.left_out.append((stack.describe(), reason))
         else:
@@ -46,7 +46,7 @@ def find_dicom(tree: Tree, options: Options) -> Discovery:
     return found
 
 
-def _why_not(stack: Stack) -> str:
+def _why_not(stack: Stack, stacks: list[Stack]) -> str:
     if stack.is_localiser:
         return "localiser"
     if stack.frames[0].modality not in MODALITIES:
@@ -55,6 +55,7 @@ def _why_not(stack: Stack) -> str:
         return "fewer than 3 slices"
     try:
         check_stack(stack)
+        refuse_misfits(stack, stacks)
     except ScanError as error:
         return error.message
     return ""

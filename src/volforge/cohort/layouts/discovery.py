@@ -167,9 +167,10 @@ def unique(names: Iterable[tuple[str, int]]) -> dict[str, int]:
     return table
 
 
-def is_test_folder(at: str, folder: Path) -> bool:
-    """Whether a path leads through a folder that is called a test set."""
-    return bool(re.search(r"(?:^|[/_ -])test[_ -]?sets?(?:[/_ -]|$)", f"{folder.name}/{at}".lower()))
+def is_test_folder(at: str, folder: Path | None = None) -> bool:
+    """Whether a path leads through a folder that is called a test set (or that folder itself was named)."""
+    path = f"{folder.name if folder else ''}/{at}".lower()
+    return bool(re.search(r"(?:^|[/_ -])test[_ -]?sets?(?:[/_ -]|$)|/test/", path))
 
 
 def side_of(structure: str) -> str:

@@ -13,6 +13,7 @@ from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, n
 from volforge.cohort.layouts.nnunet import find_nnunet, one_root
 from volforge.cohort.layouts.tables import HANSEG, SEGRAP, TOOTHFAIRY, TOOTHFAIRY_3
 from volforge.cohort.names import plain_name
+from volforge.errors import VolforgeError
 from volforge.volume.read import read_volume
 
 WRONG_IDS = "ToothFairy3S_0048"  # holds 60 and 160 for 38 and 138
@@ -87,6 +88,10 @@ def find_toothfairy(tree: Tree, options: Options) -> Discovery:
     files = list(tree.match(r"(?P<folder>images|labels)T[rs]/ToothFairy(?P<version>[123])[FPS]?_?\d+[^/]*"))
     if not files:
         return Discovery()
+    places = sorted({g["at"] for _, g in files})
+    if len(places) > 1:
+        listed = ", ".join(p.rstrip("/") or "." for p in places)
+        raise VolforgeError(f"{len(places)} sets, which share patients: {listed}", str(tree.folder), "name one of them")
     made_up: dict[str, Any] = {"channel_names": {"0": "CBCT"}, "labels": {}}
     root = one_root(tree, ("channel_names", "modality")) or (files[0][1]["at"], made_up)
     found = find_nnunet(tree, replace(options, modality="CBCT"), root)

@@ -64,7 +64,9 @@ def find_nnunet(tree: Tree, options: Options, root: tuple[str, dict[str, Any]] |
     found.notes.append("subject = case: where one patient has several cases, write the patient into `subject`")
     skipped: dict[str, int] = {}
     rows: dict[bool, list[Found]] = {True: [], False: []}
-    for case, files, labels, subset in [*labelled.values(), *bare.values()]:
+    trained = {case for subset, case in [*labelled, *bare] if subset == "imagesTr"}
+    for name, files, labels, subset in [*labelled.values(), *bare.values()]:
+        case = f"test-{name}" if subset == "imagesTs" and name in trained else name  # numbered anew, another patient
         for channel, image in sorted(files.items()):
             modality = options.modality or modality_of(channels.get(channel, ""))
             if modality == "PET":

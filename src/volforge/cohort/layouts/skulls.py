@@ -14,7 +14,7 @@ def find_skullfix(tree: Tree, options: Options) -> Discovery:
     implants = {g["at"] + g["n"]: p for p, g in tree.match(r"implant/(?P<n>\d{3})\.nrrd")}
     bare: list[Found] = []
     for path, g in tree.match(r"defective_skull/(?P<n>\d{3})\.nrrd"):
-        if is_test_folder(g["at"], tree.folder):
+        if is_test_folder(g["at"]):
             continue
         key, n = g["at"] + g["n"], g["n"]
         row = Found(f"skullfix-{n}", f"skullfix-{n}", "mask", defective=path, implant=implants.get(key))
@@ -44,7 +44,7 @@ def find_skullbreak(tree: Tree, options: Options) -> Discovery:
     bare: list[Found] = []
     for path, g in tree.match(rf"defective_skull/(?P<kind>{kinds})/(?P<n>\d{{3}})\.nrrd"):
         key = (g["at"], g["kind"], g["n"])
-        is_test = is_test_folder(g["at"], tree.folder)
+        is_test = is_test_folder(g["at"])
         subject = f"skullbreak-{'test-' if is_test else ''}{g['n']}"
         row = Found(subject, f"{subject}-{g['kind']}", "mask", defective=path, free={"defect": g["kind"]})
         row.image = complete.get((g["at"], "", g["n"])) or complete.get(key)

@@ -81,12 +81,14 @@ def discover(
     contents: dict[Path, str] = {}
     lines = [_line(row, base, root is not None, lists, contents) for row in found.rows]
     beside = out.with_name(f"{stem}.structures.tsv")
-    if beside.exists() and (not force or not found.structures):
+    if beside.exists() and not force:
         raise VolforgeError(
             "a table of structures lies there already, and would serve the new sheet",
             str(beside),
-            "name another sheet, or pass --force" if found.structures else "remove it, or name another sheet",
+            "name another sheet, or pass --force",
         )
+    if beside.exists() and not found.structures:
+        found.notes.append(f"structures: {beside.name} was kept as it lay there")
     structures = beside if found.structures else None
     notes = _notes(chosen, found)
     columns = _columns(lines)

@@ -107,7 +107,7 @@ class Frame:
     def name(self) -> str:
         """How messages call it; the name of the file stands in brackets, which records leave out."""
         number = self.instance if self.instance is not None else "?"
-        return f"instance {number} [{self.file.name}]"
+        return f"instance {number} [{bare(self.file)}]"
 
 
 @dataclass
@@ -141,7 +141,12 @@ def looks_like_dicom(path: Path) -> bool:
 
 def shown(path: Path) -> str:
     """A file's name in a message. In brackets: names of DICOM files are often those of patients."""
-    return f"a file [{path.name}]"
+    return f"a file [{bare(path)}]"
+
+
+def bare(path: Path) -> str:
+    """A file's name without brackets of its own."""
+    return path.name.replace("[", "(").replace("]", ")")
 
 
 def without_names(text: str) -> str:
@@ -176,7 +181,7 @@ def read_headers(files: Iterable[Path]) -> Headers:
         try:
             dataset = read_dataset(path, TAGS)
             modality = str(dataset.get("Modality", "") or "")
-            if str(dataset.get("SOPClassUID", "")) == DIRECTORY:
+            if str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", "")) == DIRECTORY:
                 continue
             if "Rows" not in dataset or modality in ("SEG", "RTDOSE", "PR", "SR", "RTSTRUCT", "RTPLAN"):
                 if "SOPClassUID" in dataset:
@@ -196,7 +201,8 @@ def _find_torn(headers: Headers) -> None:
     named = {re.sub(r"\d+", "0", f.file.name) for f in headers.frames}
     for path in list(headers.not_dicom):
         is_empty = path.stat().st_size == 0
-        if headers.frames and (is_empty or (re.search(r"\d", path.name) and re.sub(r"\d+", "0", path.name) in named)):
+        is_number = path.name.isdigit()  # slices called 1, 2, 3: a file called 0 need not be one
+        if re.sub(r"\d+", "0", path.name) in named and re.search(r"\d", path.name) and (is_empty or not is_number):
             headers.not_dicom.remove(path)
             headers.damaged.append((path, "empty" if is_empty else "it does not begin as DICOM does"))
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from volforge.errors import ScanError
-from volforge.volume.dicom.headers import files_below, looks_like_dicom, read_dataset, read_headers, refuse_damaged
+from volforge.volume.dicom.headers import (
+    files_below,
+    looks_like_dicom,
+    read_dataset,
+    read_headers,
+    refuse_damaged,
+    shown,
+)
 from volforge.volume.labels import LabelMap, Target
 
 
@@ -29,7 +36,7 @@ def find_labels(path: Path) -> tuple[Path, str] | None:
     found = [(p, kind) for p, kind in headers.others if kind in ("RTSTRUCT", "SEG")]
     if len(found) > 1:
         raise ScanError(
-            f"{len(found)} structure sets or segmentations: {', '.join(p.name for p, _ in found[:4])}",
+            f"{len(found)} structure sets or segmentations: {', '.join(shown(p) for p, _ in found[:4])}",
             str(path),
             "name one file in the sheet",
         )

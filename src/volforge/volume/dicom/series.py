@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from volforge.errors import ScanError
 from volforge.volume.dicom.headers import Frame, Headers, files_below, read_headers, refuse_damaged, shown
 from volforge.volume.dicom.pixels import same_pixels, stored_planes
-from volforge.volume.dicom.stacks import Spacing, Stack, make_stacks, spacing_of
+from volforge.volume.dicom.stacks import Spacing, Stack, make_stacks, normal_of, spacing_of
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.intensity import AIR_HU
 from volforge.volume.read import SourceVolume
@@ -88,6 +89,7 @@ def pick_stack(files: list[Path]) -> tuple[Stack, list[str]]:
         raise ScanError(f"{few}: {listed}", remedy="give the folder that holds all slices of the series")
     placed = [s for s in volumes if s.is_placed and not s.frames[0].colour]
     if len(volumes) > 1 and len(placed) == 1:
+        refuse_misfits(placed[0], stacks)
         volumes = placed  # screenshots and other pictures without a place
     if len(volumes) > 1:
         listed = "; ".join(s.describe() for s in volumes[:6])
@@ -95,7 +97,37 @@ def pick_stack(files: list[Path]) -> tuple[Stack, list[str]]:
         raise ScanError(
             f"{len(volumes)} volumes: {listed}", remedy=REMEDY_SPLIT if several else "export one file per volume"
         )
+    refuse_misfits(volumes[0], stacks)
     return volumes[0], [f"left out: {s.describe()}" for s in stacks if s is not volumes[0]]
+
+
+def refuse_misfits(volume: Stack, stacks: Sequence[Stack]) -> None:
+    """Raise `ScanError` where slices of the very series of a volume do not fit it: they are not dropped in silence."""
+    first = volume.frames[0]
+    for stack in stacks:
+        other = stack.frames[0]
+        same_kind = other.series == first.series and other.shape == first.shape and other.colour == first.colour
+        if stack is volume or not same_kind or (stack.is_localiser and _crosses(other, first)):
+            continue
+        missing = sorted({tag for f in stack.frames for tag in f.missing})
+        if missing:
+            share = f"{len(stack.frames)} of {len(volume.frames) + len(stack.frames)} slices"
+            raise ScanError(
+                f"{', '.join(missing)} missing or invalid in {share}, the first: {other.name}",
+                remedy="export the series again with these tags",
+            )
+        if len(stack.frames) < FEWEST:
+            raise ScanError(
+                f"{len(stack.frames)} slices of the series do not fit the others: {stack.describe()}",
+                remedy="export the series again, or name the files of one volume in a .txt list",
+            )
+
+
+def _crosses(a: Frame, b: Frame) -> bool:
+    """Whether two slices lie in different directions."""
+    if a.orientation is None or b.orientation is None:
+        return True
+    return abs(float(normal_of(a) @ normal_of(b))) < 0.99
 
 
 def _nothing(headers: Headers) -> str:
@@ -111,7 +143,7 @@ def _refuse_lone_file(path: Path, frame: Frame) -> None:
     others = [f for f in read_headers(beside).frames if f.series == frame.series]
     if others:
         text = f"the file is one slice of a series of {len(others) + 1}"
-        raise ScanError(text, remedy=f"give its folder: {path.parent}")
+        raise ScanError(text, remedy="give its folder")
 
 
 def volume_of(stack: Stack, left_out: list[str], *, labels: bool = False) -> SourceVolume:
@@ -132,7 +164,7 @@ def volume_of(stack: Stack, left_out: list[str], *, labels: bool = False) -> Sou
     flags += more
     if padded:
         notes.append(f"{padded} voxels of padding below {AIR_HU} HU were set to it")
-    declared = stack.frames[0].declared_step
+    declared = abs(stack.frames[0].declared_step or 0.0)
     if declared and spacing.even and abs(declared - spacing.step_mm) > 0.1 * spacing.step_mm:
         flags.append("declared_spacing_differs")
         notes.append(f"SpacingBetweenSlices says {declared:.3g} mm, slices lie {spacing.step_mm:.3g} mm apart")

@@ -74,16 +74,73 @@ def make_stacks(frames: Sequence[Frame], same_pixels: Callable[[Frame, Frame], b
         frames: Of any number of series.
         same_pixels: Whether two frames hold equal values; asked only for frames at one place.
     """
-    by_series: dict[tuple[str, ...], list[Frame]] = defaultdict(list)
-    for frame in frames:  # UIDs that an anonymiser made equal, or left out, do not join patients
-        by_series[frame.series, frame.modality, frame.study, frame.frame_uid, frame.patient].append(frame)
+    by_series: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        by_series[frame.series or frame.study].append(frame)
     stacks: list[Stack] = []
     for series in by_series.values():
-        parts = _by_geometry(series)
-        for part in parts:
-            named = f"direction {_direction(part[0])}" if len(parts) > 1 and part[0].orientation else ""
-            stacks += _in_order(part, named, same_pixels)
+        # UIDs that an anonymiser made equal, or left out, do not join patients
+        groups = [series]
+        for value in (_modality, _patient, _study, _frame_of_reference):
+            groups = [part for group in groups for part in _told(group, value)]
+        for group in groups:
+            parts = [p for g in _by_geometry(group) for p in _split_reconstructions(g)]
+            for part in parts:
+                named = f"direction {_direction(part[0])}" if len(parts) > 1 and part[0].orientation else ""
+                stacks += _in_order(part, named, same_pixels)
     return sorted(stacks, key=lambda s: (s.frames[0].number.zfill(12), str(min(f.file for f in s.frames))))
+
+
+def _modality(frame: Frame) -> str:
+    return frame.modality.strip().casefold()
+
+
+def _patient(frame: Frame) -> str:
+    return frame.patient.strip().casefold()
+
+
+def _study(frame: Frame) -> str:
+    return frame.study
+
+
+def _frame_of_reference(frame: Frame) -> str:
+    return frame.frame_uid
+
+
+def _told(frames: list[Frame], value: Callable[[Frame], str]) -> list[list[Frame]]:
+    """Frames by a value that tells volumes apart: none of them blank, and each held by three frames or more."""
+    groups: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        groups[value(frame)].append(frame)
+    if len(groups) < 2 or "" in groups or min(map(len, groups.values())) < 3:
+        return [frames]
+    return list(groups.values())
+
+
+def _split_reconstructions(frames: list[Frame]) -> list[list[Frame]]:
+    """Kernels and echoes of one series, where each makes a volume over most of the range."""
+    if any(f.missing for f in frames):
+        return [frames]
+    for value in (_kernel, _echo):
+        groups = _told(frames, value)
+        if len(groups) > 1:
+            whole = float(np.ptp(heights_of(frames)))
+            if all(float(np.ptp(heights_of(g))) >= 0.5 * whole for g in groups):
+                return groups
+    return [frames]
+
+
+def _kernel(frame: Frame) -> str:
+    return frame.tags.get("ConvolutionKernel", "").strip()
+
+
+def _echo(frame: Frame) -> str:
+    """The echo time to about two percent: scanners write its last digits differently from slice to slice."""
+    try:
+        time = float(frame.tags.get("EchoTime", ""))
+    except ValueError:
+        return ""
+    return str(round(np.log(time) / 0.02)) if time > 0 else "0"
 
 
 def _direction(frame: Frame) -> str:
@@ -106,7 +163,7 @@ def _by_geometry(frames: list[Frame]) -> list[list[Frame]]:
 def _alike(a: Frame, b: Frame) -> bool:
     if a.shape != b.shape or a.colour != b.colour or a.missing != b.missing or a.localiser != b.localiser:
         return False
-    if any(a.tags.get(key) != b.tags.get(key) for key in ("StackID", "ConvolutionKernel", "EchoTime")):
+    if a.tags.get("StackID") != b.tags.get("StackID"):
         return False
     for one, other, tolerance in ((a.orientation, b.orientation, MOST_ANGLE), (a.spacing, b.spacing, 1e-3)):
         if one is not None and other is not None and not np.allclose(one, other, rtol=1e-3, atol=tolerance):
@@ -138,7 +195,11 @@ def _is_interleaved(frames: list[Frame]) -> bool:
     """Whether the acquisitions of a CT alternate in space: two scans, not the stations of one."""
     numbers = [f.tags.get("AcquisitionNumber", "") for f in frames]
     changes = sum(a != b for a, b in pairwise(numbers))
-    return frames[0].modality == "CT" and len(set(numbers)) > 1 and changes > 2 * len(set(numbers))
+    if frames[0].modality != "CT" or len(set(numbers)) < 2 or changes <= 2 * len(set(numbers)):
+        return False
+    heights = heights_of(frames)
+    steps = [np.diff(heights[[m == n for m in numbers]]) for n in set(numbers)]
+    return all(len(d) > 1 and np.ptp(d) <= 0.1 * np.median(d) for d in steps)  # each steps evenly by itself
 
 
 def _told_apart(frames: list[Frame], part: str) -> list[Stack] | None:

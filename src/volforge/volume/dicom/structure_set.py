@@ -16,6 +16,8 @@ from volforge.volume.geometry import Array
 from volforge.volume.labels import LabelMap, Target
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+MOST_APART = 6.0  # voxels: planes further apart are no stack of slices
+BRIDGED = 2.5  # times the distance of planes: gaps up to this are filled from the nearest plane
 MOST_OFF_PLANE = 0.25  # voxels by which the points of a contour may leave their plane
 
 
@@ -124,23 +126,27 @@ def fill_contours(
         )
     flags, notes = set(), []
     heights, planes = _planes(polygons, axis)
-    apart = float(np.median(np.diff(heights))) if len(heights) > 1 else 1.0
-    if apart > 1.5:
+    gaps = np.diff(heights)
+    # the distance of planes is the smallest usual gap; a far one is a hole, or no neighbour at all
+    apart = float(np.percentile(gaps, 10, method="lower")) if len(gaps) else 1.0
+    apart = apart if apart <= MOST_APART else 1.0
+    if apart > 1.5 or (gaps > 1.5 * max(apart, 1.0)).any():
         flags.add("contours_sparse")
     if np.abs(heights - np.rint(heights)).max() > MOST_OFF_PLANE:
         flags.add("contours_between_slices")
-    holes = int((np.diff(heights) > 1.5 * apart).sum())
+    holes = int((gaps > BRIDGED * max(apart, 1.0)).sum())
     if holes:
-        flags.add("contours_sparse")
         notes.append(f"'{name}' has {holes} gaps between its contours, which were left empty")
     across = tuple(int(n) for n in np.delete(shape, axis))
     mask = np.zeros(shape, dtype=bool, order="F")
-    reach = max(0.5, apart / 2) + 1e-3
+    reach = max(0.5, apart / 2)
     low, high = int(np.floor(heights[0] - reach)), int(np.ceil(heights[-1] + reach))
     drawn: dict[int, Array] = {}
     for z in range(max(0, low), min(shape[axis], high + 1)):
         nearest = int(np.abs(heights - z).argmin())
-        if abs(heights[nearest] - z) > reach:
+        after = int(np.searchsorted(heights, z))
+        between = 0 < after < len(heights) and gaps[after - 1] <= BRIDGED * max(apart, 1.0)
+        if not between and not -reach < z - heights[nearest] <= reach + 1e-6:
             continue
         if nearest not in drawn:
             filled, do_cross = _filled(planes[nearest], axis, across)
@@ -167,23 +173,31 @@ def _planes(polygons: list[Contour], axis: int) -> tuple[Array, list[list[Contou
 
 
 def _filled(contours: list[Contour], axis: int, shape: tuple[int, ...]) -> tuple[Array, bool]:
-    """The contours of one plane as a mask, and whether some cross each other."""
+    """The contours of one plane as a mask, and whether some cross each other.
+
+    A contour that lies (to 95 %) inside of a larger one is its hole, one inside of a hole an island, and so on.
+    """
     from skimage.draw import polygon2mask
 
+    flat = [np.delete(c.points, axis, axis=1) for c in contours]
+    masks = [polygon2mask(shape, points) for points in flat]
+    around = [float(np.linalg.norm(points - np.roll(points, 1, axis=0), axis=1).sum()) for points in flat]
     result = np.zeros(shape, dtype=bool)
-    masks = [(polygon2mask(shape, np.delete(c.points, axis, axis=1)), c.is_xor) for c in contours]
-    do_cross = False
-    taken: list[Array] = []
-    for mask, is_xor in sorted(masks, key=lambda m: -int(m[0].sum())):
-        area, common = int(mask.sum()), int((mask & result).sum())
-        if is_xor:
+    for mask, contour in zip(masks, contours, strict=True):
+        if contour.is_xor:
             result ^= mask
-        elif any(int((mask ^ other).sum()) <= 0.02 * area for other in taken):
+    kept: list[int] = []
+    depth: dict[int, int] = {}
+    do_cross = False
+    for i in sorted((i for i, c in enumerate(contours) if not c.is_xor), key=lambda i: -int(masks[i].sum())):
+        area = int(masks[i].sum())
+        if any(int((masks[i] ^ masks[k]).sum()) <= 0.1 * around[i] for k in kept):
             continue  # stored twice
-        elif area and common == area:
-            result &= ~mask
-        else:
-            do_cross |= common > 0
-            result |= mask
-        taken.append(mask)
+        common = {k: int((masks[i] & masks[k]).sum()) for k in kept}
+        parents = [k for k in kept if area and common[k] >= 0.95 * area]
+        depth[i] = len(parents)
+        do_cross |= any(c > 0.5 * around[i] for k, c in common.items() if k not in parents)
+        kept.append(i)
+    for i in sorted(kept, key=lambda i: depth[i]):
+        result = result & ~masks[i] if depth[i] % 2 else result | masks[i]
     return result, do_cross
