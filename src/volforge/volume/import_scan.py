@@ -11,13 +11,13 @@ import numpy as np
 from volforge.config.models import BodyMask
 from volforge.errors import ScanError
 from volforge.volume.body_mask import find_body
-from volforge.volume.companions import channel_of, companions
 from volforge.volume.dicom.headers import without_names
-from volforge.volume.folders import read_json, sha256_of, sha256_of_text, whole_folder, write_json
+from volforge.volume.folders import read_json, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid, Reorientation, axis_codes, reorientation_of
 from volforge.volume.intensity import canonical_values, outside_value, percentiles
 from volforge.volume.labels import SURFACES, LabelMap, Target, present_ids, read_labels, read_mask_volume
 from volforge.volume.read import SourceVolume, is_dicom, read_volume, scaled
+from volforge.volume.sources import on_disk, source_entry
 from volforge.volume.straighten import planes_record
 from volforge.volume.write import write_nifti
 
@@ -103,7 +103,7 @@ def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, re
 
 
 def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[str, Any]:
-    for path in map(_on_disk, request.files.values()):
+    for path in map(on_disk, request.files.values()):
         if not path.exists():
             raise ScanError("file not found", str(path), "check the path in the sheet")
     if "made_labels" in request.files:
@@ -335,42 +335,6 @@ def _check_triple(image: Array | None, masks: dict[str, LabelMap]) -> list[str]:
         if image is not None and image.dtype == np.uint8 and not np.array_equal(image > 0, defective | implant):
             flags.append("complete_differs_from_defective_and_implant")
     return flags
-
-
-def _on_disk(path: Path) -> Path:
-    return Path(channel_of(str(path))[0])
-
-
-def source_entry(path: Path) -> dict[str, Any]:
-    """Name, size and hash of a source, as records hold them; names of DICOM files and of folders stay out."""
-    path = _on_disk(path)
-    if path.is_dir():  # folders of slices are often named after patients: names stay out of results
-        files = [p for p in path.rglob("*") if p.is_file()]
-        size = sum(p.stat().st_size for p in files)
-        return {"name": f"folder of {len(files)} files", "bytes": size, "sha256": sha256_of(path)}
-    listed = _listed(path)
-    if listed:
-        size = sum(p.stat().st_size for p in listed if p.is_file())
-        hashes = [sha256_of(p) for p in [path, *listed]]
-        return {"name": f"list of {len(listed)} files", "bytes": size, "sha256": sha256_of_text("\n".join(hashes))}
-    name = "DICOM file" if is_dicom(path) else path.name
-    entry: dict[str, Any] = {"name": name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
-    for other in companions(path):  # the voxels of a two-file format
-        entry.setdefault("with", {})[other.name] = sha256_of(other)
-    return entry
-
-
-def _listed(path: Path) -> list[Path]:
-    """The files that a list of slices or of structures names; empty for other files."""
-    if path.suffix.lower() == ".txt":
-        from volforge.volume.dicom.series import list_files
-
-        return list_files(path)
-    if path.suffix.lower() == ".tsv":
-        from volforge.volume.label_list import read_label_list
-
-        return list(dict.fromkeys(p.file for p in read_label_list(path)))
-    return []
 
 
 def _picture(

@@ -98,7 +98,7 @@ def restore_as_segmentation(
     from volforge.cohort.structures import read_structures
     from volforge.errors import ProblemsError, errors_of
     from volforge.volume.dicom.segmentation import write_segmentation
-    from volforge.volume.import_scan import source_entry
+    from volforge.volume.sources import source_entry
 
     if series is None or structures_file is None:
         raise VolforgeError(
