@@ -1,0 +1,1 @@
+"""Measures of results: overlap, surface distance, images, distributions, uncertainty, statistics."""

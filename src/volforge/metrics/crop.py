@@ -1,0 +1,60 @@
+"""Boxes of structures in label maps: everything after works on the little that is not background."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from volforge.volume.geometry import Array
+
+Box = tuple[slice, ...]
+
+
+def foreground_box(volume: Array) -> Box | None:
+    """Smallest box around the non-zero voxels of a volume of any dimension, or None where there are none."""
+    box: list[slice] = []
+    rest = volume
+    for _ in range(volume.ndim):  # each axis is looked for in what the earlier ones left
+        along = rest.any(axis=tuple(a for a in range(volume.ndim) if a != len(box)))
+        found = np.flatnonzero(along)
+        if not found.size:
+            return None
+        part = slice(int(found[0]), int(found[-1]) + 1)
+        rest = rest[(slice(None),) * len(box) + (part,)]
+        box.append(part)
+    return tuple(box)
+
+
+def structure_boxes(labels: Array, ids: Iterable[int]) -> dict[int, Box]:
+    """Boxes of several structures of a label map in one pass; structures without a voxel are left out.
+
+    Args:
+        labels: Label map of whole numbers, any integer type.
+        ids: Ids to look for, above 0.
+    """
+    from scipy import ndimage
+
+    whole = foreground_box(labels)
+    if whole is None:
+        return {}
+    found = ndimage.find_objects(labels[whole], max_label=max(ids, default=0))
+    boxes = {}
+    for i in ids:
+        if found[i - 1] is not None:
+            boxes[i] = tuple(
+                slice(w.start + s.start, w.start + s.stop) for w, s in zip(whole, found[i - 1], strict=True)
+            )
+    return boxes
+
+
+def union(a: Box | None, b: Box | None) -> Box | None:
+    """Smallest box around two boxes."""
+    if a is None or b is None:
+        return a or b
+    return tuple(slice(min(s.start, t.start), max(s.stop, t.stop)) for s, t in zip(a, b, strict=True))
+
+
+def grown(box: Box, voxels: Iterable[int], shape: tuple[int, ...]) -> Box:
+    """A box with a margin on every side, cut to the volume."""
+    return tuple(slice(max(0, s.start - v), min(n, s.stop + v)) for s, v, n in zip(box, voxels, shape, strict=True))

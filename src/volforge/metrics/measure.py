@@ -1,0 +1,82 @@
+"""One measure: the value of a metric with its unit, and what a table must know to trust it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "absent", "empty_prediction", "empty_reference", "undefined", "missing_prediction"]
+FAILURES = ("empty_prediction", "empty_reference", "missing_prediction")
+
+# unit by ending of a measure's name; what ends otherwise has no unit, written `1`
+_UNITS = {
+    "_mm": "mm",
+    "_mm2": "mm2",
+    "_mm3": "mm3",
+    "_hu": "HU",
+    "_db": "dB",
+    "_nats": "nats",
+    "_percent": "percent",
+    "_voxels": "voxel",
+    "_seconds": "s",
+    "_hours": "h",
+    "_gib": "GiB",
+}
+_NO_UNIT = ("nsd_", "boundary_dice_")  # their ending is a tolerance
+_HIGHER = ("dice", "iou", "sensitivity", "precision", "nsd", "boundary_dice", "psnr", "ssim", "ms_ssim", "ncc", "outline_dice", "coverage")  # fmt: skip
+_SMALLER_SIZE = ("volume_error_percent",)  # signed: the best is the nearest to 0
+_NEUTRAL = ("diversity", "negative_volume", "joint_space", "contact_area", "asymmetry", "volume_mm3")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A value of a metric.
+
+    Attributes:
+        measure: Name in snake_case with its unit where it has one, for example `hd95_mm`.
+        value: The value; NaN where it is not defined.
+        structure: What it speaks of: a structure, or the region of an image measure.
+        status: `ok`; `absent` (in neither: nothing to measure, no failure); `empty_prediction`,
+            `empty_reference`, `missing_prediction` (failures); `undefined` (no value by the formula).
+        n: How many voxels or images it was computed from.
+    """
+
+    measure: str
+    value: float
+    structure: str = ""
+    status: Status = "ok"
+    n: int = 0
+
+    @property
+    def unit(self) -> str:
+        """Unit, `1` where there is none."""
+        return unit_of(self.measure)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a table counts it as a failure."""
+        return self.status in FAILURES
+
+
+def nothing(measure: str, status: Status, structure: str = "", n: int = 0) -> Measure:
+    """A measure without a value."""
+    return Measure(measure, math.nan, structure, status, n)
+
+
+def unit_of(measure: str) -> str:
+    """The unit of a measure by its name."""
+    if measure.startswith(_NO_UNIT):
+        return "1"
+    endings = [e for e in _UNITS if measure.endswith(e)]
+    return _UNITS[max(endings, key=len)] if endings else "1"
+
+
+def better(measure: str) -> Literal["higher", "lower", "nearest_zero", "neither"]:
+    """Which values of a measure are better; `neither` for quantities that only describe."""
+    plain = measure.removeprefix("legacy_")
+    if plain in _SMALLER_SIZE:
+        return "nearest_zero"
+    if plain.startswith(_NEUTRAL):
+        return "neither"
+    return "higher" if plain.startswith(_HIGHER) else "lower"

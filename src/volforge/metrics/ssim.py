@@ -1,0 +1,190 @@
+"""Structural similarity inside a mask, in slabs so that whole bodies fit in memory.
+
+Source: Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment", IEEE TIP 13(4), 2004 (SSIM); Wang, Simoncelli,
+Bovik, "Multiscale structural similarity for image quality assessment", Asilomar 2003 (MS-SSIM); the reports of
+SynthRAD2023 (arXiv 2403.08447) and SynthRAD2025 (arXiv 2605.13555) for what these challenges compute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from volforge.metrics.crop import foreground_box, grown
+from volforge.volume.geometry import Array
+
+K1, K2 = 0.01, 0.03
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SLAB_VALUES = 4_000_000
+
+
+@dataclass(frozen=True)
+class Window:
+    """How local means are taken.
+
+    Attributes:
+        weights: Weights along one axis, summing to 1, an odd number of them.
+        axes: Axes that the window spans.
+        sample_covariance: Divide by N - 1 (scikit-image's default) instead of N.
+    """
+
+    weights: tuple[float, ...]
+    axes: tuple[int, ...]
+    sample_covariance: bool
+
+    @property
+    def radius(self) -> int:
+        """Values on each side of the centre."""
+        return len(self.weights) // 2
+
+    def mean(self, values: Array) -> Array:
+        """Local means; only those whose window lies inside the array are meant to be read."""
+        from scipy import ndimage
+
+        uniform = len(set(self.weights)) == 1
+        for axis in self.axes:
+            if uniform:
+                values = ndimage.uniform_filter1d(values, len(self.weights), axis=axis)
+            else:
+                values = ndimage.correlate1d(values, self.weights, axis=axis)
+        return values
+
+
+def uniform_window(size: int = 7, axes: Sequence[int] = (0, 1, 2), *, sample_covariance: bool = True) -> Window:
+    """Equal weights: SynthRAD, and scikit-image's default with 7."""
+    return Window((1 / size,) * size, tuple(axes), sample_covariance)
+
+
+def gaussian_window(size: int = 11, sigma: float = 1.5, axes: Sequence[int] = (0, 1)) -> Window:
+    """Gaussian weights in the plane of the slice: 11x11 with sigma 1.5, as in Wang 2004."""
+    offsets = np.arange(size) - size // 2
+    weights = np.exp(-(offsets**2) / (2 * sigma**2))
+    return Window(tuple(weights / weights.sum()), tuple(axes), False)
+
+
+def ssim(prediction: Array, reference: Array, mask: Array, data_range: float, window: Window) -> tuple[float, int]:
+    """Mean SSIM over the masked voxels whose whole window lies inside the array.
+
+    Args:
+        prediction: Values, shape (X, Y, Z).
+        reference: Values of the same shape.
+        mask: Boolean, the same shape.
+        data_range: Greatest possible difference of values.
+        window: How local means are taken.
+
+    Returns:
+        The mean, and the number of voxels it is over; (NaN, 0) where there is none.
+    """
+    total, n = 0.0, 0
+    for luminance, structure in _maps(prediction, reference, mask, data_range, window):
+        total += float((luminance * structure).sum())
+        n += luminance.size
+    return (total / n if n else math.nan), n
+
+
+def ms_ssim(
+    prediction: Array,
+    reference: Array,
+    mask: Array,
+    data_range: float,
+    window: Window,
+    *,
+    luminance_at_every_scale: bool = False,
+) -> float:
+    """Multi-scale SSIM over five scales inside a mask.
+
+    At each scale the mean over the mask of luminance, contrast and structure is taken; between scales blocks of
+    two values along the window's axes are averaged, and the mask keeps the first of each two.
+
+    Args:
+        prediction: Values, shape (X, Y, Z). Short axes are lengthened by their edge values, so that the coarsest
+            scale holds a whole window.
+        reference: Values of the same shape.
+        mask: Boolean, the same shape.
+        data_range: Greatest possible difference of values.
+        window: How local means are taken.
+        luminance_at_every_scale: The variant that SynthRAD2025 computes: at every scale the map
+            (luminance x contrast x structure) to the power of the scale's weight, negative values as 0, then the
+            mean. Otherwise Wang 2003: means first, then powers; luminance at the coarsest scale only.
+
+    Returns:
+        0 to 1; NaN where a scale has no masked voxel.
+    """
+    scales = len(SCALES)
+    least = (len(window.weights) - 1) * 2 ** (scales - 1) + 1
+    pad = [(0, max(0, least - n)) if axis in window.axes else (0, 0) for axis, n in enumerate(reference.shape)]
+    x, y = (np.pad(np.asarray(v, np.float64), pad, mode="edge") for v in (prediction, reference))
+    inside = np.pad(mask, pad, constant_values=False)
+    product = 1.0
+    for level, weight in enumerate(SCALES):
+        last = level == scales - 1
+        total, n = 0.0, 0
+        for luminance, structure in _maps(x, y, inside, data_range, window):
+            if luminance_at_every_scale:
+                part = np.clip(luminance, 0, None) ** weight * np.clip(structure, 0, None) ** weight
+            else:
+                part = luminance * structure if last else structure
+            total += float(part.sum())
+            n += part.size
+        if not n:
+            return math.nan
+        mean = total / n
+        product *= mean if luminance_at_every_scale else max(mean, 0.0) ** weight
+        if not last:
+            x, y = _halved(x, window.axes), _halved(y, window.axes)
+            inside = inside[_every_second(inside.ndim, window.axes)]
+            inside = inside[tuple(slice(0, n) for n in x.shape)]
+    return product
+
+
+def _halved(values: Array, axes: Sequence[int]) -> Array:
+    """Means of blocks of two along some axes; a last odd value is dropped."""
+    for axis in axes:
+        along = np.moveaxis(values, axis, 0)
+        even = along.shape[0] // 2 * 2
+        values = np.moveaxis((along[0:even:2] + along[1:even:2]) / 2, 0, axis)
+    return values
+
+
+def _every_second(ndim: int, axes: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(None, None, 2) if axis in axes else slice(None) for axis in range(ndim))
+
+
+def _maps(prediction: Array, reference: Array, mask: Array, data_range: float, window: Window):  # type: ignore[no-untyped-def]
+    """Luminance and contrast-structure at masked voxels, slab by slab along the last axis."""
+    r = window.radius
+    margins = [r if axis in window.axes else 0 for axis in range(mask.ndim)]
+    # windows that reach beyond the array are left out
+    inner = tuple(slice(m, max(m, n - m)) for m, n in zip(margins, mask.shape, strict=True))
+    valid = np.zeros_like(mask, bool)
+    valid[inner] = mask[inner]
+    box = foreground_box(valid)
+    if box is None:
+        return
+    per_plane = int(np.prod([s.stop - s.start + 2 * m for s, m in zip(box[:-1], margins[:-1], strict=True)]))
+    step = max(1, SLAB_VALUES // per_plane)
+    for start in range(box[-1].start, box[-1].stop, step):
+        slab = (*box[:-1], slice(start, min(start + step, box[-1].stop)))
+        chosen = valid[slab]
+        if not chosen.any():
+            continue
+        wide = grown(slab, margins, mask.shape)
+        core = tuple(slice(m, m + s.stop - s.start) for s, m in zip(slab, margins, strict=True))
+        x, y = np.asarray(prediction[wide], np.float64), np.asarray(reference[wide], np.float64)
+        luminance, structure = _of_windows(x, y, data_range, window)
+        yield luminance[core][chosen], structure[core][chosen]
+
+
+def _of_windows(x: Array, y: Array, data_range: float, window: Window) -> tuple[Array, Array]:
+    """Luminance and contrast-structure terms of every window (Wang 2004, equations 6, 9 and 13)."""
+    values = len(window.weights) ** len(window.axes)
+    scale = values / (values - 1) if window.sample_covariance else 1.0
+    mean_x, mean_y = window.mean(x), window.mean(y)
+    variances = scale * (window.mean(x * x) - mean_x * mean_x + window.mean(y * y) - mean_y * mean_y)
+    covariance = scale * (window.mean(x * y) - mean_x * mean_y)
+    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    return luminance, (2 * covariance + c2) / (variances + c2)
