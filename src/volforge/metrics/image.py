@@ -13,9 +13,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from volforge.metrics.crop import foreground_box
 from volforge.metrics.measure import Measure, nothing
-from volforge.metrics.ssim import gaussian_window, ms_ssim, ssim, uniform_window
+from volforge.metrics.ssim import gaussian_window, ms_ssim, ms_ssim_synthrad2025, ssim, uniform_window
 from volforge.volume.geometry import Array
 
 # HU of the reference: at least the first, below the second
@@ -23,6 +22,7 @@ TISSUES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"air": (-math.inf, -900), "lung": (-900, -200), "soft": (-200, 150), "bone": (150, math.inf)}
 )
 BONE_HU = 150.0
+SYNTHRAD2025_HU = (-1024.0, 3071.0)  # the evaluation's own range, unlike the 3000 HU of 2023
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ def measure_image(
     p, r = np.asarray(prediction[inside], np.float64), np.asarray(reference[inside], np.float64)
     n = p.size
     names = (f"mae{unit}", f"rmse{unit}", "psnr_db", "ncc")
-    structural = ("ssim", "ssim_2d", "ms_ssim", "ms_ssim_synthrad2025") if metrics.structural else ()
+    structural: tuple[str, ...] = ("ssim", "ssim_2d", "ms_ssim") if metrics.structural else ()
+    if metrics.hu and structural:
+        structural = (*structural, "ms_ssim_synthrad2025")
     if not n:
         return [nothing(m, "undefined", region) for m in (*names, *structural)]
     values = (mae(p, r), rmse(p, r), psnr(p, r, metrics.low, metrics.high), ncc(p, r))
@@ -125,16 +127,18 @@ def _structural(
     whole, n = ssim(x, y, inside, span, uniform)
     flat, n_flat = ssim(x, y, inside, span, gaussian)
     n_inside = int(np.count_nonzero(inside))
-    box = foreground_box(inside)
-    assert box is not None
     textbook = ms_ssim(x, y, inside, span, uniform)
-    synthrad = ms_ssim(x, y, inside, span, uniform, luminance_at_every_scale=True)
-    return [
+    found = [
         _measure("ssim", whole, region, n),
         _measure("ssim_2d", flat, region, n_flat),
         _measure("ms_ssim", textbook, region, n_inside),
-        _measure("ms_ssim_synthrad2025", synthrad, region, n_inside),
     ]
+    if metrics.hu:  # defined for CT only, on a range of its own
+        low, high = SYNTHRAD2025_HU
+        x, y = (np.where(inside, np.clip(v, low, high), low) - low for v in (prediction, reference))
+        value = ms_ssim_synthrad2025(x, y, inside, high - low)
+        found.append(_measure("ms_ssim_synthrad2025", value, region, n_inside))
+    return found
 
 
 def _bone(prediction: Array, reference: Array) -> Measure:

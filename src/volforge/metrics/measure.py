@@ -24,7 +24,8 @@ _UNITS = {
     "_gib": "GiB",
 }
 _NO_UNIT = ("nsd_", "boundary_dice_")  # their ending is a tolerance
-_HIGHER = ("dice", "iou", "sensitivity", "precision", "nsd", "boundary_dice", "psnr", "ssim", "ms_ssim", "ncc", "outline_dice", "coverage")  # fmt: skip
+_HIGHER = ("dice", "iou", "sensitivity", "precision", "nsd", "boundary_dice", "psnr", "ssim", "ms_ssim", "ncc",
+           "outline_dice", "bone_dice", "coverage")  # fmt: skip
 _SMALLER_SIZE = ("volume_error_percent",)  # signed: the best is the nearest to 0
 _NEUTRAL = ("diversity", "negative_volume", "joint_space", "contact_area", "asymmetry", "volume_mm3")
 

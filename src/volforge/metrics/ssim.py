@@ -8,7 +8,7 @@ SynthRAD2023 (arXiv 2403.08447) and SynthRAD2025 (arXiv 2605.13555) for what the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,19 +85,12 @@ def ssim(prediction: Array, reference: Array, mask: Array, data_range: float, wi
     return (total / n if n else math.nan), n
 
 
-def ms_ssim(
-    prediction: Array,
-    reference: Array,
-    mask: Array,
-    data_range: float,
-    window: Window,
-    *,
-    luminance_at_every_scale: bool = False,
-) -> float:
-    """Multi-scale SSIM over five scales inside a mask.
+def ms_ssim(prediction: Array, reference: Array, mask: Array, data_range: float, window: Window) -> float:
+    """Multi-scale SSIM inside a mask, five scales (Wang 2003).
 
-    At each scale the mean over the mask of luminance, contrast and structure is taken; between scales blocks of
-    two values along the window's axes are averaged, and the mask keeps the first of each two.
+    Contrast-structure is averaged over the mask at every scale, luminance at the coarsest only; the means are
+    multiplied with the scales' weights as powers, a negative mean as 0. Between scales blocks of two values along
+    the window's axes are averaged; the mask keeps the first of each two.
 
     Args:
         prediction: Values, shape (X, Y, Z). Short axes are lengthened by their edge values, so that the coarsest
@@ -106,38 +99,74 @@ def ms_ssim(
         mask: Boolean, the same shape.
         data_range: Greatest possible difference of values.
         window: How local means are taken.
-        luminance_at_every_scale: The variant that SynthRAD2025 computes: at every scale the map
-            (luminance x contrast x structure) to the power of the scale's weight, negative values as 0, then the
-            mean. Otherwise Wang 2003: means first, then powers; luminance at the coarsest scale only.
 
     Returns:
         0 to 1; NaN where a scale has no masked voxel.
     """
-    scales = len(SCALES)
-    least = (len(window.weights) - 1) * 2 ** (scales - 1) + 1
-    pad = [(0, max(0, least - n)) if axis in window.axes else (0, 0) for axis, n in enumerate(reference.shape)]
-    x, y = (np.pad(np.asarray(v, np.float64), pad, mode="edge") for v in (prediction, reference))
-    inside = np.pad(mask, pad, constant_values=False)
+    x, y, inside = _long_enough(prediction, reference, mask, window, at_end=True)
     product = 1.0
     for level, weight in enumerate(SCALES):
-        last = level == scales - 1
+        last = level == len(SCALES) - 1
         total, n = 0.0, 0
         for luminance, structure in _maps(x, y, inside, data_range, window):
-            if luminance_at_every_scale:
-                part = np.clip(luminance, 0, None) ** weight * np.clip(structure, 0, None) ** weight
-            else:
-                part = luminance * structure if last else structure
-            total += float(part.sum())
-            n += part.size
+            total += float((luminance * structure if last else structure).sum())
+            n += structure.size
         if not n:
             return math.nan
-        mean = total / n
-        product *= mean if luminance_at_every_scale else max(mean, 0.0) ** weight
+        product *= max(total / n, 0.0) ** weight
         if not last:
             x, y = _halved(x, window.axes), _halved(y, window.axes)
-            inside = inside[_every_second(inside.ndim, window.axes)]
+            inside = inside[tuple(slice(None, None, 2) if a in window.axes else slice(None) for a in range(3))]
             inside = inside[tuple(slice(0, n) for n in x.shape)]
     return product
+
+
+def ms_ssim_synthrad2025(prediction: Array, reference: Array, mask: Array, data_range: float) -> float:
+    """Multi-scale SSIM as the evaluation of SynthRAD2025 computes it (its published scores), values from 0.
+
+    It differs from Wang 2003: the map luminance x contrast x structure, negatives as 0, is taken to the power of
+    the scale's weight voxel by voxel before the mean, and luminance counts at every scale. Axes shorter than 97
+    are lengthened on both sides by edge values, image and mask alike; three voxels at every face are left out at
+    every scale; a coarse voxel j is the mean of the fine voxels 2j - 1 and 2j, with 0 before the first.
+
+    Args:
+        prediction: Values from 0 to `data_range`, shape (X, Y, Z).
+        reference: Values of the same shape.
+        mask: Boolean, the same shape.
+        data_range: 4095 in that challenge.
+
+    Returns:
+        0 to 1; NaN where a scale has no masked voxel.
+    """
+    window = uniform_window()
+    x, y, inside = _long_enough(prediction, reference, mask, window, at_end=False)
+    product = 1.0
+    for level, weight in enumerate(SCALES):
+        total, n = 0.0, 0
+        for luminance, structure in _maps(x, y, inside, data_range, window):
+            total += float(((np.clip(luminance, 0, None) * np.clip(structure, 0, None)) ** weight).sum())
+            n += structure.size
+        if not n:
+            return math.nan
+        product *= min(max(total / n, 0.0), 1.0)
+        if level < len(SCALES) - 1:
+            x, y = _halved_from_before(x), _halved_from_before(y)
+            inside = inside[::2, ::2, ::2]
+    return product
+
+
+def _long_enough(
+    prediction: Array, reference: Array, mask: Array, window: Window, *, at_end: bool
+) -> tuple[Array, Array, Array]:
+    """Arrays whose axes hold a whole window at the coarsest scale, lengthened by edge values.
+
+    The added part belongs to no mask (`at_end`), or the mask is lengthened as the images are.
+    """
+    least = (len(window.weights) - 1) * 2 ** (len(SCALES) - 1) + 1
+    missing = [max(0, least - n) if a in window.axes else 0 for a, n in enumerate(reference.shape)]
+    pad = [(0, m) if at_end else (m // 2, m - m // 2) for m in missing]
+    x, y = (np.pad(np.asarray(v, np.float64), pad, mode="edge") for v in (prediction, reference))
+    return x, y, np.pad(mask, pad, mode="constant" if at_end else "edge")
 
 
 def _halved(values: Array, axes: Sequence[int]) -> Array:
@@ -149,11 +178,19 @@ def _halved(values: Array, axes: Sequence[int]) -> Array:
     return values
 
 
-def _every_second(ndim: int, axes: Sequence[int]) -> tuple[slice, ...]:
-    return tuple(slice(None, None, 2) if axis in axes else slice(None) for axis in range(ndim))
+def _halved_from_before(values: Array) -> Array:
+    """Every second value's mean with the one before it (0 before the first), along each axis."""
+    for axis in range(values.ndim):
+        along = np.moveaxis(values, axis, 0)
+        mean = along[::2] / 2
+        mean[1:] += along[1 : 2 * len(mean) - 1 : 2] / 2
+        values = np.moveaxis(mean, 0, axis)
+    return values
 
 
-def _maps(prediction: Array, reference: Array, mask: Array, data_range: float, window: Window):  # type: ignore[no-untyped-def]
+def _maps(
+    prediction: Array, reference: Array, mask: Array, data_range: float, window: Window
+) -> Iterator[tuple[Array, Array]]:
     """Luminance and contrast-structure at masked voxels, slab by slab along the last axis."""
     r = window.radius
     margins = [r if axis in window.axes else 0 for axis in range(mask.ndim)]
