@@ -18,6 +18,7 @@ from volforge.volume.geometry import Array
 
 K1, K2 = 0.01, 0.03
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SYNTHRAD_LEAST = 97  # voxels: a window of 7 at the coarsest scale
 SLAB_VALUES = 4_000_000
 
 
@@ -93,8 +94,8 @@ def ms_ssim(prediction: Array, reference: Array, mask: Array, data_range: float,
     the window's axes are averaged; the mask keeps the first of each two.
 
     Args:
-        prediction: Values, shape (X, Y, Z). Short axes are lengthened by their edge values, so that the coarsest
-            scale holds a whole window.
+        prediction: Values, shape (X, Y, Z). Short axes are lengthened on both sides by their edge values (the mask
+            too), so that the coarsest scale holds a whole window.
         reference: Values of the same shape.
         mask: Boolean, the same shape.
         data_range: Greatest possible difference of values.
@@ -103,7 +104,7 @@ def ms_ssim(prediction: Array, reference: Array, mask: Array, data_range: float,
     Returns:
         0 to 1; NaN where a scale has no masked voxel.
     """
-    x, y, inside = _long_enough(prediction, reference, mask, window, at_end=True)
+    x, y, inside = _long_enough(prediction, reference, mask, window, len(window.weights) * 2 ** (len(SCALES) - 1))
     product = 1.0
     for level, weight in enumerate(SCALES):
         last = level == len(SCALES) - 1
@@ -139,7 +140,7 @@ def ms_ssim_synthrad2025(prediction: Array, reference: Array, mask: Array, data_
         0 to 1; NaN where a scale has no masked voxel.
     """
     window = uniform_window()
-    x, y, inside = _long_enough(prediction, reference, mask, window, at_end=False)
+    x, y, inside = _long_enough(prediction, reference, mask, window, SYNTHRAD_LEAST)
     product = 1.0
     for level, weight in enumerate(SCALES):
         total, n = 0.0, 0
@@ -156,17 +157,13 @@ def ms_ssim_synthrad2025(prediction: Array, reference: Array, mask: Array, data_
 
 
 def _long_enough(
-    prediction: Array, reference: Array, mask: Array, window: Window, *, at_end: bool
+    prediction: Array, reference: Array, mask: Array, window: Window, least: int
 ) -> tuple[Array, Array, Array]:
-    """Arrays whose axes hold a whole window at the coarsest scale, lengthened by edge values.
-
-    The added part belongs to no mask (`at_end`), or the mask is lengthened as the images are.
-    """
-    least = (len(window.weights) - 1) * 2 ** (len(SCALES) - 1) + 1
+    """Images and mask with axes of at least so many voxels, lengthened on both sides by their edge values."""
     missing = [max(0, least - n) if a in window.axes else 0 for a, n in enumerate(reference.shape)]
-    pad = [(0, m) if at_end else (m // 2, m - m // 2) for m in missing]
+    pad = [(m // 2, m - m // 2) for m in missing]
     x, y = (np.pad(np.asarray(v, np.float64), pad, mode="edge") for v in (prediction, reference))
-    return x, y, np.pad(mask, pad, mode="constant" if at_end else "edge")
+    return x, y, np.pad(mask, pad, mode="edge")
 
 
 def _halved(values: Array, axes: Sequence[int]) -> Array:
