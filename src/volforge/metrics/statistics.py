@@ -1,0 +1,143 @@
+"""Statistics over subjects: summary, bootstrap interval, paired tests with Holm's correction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from volforge.volume.geometry import Array
+
+FEWEST_PAIRS = 6
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a table says of the values of one arm, one per subject.
+
+    Attributes:
+        n: Subjects with a value.
+        mean: Their mean; NaN for n = 0, as the others.
+        sd: Standard deviation with n - 1; NaN below two subjects.
+        median: Median.
+        q25: Lower quartile.
+        q75: Upper quartile.
+        ci_low: Lower end of the 95 % bootstrap interval of the mean; NaN below two subjects.
+        ci_high: Upper end.
+    """
+
+    n: int
+    mean: float
+    sd: float
+    median: float
+    q25: float
+    q75: float
+    ci_low: float
+    ci_high: float
+
+
+def summarise(values: Sequence[float], seed: int = 0) -> Summary:
+    """Summary of one value per subject; NaN values are left out.
+
+    Args:
+        values: One value per subject.
+        seed: Of the bootstrap.
+    """
+    x = np.array([v for v in values if not math.isnan(v)], np.float64)
+    nan = math.nan
+    if not x.size:
+        return Summary(0, nan, nan, nan, nan, nan, nan, nan)
+    q25, median, q75 = (float(q) for q in np.percentile(x, [25, 50, 75])) if np.isfinite(x).all() else (nan, nan, nan)
+    sd = float(x.std(ddof=1)) if x.size > 1 else nan
+    low, high = bootstrap_interval(x, seed)
+    return Summary(x.size, float(x.mean()), sd, median, q25, q75, low, high)
+
+
+def bootstrap_interval(values: Array, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over subjects (Efron 1979); NaN below two subjects.
+
+    With few subjects it is too narrow; the table prints n beside it.
+    """
+    if len(values) < 2 or not np.isfinite(values).all():
+        return math.nan, math.nan
+    generator = np.random.default_rng(seed)
+    means = np.empty(RESAMPLES)
+    step = max(1, 2_000_000 // len(values))
+    for start in range(0, RESAMPLES, step):
+        chosen = generator.integers(len(values), size=(min(step, RESAMPLES - start), len(values)))
+        means[start : start + len(chosen)] = values[chosen].mean(axis=1)
+    low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """A Wilcoxon signed-rank test of two arms.
+
+    Attributes:
+        a: One arm.
+        b: The other.
+        pairs: Subjects that both have a value for.
+        p: Two-sided p; None where no test was made (fewer than six pairs, or all equal).
+        p_holm: p corrected for all tests of the family.
+        smallest_p: The smallest p that so many pairs can reach, 2 / 2^n.
+    """
+
+    a: str
+    b: str
+    pairs: int
+    p: float | None
+    p_holm: float | None
+    smallest_p: float
+
+
+def compare_arms(arms: Mapping[str, Mapping[str, float]]) -> list[PairedTest]:
+    """Paired two-sided Wilcoxon tests (Wilcoxon 1945) between all arms, corrected by Holm (1979).
+
+    Args:
+        arms: For each arm the value of every subject.
+
+    Returns:
+        One test for each pair of arms, in the order of the arms.
+    """
+    tests: list[PairedTest] = []
+    for a, b in combinations(arms, 2):
+        both = [s for s in arms[a] if s in arms[b]]
+        x = np.array([arms[a][s] for s in both]) - np.array([arms[b][s] for s in both])
+        x = x[np.isfinite(x)]
+        tests.append(PairedTest(a, b, x.size, wilcoxon(x), None, 2.0 ** (1 - x.size)))
+    made = [t.p for t in tests if t.p is not None]
+    corrected = iter(holm(made))
+    return [
+        PairedTest(t.a, t.b, t.pairs, t.p, next(corrected) if t.p is not None else None, t.smallest_p) for t in tests
+    ]
+
+
+def wilcoxon(differences: Array) -> float | None:
+    """Two-sided p of the signed-rank test; None with fewer than six pairs or without a difference.
+
+    Differences of 0 are ranked and split (Pratt's treatment); the distribution is exact up to 50 pairs without
+    ties and zeros, else normal.
+    """
+    from scipy import stats
+
+    if len(differences) < FEWEST_PAIRS or not np.any(differences):
+        return None
+    sizes = np.abs(differences)
+    exact = len(differences) <= 50 and np.unique(sizes).size == len(sizes) and sizes.min() > 0
+    method = "exact" if exact else "approx"
+    return float(stats.wilcoxon(differences, zero_method="pratt" if not exact else "wilcox", method=method).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction of a family of p values, in their order."""
+    order = np.argsort(p, kind="stable")
+    corrected, highest = [0.0] * len(p), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[i]))
+        corrected[i] = highest
+    return corrected

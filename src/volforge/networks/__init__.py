@@ -1,0 +1,1 @@
+"""Architectures, one file each. Importing a module of this package imports torch."""
