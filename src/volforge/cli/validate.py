@@ -22,11 +22,11 @@ def validate(
     from volforge.workflow.run import resolve
 
     files = configfiles or [Path("config/config.yaml")]
-    loaded, cohorts = resolve(files)
+    loaded, cohorts, studies = resolve(files)
     if errors_of(loaded.problems):
         raise ProblemsError(loaded.problems)
     for problem in loaded.problems:
         typer.echo(str(problem), err=True)
     scans = sum(len(c.rows) for c in cohorts.values())
     names = " + ".join(str(f) for f in files)
-    typer.echo(f"{names}: {len(cohorts)} cohorts, {scans} scans, no error")
+    typer.echo(f"{names}: {len(cohorts)} cohorts, {scans} scans, {len(studies)} studies, no error")

@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from volforge.cohort import sheet, structures
-from volforge.config import models
+from volforge.config.configuration import Configuration
 
 
 def generated_files(root: Path) -> dict[str, str]:
@@ -40,7 +40,7 @@ def _json(content: Any) -> str:
 
 
 def _closed_schema() -> dict[str, Any]:
-    schema = TypeAdapter(models.Configuration).json_schema()
+    schema = TypeAdapter(Configuration).json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "volforge configuration",
@@ -164,7 +164,7 @@ def _sections() -> list[tuple[str, type[BaseModel]]]:
             for prefix, inner in _models_in(field.annotation):
                 visit(f"{path}{name}.{prefix}", inner)
 
-    visit("", models.Configuration)
+    visit("", Configuration)
     return found
 
 
@@ -173,7 +173,7 @@ def configuration_page() -> str:
     lines = [
         "# Configuration",
         "",
-        "Generated from the code by `make generated`; edit the descriptions in `src/volforge/config/models.py`.",
+        "Generated from the code by `make generated`; edit the descriptions in `src/volforge/config/`.",
         "A configuration is YAML. Unknown keys are errors. `volforge validate` checks it with all its sheets.",
         "Several files may be given; later ones win key by key. Paths start from the file that names them.",
         "",
@@ -243,7 +243,7 @@ def reference_yaml() -> str:
                     lines.append(f"{'  ' * depth}# either")
                 write(m, depth)
 
-    write(models.Configuration, 0)
+    write(Configuration, 0)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from volforge.config.models import Configuration
+from volforge.config.configuration import Configuration
 from volforge.errors import Problem
 
 Keys = tuple[str | int, ...]

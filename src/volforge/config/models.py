@@ -1,18 +1,12 @@
-"""The configuration as closed, frozen models; their descriptions are the reference documentation."""
+"""Settings of cohorts and recipes as closed, frozen models; their descriptions are the reference documentation."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-
-
-class Model(BaseModel):
-    """Base of all settings: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from volforge.config.model import Model, Name
 
 
 class Phantom(Model):
@@ -215,23 +209,3 @@ class RegionRecipe(RecipeBase):
 
 
 Recipe = Annotated[SliceRecipe | RegionRecipe, Field(discriminator="kind")]
-
-
-class Report(Model):
-    """What the page shows."""
-
-    title: str = Field(default="volforge", description="heading of the page")
-    pictures_per_cohort: int = Field(
-        default=24,
-        ge=0,
-        le=500,
-        description="QC pictures embedded per cohort: flagged scans first, then evenly spaced ones",
-    )
-
-
-class Configuration(Model):
-    """The whole configuration of a run."""
-
-    cohorts: dict[Name, Cohort] = Field(min_length=1, description="cohorts that the run builds, by name")
-    recipes: dict[Name, Recipe] = Field(default={}, description="how scans are cut for networks, by name")
-    report: Report = Field(default=Report(), description="the report page")

@@ -23,7 +23,9 @@ class SliceEncoder(nn.Module):
         w = width
         self.down = nn.ModuleList(
             [
-                nn.Sequential(nn.Conv2d(i, o, 3, 2, 1), nn.GroupNorm(8, o), nn.SiLU(), nn.Conv2d(o, o, 3, 1, 1), nn.SiLU())
+                nn.Sequential(
+                    nn.Conv2d(i, o, 3, 2, 1), nn.GroupNorm(8, o), nn.SiLU(), nn.Conv2d(o, o, 3, 1, 1), nn.SiLU()
+                )
                 for i, o in ((1, w), (w, 2 * w), (2 * w, 4 * w))
             ]
         )

@@ -9,9 +9,11 @@ from typing import Any
 
 from volforge.cohort.sheet import SheetRow, from_here, read_sheet
 from volforge.cohort.structures import Structure, read_structures
+from volforge.config.configuration import Configuration
 from volforge.config.load import Loaded, load_configuration
-from volforge.config.models import Cohort, Configuration, RegionRecipe
+from volforge.config.models import Cohort, RegionRecipe
 from volforge.errors import Problem, ProblemsError, errors_of
+from volforge.workflow.studies import ResolvedStudy, resolve_studies
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Run:
 
     configuration: Configuration
     cohorts: dict[str, ResolvedCohort]
+    studies: dict[str, ResolvedStudy] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -62,10 +66,10 @@ def load_run(
     Raises:
         ProblemsError: naming all errors of configuration, sheets and structures at once.
     """
-    loaded, cohorts = resolve(files, values, check_files=check_files, phantoms=phantoms)
+    loaded, cohorts, studies = resolve(files, values, check_files=check_files, phantoms=phantoms)
     if errors_of(loaded.problems) or loaded.configuration is None:
         raise ProblemsError(loaded.problems)
-    return Run(loaded.configuration, cohorts, loaded.problems)
+    return Run(loaded.configuration, cohorts, studies, _weights(loaded), loaded.problems)
 
 
 def resolve(
@@ -74,7 +78,7 @@ def resolve(
     *,
     check_files: bool = True,
     phantoms: Path = Path("results/phantoms"),
-) -> tuple[Loaded, dict[str, ResolvedCohort]]:
+) -> tuple[Loaded, dict[str, ResolvedCohort], dict[str, ResolvedStudy]]:
     """Load and check everything; problems are collected, not raised.
 
     Sheets are read even where other parts of the configuration are wrong, as far as their cohort is whole.
@@ -86,11 +90,20 @@ def resolve(
         settings = _cohort_settings(loaded, name, content)
         if settings is not None:
             cohorts[name] = _resolve_cohort(loaded, name, settings, check_files, phantoms / name)
+    studies: dict[str, ResolvedStudy] = {}
     if loaded.configuration is not None:
         loaded.problems += _check_regions(loaded, cohorts)
+        studies = resolve_studies(loaded, cohorts, check_files=check_files)
         if errors_of(loaded.problems):
             loaded.configuration = None
-    return loaded, cohorts
+    return loaded, cohorts, studies
+
+
+def _weights(loaded: Loaded) -> dict[str, str]:
+    """Paths of public weights by name, as the configuration gives them."""
+    assert loaded.configuration is not None
+    given = loaded.configuration.weights.model_dump(exclude_none=True)
+    return {n: str(from_here(loaded.folder_of(("weights", n)) / Path(p).expanduser())) for n, p in given.items()}
 
 
 def _cohort_settings(loaded: Loaded, name: str, content: Any) -> Cohort | None:

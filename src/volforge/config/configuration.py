@@ -1,0 +1,40 @@
+"""The whole configuration. Stages import only the settings that they use, so that others do not make them anew."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from volforge.config.model import Model, Name
+from volforge.config.models import Cohort, Recipe
+from volforge.config.studies import Study
+
+
+class Report(Model):
+    """What the page shows."""
+
+    title: str = Field(default="volforge", description="heading of the page")
+    pictures_per_cohort: int = Field(
+        default=24,
+        ge=0,
+        le=500,
+        description="QC pictures embedded per cohort: flagged scans first, then evenly spaced ones",
+    )
+
+
+class Weights(Model):
+    """Files of public weights; each is accepted by its SHA-256 only. `volforge weights fetch` gets them once."""
+
+    inception: str | None = Field(
+        default=None, description="Inception-v3 of the FID (pytorch-fid's file); empty: the fetched one, or no FID"
+    )
+    alexnet: str | None = Field(default=None, description="AlexNet of LPIPS; empty: the fetched one, or no LPIPS")
+
+
+class Configuration(Model):
+    """The whole configuration of a run."""
+
+    cohorts: dict[Name, Cohort] = Field(min_length=1, description="cohorts that the run builds, by name")
+    recipes: dict[Name, Recipe] = Field(default={}, description="how scans are cut for networks, by name")
+    studies: dict[Name, Study] = Field(default={}, description="tables of measures, by name")
+    weights: Weights = Field(default=Weights(), description="public weights of feature networks")
+    report: Report = Field(default=Report(), description="the report page")

@@ -1,0 +1,136 @@
+"""The part of the configuration that speaks of studies: their arms, metrics and published numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from volforge.config.model import Model, Name
+
+Task = Literal["segmentation", "implant", "semantic_synthesis", "translation"]
+Baseline = Literal[
+    "threshold_components", "mean_labels", "mean_implant", "mirror", "closing", "mean_painting", "constant",
+    "histogram_matching", "identity",
+]  # fmt: skip
+BASELINES: dict[str, tuple[str, ...]] = {
+    "segmentation": ("threshold_components", "mean_labels"),
+    "implant": ("mean_implant", "mirror", "closing"),
+    "semantic_synthesis": ("mean_painting", "constant"),
+    "translation": ("constant", "histogram_matching", "identity"),
+}
+SHARED = "shared"  # the arm whose models serve all arms of a study
+StructureName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+
+
+class Arm(Model):
+    """One way to solve the task; one column of the study's table."""
+
+    baseline: Baseline | None = Field(
+        default=None,
+        description="no learning: `threshold_components`, `mean_labels` (segmentation); `mean_implant`, `mirror`, "
+        "`closing` (implant); `mean_painting`, `constant` (semantic synthesis); `constant`, `histogram_matching`, "
+        "`identity` (translation)",
+    )
+    predictions: str | None = Field(
+        default=None,
+        description="folder of predictions made elsewhere (another program, a second observer), one `<scan>.nii.gz`, "
+        "`.nii`, `.nrrd` or `.mha` per scan on the scan's grid",
+    )
+    threshold_hu: float = Field(default=250, description="`threshold_components`: bone lies above this value")
+    constant_hu: float = Field(default=40, description="`constant`: value of the whole body")
+    closing_mm: float = Field(default=20, gt=0, le=100, description="`closing`: radius that closes the defect")
+    published_as: str = Field(default="", description="name of the arm in the published table; empty: its own")
+    note: str = Field(default="", description="a sentence for the table's foot")
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Arm:
+        if (self.baseline is None) == (self.predictions is None):
+            raise ValueError("an arm needs either `baseline` or `predictions`")
+        return self
+
+
+class ScanChoice(Model):
+    """Which scans of the cohort play a part in image tasks."""
+
+    modality: Literal["CT", "CBCT", "MR"] = Field(description="modality of the scans")
+    contrast: str | None = Field(default=None, description="contrast of the scans; empty: any")
+
+
+class StudyMetrics(Model):
+    """Which numbers a study reports."""
+
+    tolerances_mm: list[Annotated[float, Field(gt=0, le=100)]] = Field(
+        default=[1.0, 2.0], description="tolerances of the surface Dice (NSD)"
+    )
+    surface: Literal["voxels", "elements"] = Field(
+        default="voxels",
+        description="`voxels`: border voxels (MONAI, MedPy); `elements`: pieces weighted by area (surface-distance)",
+    )
+    boundary_mm: float = Field(default=10, gt=0, description="implants: width of the boundary Dice around the bone")
+    range_hu: list[float] = Field(
+        default=[-1024, 3000], min_length=2, max_length=2, description="range of PSNR and SSIM (SynthRAD2023)"
+    )
+    structural: bool = Field(default=True, description="SSIM and MS-SSIM, the slowest of the image measures")
+    distribution: bool = Field(
+        default=True, description="Fréchet, kernel distance and MMD of slices; needs the packages of the extra `train`"
+    )
+    window_hu: list[float] = Field(
+        default=[-1000, 1000], min_length=2, max_length=2, description="window of the slices whose features are taken"
+    )
+    encoder_steps: int = Field(default=400, ge=1, description="training steps of the encoder of the Fréchet distance")
+    legacy: bool = Field(default=False, description="add the `legacy_*` measures of the published code")
+
+    @field_validator("range_hu", "window_hu")
+    @classmethod
+    def _is_ordered(cls, value: list[float]) -> list[float]:
+        if value[0] >= value[1]:
+            raise ValueError("the first value must lie below the second")
+        return value
+
+
+class Published(Model):
+    """The published numbers that a study stands beside."""
+
+    table: str = Field(description="TSV of published numbers; relative to the file that names it")
+    study: str = Field(default="", description="value of its column `study`; empty: the task")
+    same_data: bool = Field(
+        default=False,
+        description="true only where cohort and size are those of the paper: its numbers then stand in a column "
+        "beside ours; otherwise in a block of their own",
+    )
+    cohort: str = Field(default="", description="with `same_data`: value of its column `cohort` that is this study's")
+
+
+class Study(Model):
+    """One table of one paper."""
+
+    task: Task = Field(description="what the arms solve")
+    cohort: Name = Field(description="cohort that is learnt from and measured on")
+    folds: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[], description="folds that are tested, by the cohort's column `fold`; empty: the split `test`"
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1, description="seeds of every arm")
+    structures: list[StructureName] = Field(
+        default=[], description="structures or groups that are measured; empty: all of the cohort's table"
+    )
+    source: ScanChoice = Field(
+        default=ScanChoice(modality="MR"), description="translation: what is translated (same subject and frame)"
+    )
+    target: ScanChoice = Field(default=ScanChoice(modality="CT"), description="image tasks: what is made")
+    metrics: StudyMetrics = Field(default=StudyMetrics(), description="which numbers")
+    arms: dict[Name, Arm] = Field(min_length=1, description="arms by name; ours is called `volforge`")
+    published: Published | None = Field(default=None, description="published numbers beside ours")
+    cases: int = Field(default=6, ge=0, description="cases per arm whose slices are in the report: worst, median, best")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Study:
+        if len(set(self.folds)) != len(self.folds) or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("folds and seeds must differ from each other")
+        if SHARED in self.arms:
+            raise ValueError(f"'{SHARED}' is the name of the models that serve all arms; call the arm otherwise")
+        for name, arm in self.arms.items():
+            if arm.baseline is not None and arm.baseline not in BASELINES[self.task]:
+                known = ", ".join(BASELINES[self.task])
+                raise ValueError(f"arm '{name}': baseline '{arm.baseline}' is not one of the task: {known}")
+        return self

@@ -1,0 +1,1 @@
+"""One arm of a study: its cases, its predictions, its measures."""

@@ -1,0 +1,121 @@
+"""The scans that an arm learns from and those that it is measured on."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from volforge.errors import VolforgeError
+from volforge.study.settings import ArmSettings
+from volforge.volume.folders import read_json
+from volforge.volume.geometry import Array
+from volforge.volume.read import read_canonical
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to predict.
+
+    Attributes:
+        scan: Scan that is read.
+        subject: Its subject.
+        reference: Scan that the prediction is compared with; the same one, but for translation.
+        label_source: Where the reference's labels come from.
+    """
+
+    scan: str
+    subject: str
+    reference: str
+    label_source: str
+
+
+class Cohort:
+    """The accepted scans of a cohort, read when they are asked for."""
+
+    def __init__(self, scans: Path):
+        self.scans = scans
+        self.folder = scans.parent / "scans"
+        with scans.open(encoding="utf-8", newline="") as file:
+            self.rows: list[Row] = [r for r in csv.DictReader(file, delimiter="\t") if r["accepted"] == "1"]
+
+    def record(self, scan: str) -> dict[str, object]:
+        """record.json of a scan."""
+        content: dict[str, object] = read_json(self.folder / scan / "record.json")
+        return content
+
+    def has(self, scan: str, part: str) -> bool:
+        """Whether a scan has `image`, `labels`, `body`, `defective` or `implant`."""
+        return (self.folder / scan / f"{part}.nii.gz").exists()
+
+    def read(self, scan: str, part: str) -> Array:
+        """A volume of a scan on its canonical grid."""
+        return read_canonical(self.folder / scan / f"{part}.nii.gz")[0]
+
+    def body(self, scan: str, shape: tuple[int, ...]) -> Array:
+        """The body mask of a scan; the whole grid where it has none."""
+        import numpy as np
+
+        return self.read(scan, "body") > 0 if self.has(scan, "body") else np.ones(shape, bool)
+
+
+def measured_cases(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Case]:
+    """What an arm is measured on: the fold's (or the split's) scans that have a reference.
+
+    Raises:
+        VolforgeError: There is none.
+    """
+    rows = [r for r in cohort.rows if _is_test(settings, r, fold)]
+    if settings.task == "translation":
+        cases = _pairs(settings, rows)
+    else:
+        needed = {"segmentation": ("labels",), "implant": ("defective", "implant")}.get(
+            settings.task, ("labels", "image")
+        )
+        chosen = [r for r in rows if all(cohort.has(r["scan"], p) for p in needed)]
+        if settings.task == "semantic_synthesis":
+            chosen = [r for r in chosen if _fits(r, settings.target)]
+        cases = [Case(r["scan"], r["subject"], r["scan"], r["label_source"]) for r in chosen]
+    if not cases:
+        place = f"fold {fold}" if settings.by_fold else "split `test`"
+        raise VolforgeError(
+            f"no scan of the {place} can be measured for the task {settings.task}",
+            str(cohort.scans),
+            "look at the columns split, fold, and the files of the sheet; translation needs pairs of equal `frame`",
+        )
+    return cases
+
+
+def training_rows(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Row]:
+    """Scans that an arm may learn from: never a subject that it is tested on, nor the split `val`."""
+    tested = {r["subject"] for r in cohort.rows if _is_test(settings, r, fold)}
+    rows = [r for r in cohort.rows if r["subject"] not in tested]
+    return rows if settings.by_fold else [r for r in rows if r["split"] == "train"]
+
+
+def of_modality(rows: Sequence[Row], choice: Mapping[str, str | None]) -> list[Row]:
+    """The rows of a modality and contrast."""
+    return [r for r in rows if _fits(r, choice)]
+
+
+def _is_test(settings: ArmSettings, row: Row, fold: int) -> bool:
+    return row["fold"] == str(fold) if settings.by_fold else row["split"] == "test"
+
+
+def _fits(row: Row, choice: Mapping[str, str | None]) -> bool:
+    contrast = choice["contrast"]
+    return row["modality"] == choice["modality"] and (contrast is None or row["contrast"] == contrast)
+
+
+def _pairs(settings: ArmSettings, rows: Sequence[Row]) -> list[Case]:
+    """Sources with the target scan of the same subject and frame."""
+    targets = {(r["subject"], r["frame"]): r for r in of_modality(rows, settings.target) if r["frame"]}
+    cases = []
+    for row in of_modality(rows, settings.source):
+        target = targets.get((row["subject"], row["frame"]))
+        if target is not None:
+            cases.append(Case(row["scan"], row["subject"], target["scan"], target["label_source"]))
+    return cases

@@ -1,0 +1,90 @@
+"""`measures.tsv`: measures as tidy rows, the only thing that tables are made of."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from volforge.cohort.collect import as_tsv
+from volforge.errors import VolforgeError
+from volforge.metrics.measure import Measure
+from volforge.volume.write import write_whole
+
+COLUMNS = (
+    "study", "arm", "fold", "seed", "cohort", "subject", "scan", "side", "structure", "sample", "measure", "value",
+    "unit", "label_source", "status", "n",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a measure was taken of; the first columns of a row."""
+
+    study: str
+    arm: str
+    fold: int
+    seed: int
+    cohort: str
+    subject: str = ""
+    scan: str = ""
+    side: str = ""
+    sample: int = 0
+    label_source: str = ""
+
+
+def row(origin: Origin, measure: Measure) -> dict[str, object]:
+    """One row: ten significant digits, an empty cell for no value."""
+    return {
+        "study": origin.study,
+        "arm": origin.arm,
+        "fold": origin.fold,
+        "seed": origin.seed,
+        "cohort": origin.cohort,
+        "subject": origin.subject,
+        "scan": origin.scan,
+        "side": origin.side,
+        "structure": measure.structure,
+        "sample": origin.sample,
+        "measure": measure.measure,
+        "value": number(measure.value),
+        "unit": measure.unit,
+        "label_source": origin.label_source,
+        "status": measure.status,
+        "n": measure.n,
+    }
+
+
+def number(value: float) -> str:
+    """A value for a table file: ten significant digits; empty for NaN."""
+    return "" if math.isnan(value) else f"{value:.10g}"
+
+
+def write_measures(path: Path, rows: Iterable[dict[str, object]]) -> None:
+    """Write measures.tsv."""
+    write_whole(path, as_tsv(COLUMNS, list(rows)))
+
+
+def read_measures(path: Path) -> list[dict[str, str]]:
+    """Rows of a measures.tsv.
+
+    Raises:
+        VolforgeError: Columns are missing.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t")
+        missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+        if missing:
+            raise VolforgeError(f"columns are missing: {', '.join(missing)}", str(path), "make it anew")
+        return list(reader)
+
+
+def collect(parts: Sequence[Path], out: Path) -> int:
+    """Join the measures of all arms, folds and seeds of a study, in the order given."""
+    rows: list[dict[str, object]] = []
+    for part in parts:
+        rows.extend(read_measures(part))
+    write_measures(out, rows)
+    return len(rows)

@@ -1,0 +1,208 @@
+"""Predictions of an arm that learns nothing: its baseline, or files made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from volforge.errors import VolforgeError
+from volforge.study.cases import Case, Cohort, Row, measured_cases, of_modality, training_rows
+from volforge.study.predictions import Prediction, write_predictions
+from volforge.study.settings import ArmSettings
+from volforge.volume.folders import sha256_of, whole_folder
+from volforge.volume.geometry import Array
+from volforge.volume.restore import write_on_source_grid
+
+# a prediction on a scan's canonical grid, and its confidence where it has one
+Predictor = Callable[[Case], tuple[Array, Array | None]]
+
+
+def predict(settings: ArmSettings, scans: Path, fold: int, out: Path) -> int:
+    """Predict all test cases of a fold into a folder that appears whole.
+
+    Args:
+        settings: The arm.
+        scans: scans.tsv of the cohort.
+        fold: Fold, or 0 for the split `test`.
+        out: Folder `predictions`: a volume per case on the grid of its source file, and predictions.tsv.
+
+    Returns:
+        Number of cases.
+
+    Raises:
+        VolforgeError: Nothing to measure, or nothing to learn from.
+    """
+    cohort = Cohort(scans)
+    cases = measured_cases(settings, cohort, fold)
+    if settings.predictions:
+        with whole_folder(out) as scratch:
+            write_predictions(scratch, [_outside(settings, case) for case in cases])
+        return len(cases)
+    rows = training_rows(settings, cohort, fold)
+    predictor = _PREDICTORS[str(settings.baseline)](settings, cohort, rows)
+    with whole_folder(out) as scratch:
+        write_predictions(scratch, [_written(cohort, case, predictor, scratch) for case in cases])
+    return len(cases)
+
+
+def _outside(settings: ArmSettings, case: Case) -> Prediction:
+    from volforge.workflow.studies import prediction_file
+
+    path = prediction_file(settings.predictions, case.scan)
+    named = {"file": str(path.absolute()), "sha256": sha256_of(path)} if path is not None else {}
+    return Prediction(case.scan, case.subject, case.reference, case.label_source, **named)  # type: ignore[arg-type]
+
+
+def _written(cohort: Cohort, case: Case, predictor: Predictor, folder: Path) -> Prediction:
+    values, confidence = predictor(case)
+    record = cohort.record(case.scan)
+    path = folder / f"{case.scan}.nii.gz"
+    write_on_source_grid(path, values.astype(np.uint8) if values.dtype == bool else values, record)
+    named = {"file": path.name, "sha256": sha256_of(path)}
+    if confidence is not None:
+        beside = folder / f"{case.scan}.confidence.nii.gz"
+        write_on_source_grid(beside, confidence, record)
+        named["confidence"] = beside.name
+    return Prediction(case.scan, case.subject, case.reference, case.label_source, **named)  # type: ignore[arg-type]
+
+
+def _learnt_from(settings: ArmSettings, rows: list[Row]) -> list[Row]:
+    if not rows:
+        raise VolforgeError(
+            f"no training scan for the baseline `{settings.baseline}`",
+            settings.cohort,
+            "look at the columns split and fold of the sheet",
+        )
+    return rows
+
+
+def _labelled(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Iterator[tuple[Array, Array]]:
+    for row in _learnt_from(settings, [r for r in rows if cohort.has(r["scan"], "labels")]):
+        labels = cohort.read(row["scan"], "labels")
+        yield labels, cohort.body(row["scan"], labels.shape)
+
+
+def _threshold_components(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    from volforge.baselines.segmentation import mean_boxes, threshold_components
+
+    boxes = mean_boxes(_labelled(settings, cohort, rows), [p.id for p in settings.structures])
+
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        if not cohort.has(case.scan, "image"):
+            raise VolforgeError("the scan has no image to threshold", case.scan, "use the baseline `mean_labels`")
+        image = cohort.read(case.scan, "image")
+        body = cohort.body(case.scan, image.shape)
+        return threshold_components(image, body, boxes, settings.options["threshold_hu"]), None
+
+    return predictor
+
+
+def _mean_labels(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    from volforge.baselines.segmentation import laid_on, mean_labels
+
+    prior = mean_labels(_labelled(settings, cohort, rows), [p.id for p in settings.structures])
+
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        a, b, c = cohort.record(case.scan)["grid"]["shape"]  # type: ignore[index]
+        return laid_on(prior, cohort.body(case.scan, (a, b, c)))
+
+    return predictor
+
+
+def _mean_implant(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    from volforge.baselines.implant import blind_implant, mean_implant
+
+    with_implant = [r for r in rows if cohort.has(r["scan"], "implant") and cohort.has(r["scan"], "defective")]
+    scans = [r["scan"] for r in _learnt_from(settings, with_implant)]
+
+    shares, volume = mean_implant((cohort.read(s, "implant"), cohort.read(s, "defective")) for s in scans)
+
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        return blind_implant(shares, volume, cohort.read(case.scan, "defective"))
+
+    return predictor
+
+
+def _mirror(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    from volforge.baselines.implant import mirror
+
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        spacing = cohort.record(case.scan)["grid"]["spacing_mm"]  # type: ignore[index]
+        return mirror(cohort.read(case.scan, "defective"), spacing), None
+
+    return predictor
+
+
+def _closing(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    from volforge.baselines.implant import close
+
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        spacing = cohort.record(case.scan)["grid"]["spacing_mm"]  # type: ignore[index]
+        return close(cohort.read(case.scan, "defective"), spacing, settings.options["closing_mm"]), None
+
+    return predictor
+
+
+def _constant(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    from volforge.baselines.image import constant
+
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        a, b, c = cohort.record(case.scan)["grid"]["shape"]  # type: ignore[index]
+        return constant(cohort.body(case.scan, (a, b, c)), settings.options["constant_hu"]), None
+
+    return predictor
+
+
+def _identity(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    from volforge.baselines.image import identity
+
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        image = cohort.read(case.scan, "image")
+        return identity(image, cohort.body(case.scan, image.shape)), None
+
+    return predictor
+
+
+def _histogram_matching(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    from volforge.baselines.image import match_histogram, quantiles_of
+
+    targets = _learnt_from(settings, [r for r in of_modality(rows, settings.target) if cohort.has(r["scan"], "image")])
+    images = ((cohort.read(r["scan"], "image"), r["scan"]) for r in targets)
+    wanted = quantiles_of((image, cohort.body(scan, image.shape)) for image, scan in images)
+
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        image = cohort.read(case.scan, "image")
+        return match_histogram(image, cohort.body(case.scan, image.shape), wanted), None
+
+    return predictor
+
+
+def _mean_painting(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    from volforge.baselines.image import mean_by_label, paint
+
+    targets = of_modality(rows, settings.target)
+    usable = [r for r in targets if cohort.has(r["scan"], "image") and cohort.has(r["scan"], "labels")]
+    names = [r["scan"] for r in _learnt_from(settings, usable)]
+    volumes = ((cohort.read(n, "image"), cohort.read(n, "labels"), n) for n in names)
+    means = mean_by_label((image, labels, cohort.body(n, image.shape)) for image, labels, n in volumes)
+
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        labels = cohort.read(case.scan, "labels")
+        return paint(labels, cohort.body(case.scan, labels.shape), means), None
+
+    return predictor
+
+
+_PREDICTORS: dict[str, Callable[[ArmSettings, Cohort, list[Row]], Predictor]] = {
+    "threshold_components": _threshold_components,
+    "mean_labels": _mean_labels,
+    "mean_implant": _mean_implant,
+    "mirror": _mirror,
+    "closing": _closing,
+    "constant": _constant,
+    "identity": _identity,
+    "histogram_matching": _histogram_matching,
+    "mean_painting": _mean_painting,
+}

@@ -1,0 +1,80 @@
+"""`settings.json` of an arm: all that its jobs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from volforge.volume.folders import read_json
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is measured of a label map.
+
+    Attributes:
+        structure: Structure or group, as tables name it.
+        side: `left`, `right` or empty.
+        id: Its value in label maps.
+    """
+
+    structure: str
+    side: str
+    id: int
+
+    @property
+    def key(self) -> str:
+        """Unique within a study."""
+        return f"{self.structure}/{self.side}"
+
+
+@dataclass(frozen=True)
+class ArmSettings:
+    """An arm as resolved.
+
+    Attributes:
+        study: Study.
+        arm: Arm.
+        task: `segmentation`, `implant`, `semantic_synthesis` or `translation`.
+        cohort: Cohort.
+        by_fold: Test scans are those of a fold, not of the split `test`.
+        structures: What is measured.
+        source: Modality and contrast that are translated.
+        target: Modality and contrast that are made.
+        metrics: As in the configuration.
+        cases: How many cases the report opens to their slices.
+        predictions: Folder of predictions made elsewhere, else empty.
+        baseline: Name of the baseline, else None.
+        options: Numbers of the baselines.
+        weights: Paths of public weights by name.
+    """
+
+    study: str
+    arm: str
+    task: str
+    cohort: str
+    by_fold: bool
+    structures: tuple[Part, ...]
+    source: Mapping[str, str | None]
+    target: Mapping[str, str | None]
+    metrics: Mapping[str, Any]
+    cases: int
+    predictions: str
+    baseline: str | None
+    options: Mapping[str, float]
+    weights: Mapping[str, str]
+
+    @property
+    def is_image_task(self) -> bool:
+        """Whether predictions are images."""
+        return self.task in ("semantic_synthesis", "translation")
+
+    @classmethod
+    def load(cls, path: Path) -> ArmSettings:
+        """Read settings.json."""
+        content = dict(read_json(path))
+        options = {k: content.pop(k) for k in ("threshold_hu", "constant_hu", "closing_mm")}
+        content["structures"] = tuple(Part(**s) for s in content["structures"])
+        return cls(options=options, **content)

@@ -1,0 +1,200 @@
+"""Studies as resolved: what the jobs of an arm are told, and what is wrong before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from volforge.cohort.sheet import from_here
+from volforge.config.load import Loaded
+from volforge.config.studies import Arm, Study
+from volforge.errors import Problem, VolforgeError
+
+if TYPE_CHECKING:
+    from volforge.workflow.run import ResolvedCohort
+
+IMAGE_TASKS = ("semantic_synthesis", "translation")
+PREDICTION_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+
+
+@dataclass(frozen=True)
+class ResolvedStudy:
+    """A study with its cohort.
+
+    Attributes:
+        name: Key in the configuration.
+        settings: Its settings.
+        cohort: Its cohort.
+        published: Path of the table of published numbers, empty where there is none.
+        predictions: Folder of outside predictions by arm.
+    """
+
+    name: str
+    settings: Study
+    cohort: ResolvedCohort
+    published: str
+    predictions: Mapping[str, str]
+
+    @property
+    def folds(self) -> list[int]:
+        """Folds of the result paths: those tested, or 0 for the split `test`."""
+        return list(self.settings.folds) or [0]
+
+    def parts(self) -> Iterator[tuple[str, int, int]]:
+        """Arm, fold and seed of everything that is predicted. What draws nothing has the first seed only."""
+        for name, arm in self.settings.arms.items():
+            seeds = self.settings.seeds if is_drawn(arm) else self.settings.seeds[:1]
+            for fold in self.folds:
+                for seed in seeds:
+                    yield name, fold, seed
+
+    def structures(self) -> list[dict[str, Any]]:
+        """What is measured: structure (or group), side, and id in label maps."""
+        if self.settings.task == "implant":
+            return [{"structure": "implant", "side": "", "id": 1}]
+        wanted = self.settings.structures
+        found = []
+        for s in self.cohort.structures:
+            if not wanted or s.structure in wanted:
+                named = (s.structure, "") if s.structure in wanted or not s.group or not s.side else (s.group, s.side)
+            elif s.group in wanted:
+                named = (s.group, s.side)
+            else:
+                continue
+            found.append({"structure": named[0], "side": named[1], "id": s.id})
+        return found
+
+    @property
+    def has_distribution(self) -> bool:
+        """Whether slices are compared as sets."""
+        return self.settings.task in IMAGE_TASKS and self.settings.metrics.distribution
+
+    def arm_settings(self, arm: str, weights: Mapping[str, str]) -> str:
+        """`settings.json` of an arm: all that its jobs read, as one line of JSON."""
+        study = self.settings
+        content = {
+            "study": self.name,
+            "arm": arm,
+            "task": study.task,
+            "cohort": self.cohort.name,
+            "by_fold": bool(study.folds),
+            "structures": self.structures(),
+            "source": study.source.model_dump(),
+            "target": study.target.model_dump(),
+            "metrics": study.metrics.model_dump(),
+            "cases": study.cases,
+            "predictions": self.predictions.get(arm, ""),
+            "weights": dict(weights) if self.has_distribution else {},
+            **study.arms[arm].model_dump(include={"baseline", "threshold_hu", "constant_hu", "closing_mm"}),
+        }
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+    def table_settings(self) -> str:
+        """What the study's table reads of the configuration, as one line of JSON."""
+        arms = {
+            name: {
+                "kind": "baseline" if arm.baseline else "predictions",
+                "published_as": arm.published_as or name,
+                "note": arm.note,
+            }
+            for name, arm in self.settings.arms.items()
+        }
+        published = self.settings.published
+        content = {
+            "study": self.name,
+            "task": self.settings.task,
+            "cohort": self.cohort.name,
+            "arms": arms,
+            "published": None if published is None else {**published.model_dump(), "table": self.published},
+        }
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def is_drawn(arm: Arm) -> bool:
+    """Whether another seed gives another result."""
+    return arm.baseline is None and arm.predictions is None
+
+
+def resolve_studies(
+    loaded: Loaded, cohorts: Mapping[str, ResolvedCohort], *, check_files: bool
+) -> dict[str, ResolvedStudy]:
+    """Studies with their cohorts; what is wrong is added to the problems of what was loaded."""
+    assert loaded.configuration is not None
+    found = {}
+    for name, study in loaded.configuration.studies.items():
+        keys = ("studies", name)
+        if study.cohort not in cohorts:
+            near = difflib.get_close_matches(study.cohort, list(cohorts), n=1)
+            remedy = f"did you mean '{near[0]}'?" if near else f"defined: {', '.join(cohorts) or 'none'}"
+            loaded.problems.append(loaded.problem((*keys, "cohort"), "cohort is not defined", remedy, study.cohort))
+            continue
+        cohort = cohorts[study.cohort]
+        published = ""
+        if study.published is not None:
+            folder = loaded.folder_of((*keys, "published", "table"))
+            published = str(from_here(folder / study.published.table))
+        predictions = {
+            a: str(from_here(loaded.folder_of((*keys, "arms", a, "predictions")) / Path(arm.predictions).expanduser()))
+            for a, arm in study.arms.items()
+            if arm.predictions is not None
+        }
+        resolved = ResolvedStudy(name, study, cohort, published, predictions)
+        loaded.problems += _problems(loaded, resolved, check_files)
+        found[name] = resolved
+    return found
+
+
+def _problems(loaded: Loaded, resolved: ResolvedStudy, check_files: bool) -> Iterator[Problem]:
+    study, cohort, keys = resolved.settings, resolved.cohort, ("studies", resolved.name)
+    for i, fold in enumerate(study.folds):
+        if fold >= cohort.settings.folds:
+            remedy = f"use 0 to {cohort.settings.folds - 1}, or raise the cohort's `folds`"
+            yield loaded.problem((*keys, "folds", i), f"cohort '{cohort.name}' has no such fold", remedy, fold)
+    known = sorted({s.structure for s in cohort.structures} | {s.group for s in cohort.structures if s.group})
+    for i, name in enumerate(study.structures):
+        if name not in known:
+            remedy = f"structures and groups: {', '.join(known) or 'none'}"
+            text = f"cohort '{cohort.name}' has no such structure or group"
+            yield loaded.problem((*keys, "structures", i), text, remedy, name)
+    needs_labels = study.task in ("segmentation", "semantic_synthesis")
+    if needs_labels and not cohort.structures:
+        yield loaded.problem(
+            (*keys, "cohort"),
+            f"the task needs labels, and cohort '{cohort.name}' has no table of structures",
+            "write <sheet>.structures.tsv with the columns structure and id",
+            cohort.name,
+        )
+    if study.task == "implant" and not any({"defective", "implant"} <= set(r.files) for r in cohort.rows.values()):
+        text = f"no scan of cohort '{cohort.name}' has both `defective` and `implant`"
+        yield loaded.problem((*keys, "cohort"), text, "fill these columns of the sheet", cohort.name)
+    if study.task in IMAGE_TASKS:
+        wanted = {"target": study.target} | ({"source": study.source} if study.task == "translation" else {})
+        for part, choice in wanted.items():
+            if not any(r.modality == choice.modality for r in cohort.rows.values()):
+                text = f"cohort '{cohort.name}' has no scan of this modality"
+                yield loaded.problem((*keys, part), text, "change the modality or the cohort", choice.modality)
+    if not check_files:
+        return
+    if study.published is not None:
+        from volforge.report.published import read_published
+
+        try:
+            read_published(Path(resolved.published))
+        except VolforgeError as error:
+            yield loaded.problem((*keys, "published", "table"), error.message, error.remedy, study.published.table)
+    for arm, folder in resolved.predictions.items():
+        if not Path(folder).is_dir():
+            yield loaded.problem((*keys, "arms", arm, "predictions"), "folder not found", "check the path", folder)
+
+
+def prediction_file(folder: str, scan: str) -> Path | None:
+    """The file of an outside prediction, None where there is none."""
+    for suffix in PREDICTION_SUFFIXES:
+        path = Path(folder) / f"{scan}{suffix}"
+        if path.exists():
+            return path
+    return None
