@@ -14,6 +14,8 @@ if not workflow.configfiles:
 include: "rules/common.smk"
 include: "rules/cohorts.smk"
 include: "rules/recipes.smk"
+include: "rules/training.smk"
+include: "rules/measures.smk"
 include: "rules/report.smk"
 
 
@@ -40,3 +42,33 @@ rule export_png:
     """PNG folders in the published layout, for every cohort and recipe that cuts slices."""
     input:
         all_exports(),
+
+
+rule training:
+    """Every model of every study."""
+    input:
+        all_encoders(),
+
+
+rule predictions:
+    """What every arm of every study makes of its test scans."""
+    input:
+        of_every_part("predictions/predictions.tsv"),
+
+
+rule measures:
+    """All measures of every study, as tidy rows."""
+    input:
+        of_every_study("measures.tsv"),
+
+
+rule tables:
+    """The table of every study: TSV, Markdown, LaTeX, JSON."""
+    input:
+        of_every_study("table.json"),
+
+
+rule figures:
+    """The figures of every study."""
+    input:
+        of_every_study("figures/figures.json"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from volforge.errors import VolforgeError
-from volforge.workflow import jobs
+from volforge.workflow import jobs, study_jobs
 from volforge.workflow.code_hash import code_hash
 from volforge.workflow.run import load_run
 
@@ -38,6 +38,10 @@ wildcard_constraints:
     cohort="[a-z][a-z0-9_]{0,39}",
     recipe="[a-z][a-z0-9_]{0,39}",
     scan="[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+    study="[a-z][a-z0-9_]{0,39}",
+    arm="[a-z][a-z0-9_]{0,39}",
+    fold="[0-9]+",
+    seed="[0-9]+",
 
 
 def cohort_of(wildcards):
@@ -225,8 +229,115 @@ def all_exports():
     ]
 
 
+# --- studies
+
+
+def study_of(wildcards):
+    if wildcards.study not in RUN.studies:
+        raise WorkflowError(
+            f"no study '{wildcards.study}'; there are {', '.join(RUN.studies) or 'none'}"
+        )
+    return RUN.studies[wildcards.study]
+
+
+def arm_settings(wildcards):
+    study = study_of(wildcards)
+    if wildcards.arm not in study.settings.arms:
+        raise WorkflowError(f"study '{study.name}' has no arm '{wildcards.arm}'")
+    return study.arm_settings(wildcards.arm, RUN.weights)
+
+
+def first_arm_settings(wildcards):
+    study = study_of(wildcards)
+    return study_jobs.settings_file(study, next(iter(study.settings.arms)))
+
+
+def table_settings(wildcards):
+    return study_of(wildcards).table_settings()
+
+
+def scans_of_study(wildcards):
+    return f"{jobs.RESULTS}/cohorts/{study_of(wildcards).cohort.name}/scans.tsv"
+
+
+def outside_stamps(wildcards):
+    return study_jobs.outside_stamps(study_of(wildcards), wildcards.arm)
+
+
+def encoder_of(wildcards):
+    study = study_of(wildcards)
+    return study_jobs.encoder(study, wildcards.fold) if study.has_distribution else []
+
+
+def encoder_option(wildcards, input):
+    return (
+        f"--encoder {shlex.quote(str(input.encoder))} --cache "
+        + shlex.quote(f"{jobs.RESULTS}/studies/{wildcards.study}/shared/features")
+        if input.get("encoder")
+        else ""
+    )
+
+
+def predictions_folder(wildcards, input):
+    return str(Path(input.predictions).parent)
+
+
+def cases_folder(wildcards, output):
+    return str(Path(output.cases).parent)
+
+
+def published_file(wildcards):
+    return [study_of(wildcards).published] if study_of(wildcards).published else []
+
+
+def study_memory(wildcards, attempt):
+    return study_jobs.memory_mb(study_of(wildcards), attempt)
+
+
+def measures_of_study(wildcards):
+    study = study_of(wildcards)
+    return [f"{study_jobs.part(study, *p)}/measures.tsv" for p in study.parts()]
+
+
+def costs_of_study(wildcards):
+    study = study_of(wildcards)
+    return [
+        f"{study_jobs.part(study, *p)}/predictions/predictions.tsv"
+        for p in study.parts()
+    ]
+
+
+def of_every_study(*names):
+    return [
+        f"{jobs.RESULTS}/studies/{study}/{name}"
+        for study in RUN.studies
+        for name in names
+    ]
+
+
+def of_every_part(name):
+    return [
+        f"{study_jobs.part(study, *part)}/{name}"
+        for study in RUN.studies.values()
+        for part in study.parts()
+    ]
+
+
+def all_encoders():
+    return [
+        study_jobs.encoder(study, fold)
+        for study in RUN.studies.values()
+        if study.has_distribution
+        for fold in study.folds
+    ]
+
+
 # --- report
 
 
 def report_settings(wildcards):
     return jobs.report_settings(RUN)
+
+
+def report_published():
+    return RUN.published

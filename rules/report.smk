@@ -26,6 +26,10 @@ rule report:
         settings="results/report.json",
         scans=all_scan_tables(),
         indices=all_indices(),
+        tables=of_every_study("table.json"),
+        figures=of_every_study("figures/figures.json"),
+        cases=of_every_part("cases/cases.tsv"),
+        published=report_published(),
     output:
         page="results/report.html",
         provenance="results/provenance.json",

@@ -38,7 +38,7 @@ def mean_labels(training: Iterable[tuple[Array, Array]], ids: Sequence[int]) -> 
     best = votes.argmax(axis=0)
     top = np.take_along_axis(votes, best[None], axis=0)[0]
     wins = top > background
-    chosen = np.where(wins, np.asarray(ids)[best], 0).astype(_dtype(ids))
+    chosen: Array = np.where(wins, np.asarray(ids)[best], 0).astype(_dtype(ids))
     return chosen, (np.maximum(top, background) / max(n, 1)).astype(np.float32)
 
 

@@ -15,7 +15,10 @@ from volforge.errors import VolforgeError
 NOUNS = {
     "cohort": "Sample sheets, phantom cohorts, and the table of a cohort's scans.",
     "scan": "One scan: import, cut, restore, make labels; PNG export.",
-    "study": "Results of a run: the report page.",
+    "model": "Models and baselines of a study: train, predict.",
+    "measure": "Measures of any two files or folders, by hand.",
+    "study": "Results of a study: measures, table, figures, the report page.",
+    "weights": "Public weights of feature networks: fetch, list.",
     "cluster": "A SLURM cluster: look at it, and say what to set.",
     "status": "Where a run stands: done, running, queued, waiting, failed and why.",
     "validate": "Check a configuration and all its sheets, before anything runs.",

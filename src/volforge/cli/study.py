@@ -1,4 +1,4 @@
-"""`volforge study`: results of a run."""
+"""`volforge study`: measures, table, figures and report of a run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,65 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Results of a run: the report page.")
+app = typer.Typer(no_args_is_help=True, help="Results of a study: measures, table, figures, and the report page.")
 
 
-@app.callback()
-def _group() -> None:
-    pass
+@app.command()
+def measure(
+    settings: Annotated[Path, typer.Option(help="settings.json of the arm.")],
+    scans: Annotated[Path, typer.Option(help="scans.tsv of the cohort.")],
+    predictions: Annotated[Path, typer.Option(help="Folder with predictions.tsv.")],
+    out: Annotated[Path, typer.Option(help="measures.tsv to write.")],
+    cases: Annotated[Path, typer.Option(help="Folder to write: pictures of cases, calibration, features.")],
+    fold: Annotated[int, typer.Option(help="Fold.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    encoder: Annotated[Path | None, typer.Option(help="Weights of the study's slice encoder.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for features of real images.")] = None,
+) -> None:
+    """Measure all predictions of an arm."""
+    from volforge.study.measure_arm import Place, measure_arm
+    from volforge.study.settings import ArmSettings
+
+    loaded = ArmSettings.load(settings)
+    count = measure_arm(loaded, scans, predictions, Place(fold, seed), out, cases, encoder, cache)
+    typer.echo(f"{count} measures in {out}")
+
+
+@app.command()
+def collect(
+    parts: Annotated[list[Path], typer.Argument(help="measures.tsv of every arm, fold and seed.")],
+    out: Annotated[Path, typer.Option(help="measures.tsv of the study to write.")],
+) -> None:
+    """Join the measures of a study."""
+    from volforge.study.measures import collect as join
+
+    typer.echo(f"{join(parts, out)} measures in {out}")
+
+
+@app.command()
+def table(
+    measures: Annotated[Path, typer.Option(help="measures.tsv of the study.")],
+    settings: Annotated[Path, typer.Option(help="table.settings.json of the study.")],
+    out: Annotated[Path, typer.Option(help="Folder to write table.tsv, .md, .tex, .json and cost.tsv to.")],
+) -> None:
+    """Make the table of a study."""
+    from volforge.report.study_files import write_tables
+
+    write_tables(measures, json.loads(settings.read_text(encoding="utf-8")), out)
+    typer.echo(str(out / "table.md"))
+
+
+@app.command()
+def figures(
+    measures: Annotated[Path, typer.Option(help="measures.tsv of the study.")],
+    settings: Annotated[Path, typer.Option(help="table.settings.json of the study.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it appears whole.")],
+) -> None:
+    """Draw the figures of a study."""
+    from volforge.report.study_files import write_study_figures
+
+    names = write_study_figures(measures, json.loads(settings.read_text(encoding="utf-8")), out)
+    typer.echo(f"{len(names)} figures in {out}")
 
 
 @app.command()

@@ -19,6 +19,10 @@ class Report(Model):
         le=500,
         description="QC pictures embedded per cohort: flagged scans first, then evenly spaced ones",
     )
+    published: list[str] = Field(
+        default=[],
+        description="tables of published numbers that the page shows whole; relative to the file that names them",
+    )
 
 
 class Weights(Model):

@@ -85,6 +85,6 @@ def collect(parts: Sequence[Path], out: Path) -> int:
     """Join the measures of all arms, folds and seeds of a study, in the order given."""
     rows: list[dict[str, object]] = []
     for part in parts:
-        rows.extend(read_measures(part))
+        rows += [dict(r) for r in read_measures(part)]
     write_measures(out, rows)
     return len(rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from volforge.errors import VolforgeError
 from volforge.study.cases import Case, Cohort, Row, measured_cases, of_modality, training_rows
 from volforge.study.predictions import Prediction, write_predictions
 from volforge.study.settings import ArmSettings
-from volforge.volume.folders import sha256_of, whole_folder
+from volforge.volume.folders import sha256_of, whole_folder, write_json
 from volforge.volume.geometry import Array
 from volforge.volume.restore import write_on_source_grid
 
@@ -34,6 +36,7 @@ def predict(settings: ArmSettings, scans: Path, fold: int, out: Path) -> int:
     Raises:
         VolforgeError: Nothing to measure, or nothing to learn from.
     """
+    start = time.perf_counter()
     cohort = Cohort(scans)
     cases = measured_cases(settings, cohort, fold)
     if settings.predictions:
@@ -44,7 +47,14 @@ def predict(settings: ArmSettings, scans: Path, fold: int, out: Path) -> int:
     predictor = _PREDICTORS[str(settings.baseline)](settings, cohort, rows)
     with whole_folder(out) as scratch:
         write_predictions(scratch, [_written(cohort, case, predictor, scratch) for case in cases])
+        write_json(scratch / "cost.json", cost(len(cases), time.perf_counter() - start))
     return len(cases)
+
+
+def cost(cases: int, seconds: float, device: str = "CPU") -> dict[str, object]:
+    """What a prediction job took: wall time and the peak of resident memory of this process."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"cases": cases, "seconds": round(seconds, 3), "peak_memory_gib": round(peak, 3), "device": device}
 
 
 def _outside(settings: ArmSettings, case: Case) -> Prediction:

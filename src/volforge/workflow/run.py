@@ -12,7 +12,7 @@ from volforge.cohort.structures import Structure, read_structures
 from volforge.config.configuration import Configuration
 from volforge.config.load import Loaded, load_configuration
 from volforge.config.models import Cohort, RegionRecipe
-from volforge.errors import Problem, ProblemsError, errors_of
+from volforge.errors import Problem, ProblemsError, VolforgeError, errors_of
 from volforge.workflow.studies import ResolvedStudy, resolve_studies
 
 
@@ -45,6 +45,7 @@ class Run:
     cohorts: dict[str, ResolvedCohort]
     studies: dict[str, ResolvedStudy] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
+    published: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -69,7 +70,7 @@ def load_run(
     loaded, cohorts, studies = resolve(files, values, check_files=check_files, phantoms=phantoms)
     if errors_of(loaded.problems) or loaded.configuration is None:
         raise ProblemsError(loaded.problems)
-    return Run(loaded.configuration, cohorts, studies, _weights(loaded), loaded.problems)
+    return Run(loaded.configuration, cohorts, studies, _weights(loaded), _published(loaded), loaded.problems)
 
 
 def resolve(
@@ -94,9 +95,30 @@ def resolve(
     if loaded.configuration is not None:
         loaded.problems += _check_regions(loaded, cohorts)
         studies = resolve_studies(loaded, cohorts, check_files=check_files)
+        if check_files:
+            loaded.problems += _check_published(loaded)
         if errors_of(loaded.problems):
             loaded.configuration = None
     return loaded, cohorts, studies
+
+
+def _published(loaded: Loaded) -> list[str]:
+    """Tables of published numbers that the page shows whole."""
+    assert loaded.configuration is not None
+    named = loaded.configuration.report.published
+    return [str(from_here(loaded.folder_of(("report", "published", i)) / p)) for i, p in enumerate(named)]
+
+
+def _check_published(loaded: Loaded) -> list[Problem]:
+    from volforge.report.published import read_published
+
+    problems = []
+    for i, path in enumerate(_published(loaded)):
+        try:
+            read_published(Path(path))
+        except VolforgeError as error:
+            problems.append(loaded.problem(("report", "published", i), error.message, error.remedy, path))
+    return problems
 
 
 def _weights(loaded: Loaded) -> dict[str, str]:

@@ -1,0 +1,240 @@
+"""The table of a study: summaries over subjects, tests between arms, published numbers, and what it was made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from volforge.metrics.distribution import FEW_IMAGES
+from volforge.metrics.measure import better, unit_of
+from volforge.metrics.statistics import FEWEST_PAIRS, PairedTest, Summary, compare_arms, summarise
+from volforge.report.aggregate import ROW, failures, measures_frame, rows_in_order, study_values, subject_values
+from volforge.report.published import PublishedNumber, read_published
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALWAYS_COUNTED = ("volume_mm3", "reference_volume_mm3")  # kept as measures for figures, not rows of the table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm in one row.
+
+    Attributes:
+        summary: Over subjects, or over folds and seeds for measures of whole sets.
+        failures: Measures without a value because a mask was empty or a prediction missing.
+        images: Smallest number of images behind it, for measures of whole sets; else 0.
+        is_best: Best mean of the row, among the arms with the fewest failures.
+        loses_to: The baseline that it does not beat, else empty.
+        published: The paper's number for it on the same data, else None.
+    """
+
+    summary: Summary
+    failures: int
+    images: int = 0
+    is_best: bool = False
+    loses_to: str = ""
+    published: PublishedNumber | None = None
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A structure and a measure with all arms."""
+
+    label_source: str
+    structure: str
+    measure: str
+    cells: dict[str, Cell]
+    tests: list[PairedTest]
+
+    @property
+    def unit(self) -> str:
+        """Unit of the values."""
+        return unit_of(self.measure)
+
+    def test(self, a: str, b: str) -> PairedTest | None:
+        """The test of two arms, in whatever order."""
+        return next((t for t in self.tests if {t.a, t.b} == {a, b}), None)
+
+    @property
+    def best(self) -> str:
+        """Name of the best arm, empty where there is none."""
+        return next((a for a, c in self.cells.items() if c.is_best), "")
+
+
+@dataclass
+class StudyTable:
+    """A whole table.
+
+    Attributes:
+        study: Name.
+        task: Task.
+        cohort: Cohort.
+        arms: Kind of every arm: `baseline`, `predictions`, `model`.
+        arm_notes: A sentence of the user for some arms.
+        rows: Its rows.
+        published: Published numbers that stand in a block of their own.
+        published_notes: What the file of published numbers says of itself.
+        notes: What a reader must know.
+        made_from: SHA-256 by input.
+    """
+
+    study: str
+    task: str
+    cohort: str
+    arms: dict[str, str]
+    arm_notes: dict[str, str]
+    rows: list[TableRow]
+    published: list[PublishedNumber] = field(default_factory=list)
+    published_notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    made_from: dict[str, str] = field(default_factory=dict)
+
+
+def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
+    """Make the table of a study.
+
+    Args:
+        measures: measures.tsv of the study.
+        settings: What `ResolvedStudy.table_settings` says, parsed.
+    """
+    from volforge.volume.folders import sha256_of, sha256_of_text
+
+    frame = measures_frame(measures)
+    arms = {name: str(arm["kind"]) for name, arm in settings["arms"].items()}
+    made_from = {"measures.tsv": sha256_of(measures)}
+    numbers: list[PublishedNumber] = []
+    notes: list[str] = []
+    same: list[PublishedNumber] = []
+    wanted = settings["published"]
+    if wanted is not None:
+        path = Path(wanted["table"])
+        table = read_published(path)
+        made_from[path.name] = sha256_of(path)
+        notes = table.notes
+        numbers = [p for p in table.numbers if p.study == (wanted["study"] or settings["task"])]
+        if wanted["same_data"]:
+            same = [p for p in numbers if not wanted["cohort"] or p.cohort == wanted["cohort"]]
+            numbers = [p for p in numbers if p not in same]
+    import json
+
+    made_from["settings"] = sha256_of_text(json.dumps(settings, sort_keys=True))
+    names = {name: str(arm["published_as"]) for name, arm in settings["arms"].items()}
+    rows = [] if frame.empty else _rows(frame, arms, names, same)
+    shown = {(names[a], r.structure, r.measure) for r in rows for a, c in r.cells.items() if c.published}
+    left = [p for p in same if (p.arm, p.structure, p.measure) not in shown]
+    arm_notes = {name: str(arm["note"]) for name, arm in settings["arms"].items() if arm["note"]}
+    made = StudyTable(settings["study"], settings["task"], settings["cohort"], arms, arm_notes, rows)
+    made.published, made.published_notes, made.made_from = [*left, *numbers], notes, made_from
+    made.notes = _notes(made)
+    return made
+
+
+def _rows(
+    frame: pd.DataFrame, arms: Mapping[str, str], names: Mapping[str, str], same: list[PublishedNumber]
+) -> list[TableRow]:
+    subjects, sets, failed = subject_values(frame), study_values(frame), failures(frame)
+    by_row = dict(iter(subjects.groupby(ROW, sort=False)))
+    sets_by_row = dict(iter(sets.groupby(ROW, sort=False)))
+    rows = []
+    for key in rows_in_order(frame):
+        source, structure, measure = key
+        if measure in ALWAYS_COUNTED:
+            continue
+        cells: dict[str, Cell] = {}
+        tests: list[PairedTest] = []
+        if key in sets_by_row:
+            part = sets_by_row[key]
+            for arm in arms:
+                own = part[part["arm"] == arm]
+                if len(own):
+                    cells[arm] = Cell(summarise(own["value"].tolist()), 0, int(own["n"].min()))
+        else:
+            found = by_row.get(key)
+            values = {arm: _values(found, arm) for arm in arms}
+            cells = {arm: Cell(summarise(list(v.values())), failed.get((*key, arm), 0)) for arm, v in values.items()}
+            measured = {a: v for a, v in values.items() if v}
+            tests = compare_arms(measured) if better(measure) != "neither" else []
+        cells = {a: c for a, c in cells.items() if c.summary.n or c.failures}
+        if not cells:
+            continue
+        _judge(
+            measure, cells, arms, {p.arm: p for p in same if p.structure == structure and p.measure == measure}, names
+        )
+        rows.append(TableRow(source, structure, measure, cells, tests))
+    return rows
+
+
+def _values(found: pd.DataFrame | None, arm: str) -> dict[str, float]:
+    if found is None:
+        return {}
+    own = found[found["arm"] == arm]
+    return dict(zip(own["subject"], own["value"], strict=True))
+
+
+def _judge(
+    measure: str,
+    cells: dict[str, Cell],
+    arms: Mapping[str, str],
+    published: Mapping[str, PublishedNumber],
+    names: Mapping[str, str],
+) -> None:
+    """Mark the best arm, and arms that a baseline is not beaten by."""
+    from dataclasses import replace
+
+    fewest = min(c.failures for c in cells.values())
+    scores = {a: _score(measure, c.summary.mean) for a, c in cells.items()}
+    able = {a: s for a, s in scores.items() if cells[a].failures == fewest and not math.isnan(s)}
+    best = max(able, key=lambda a: able[a]) if able and better(measure) != "neither" and len(cells) > 1 else None
+    baselines = {a: s for a, s in scores.items() if arms[a] == "baseline" and not math.isnan(s)}
+    strongest = max(baselines, key=lambda a: baselines[a]) if baselines else None
+    for arm, cell in cells.items():
+        loses = ""
+        if strongest is not None and arms[arm] != "baseline" and better(measure) != "neither":
+            loses = "" if scores[arm] > baselines[strongest] else strongest
+        cells[arm] = replace(cell, is_best=arm == best, loses_to=loses, published=published.get(names[arm]))
+
+
+def _score(measure: str, mean: float) -> float:
+    """The mean so that greater is better."""
+    direction = better(measure)
+    if direction == "lower":
+        return -mean
+    return -abs(mean) if direction == "nearest_zero" else mean
+
+
+def _notes(table: StudyTable) -> list[str]:
+    """What a reader must know to trust the numbers."""
+    notes = ["n counts subjects: sides, samples, scans and seeds of a subject are averaged first, in this order."]
+    cells = [(r, a, c) for r in table.rows for a, c in r.cells.items()]
+    most = max((c.summary.n for r, _, c in cells if not c.images), default=0)
+    if most and most < FEWEST_PAIRS:
+        notes.append(f"No test was made: the study has {most} subjects, a paired test needs {FEWEST_PAIRS}.")
+    elif most:
+        smallest = 2.0 ** (1 - most)
+        notes.append(
+            f"Tests: two-sided Wilcoxon signed-rank by subject, Holm-corrected over all pairs of arms of a row. With "
+            f"{most} subjects the smallest p that can be reached is {smallest:.2g}."
+        )
+    if any(c.failures for _, _, c in cells):
+        notes.append(
+            "Failures (an empty mask, a missing prediction) have no value and are counted beside the mean; only arms "
+            "with the fewest failures of a row can be its best."
+        )
+    few = [c.images for _, _, c in cells if 0 < c.images < FEW_IMAGES]
+    if few:
+        notes.append(
+            f"Distances of distributions rest on {min(few)} images and more; under {FEW_IMAGES} they are biased "
+            "upwards: compare arms with each other and with the floor of real against real images, not with other work."
+        )
+    if any(c.loses_to for _, _, c in cells):
+        notes.append("An arm marked † does not beat the best baseline of its row.")
+    if len({r.label_source for r in table.rows if r.label_source}) > 1:
+        notes.append("Rows of different label sources are never averaged.")
+    if any(m.startswith("legacy_") for m in (r.measure for r in table.rows)):
+        notes.append("Measures named legacy_ repeat what published code computed, faults included.")
+    return notes

@@ -1,0 +1,117 @@
+"""A case opened to its slices: input, prediction, reference and error map side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from volforge.study.measure_case import Volumes
+from volforge.study.settings import ArmSettings
+from volforge.volume.geometry import Array
+from volforge.volume.morphology import bounding_box
+from volforge.volume.picture import GAP, RGB, contact_sheet, plane, render, spread
+
+TILE = 170
+WINDOW_HU = (-1000.0, 1000.0)
+ERROR_HU = 300.0
+# seen apart by people with any colour vision (Okabe and Ito)
+TOO_MUCH: RGB = (230, 159, 0)
+TOO_LITTLE: RGB = (86, 180, 233)
+MARGIN_MM = 8.0
+
+
+def case_picture(settings: ArmSettings, volumes: Volumes, colours: Mapping[int, RGB], rows: int = 3) -> Array:
+    """A sheet with one row per axial slice: input, prediction, reference, error.
+
+    The error of labels: orange where the prediction has too much, blue where it misses; of images: orange too
+    bright, blue too dark, full colour at 300 HU.
+
+    Args:
+        settings: The arm.
+        volumes: The case, with a prediction.
+        colours: RGB by label id.
+        rows: Number of slices, spread over what is measured.
+
+    Returns:
+        (rows, columns, 3) uint8.
+    """
+    assert volumes.prediction is not None
+    ids = [p.id for p in settings.structures]
+    if settings.is_image_task:
+        focus = volumes.body
+    else:
+        focus = np.isin(volumes.reference, ids) | np.isin(volumes.prediction, ids)
+    if not focus.any():
+        focus = np.ones(volumes.reference.shape, bool)
+    margin = tuple(int(np.ceil(MARGIN_MM / s)) for s in volumes.spacing)
+    box = bounding_box(focus, (margin[0], margin[1], margin[2]))
+    wide = (box[0], box[1], slice(None))
+    mm = [(s.stop - s.start) * d for s, d in zip(box, volumes.spacing, strict=True)]
+    scale = TILE / max(mm[0], mm[1])
+    size = (max(1, round(mm[1] * scale)), max(1, round(mm[0] * scale)))
+    tight = bounding_box(focus)
+    tiles = []
+    for z in spread(tight[2].start, tight[2].stop - 1, rows):
+        flat = {
+            name: None if v is None else plane(v[wide], 2, z)
+            for name, v in (
+                ("source", volumes.source),
+                ("prediction", volumes.prediction),
+                ("reference", volumes.reference),
+                ("boundary", volumes.boundary),
+            )
+        }
+        tiles += (
+            _image_row(settings, flat, size, colours)
+            if settings.is_image_task
+            else _label_row(flat, size, colours, ids)
+        )
+    return contact_sheet(tiles, columns=4, gap=GAP)
+
+
+def _image_row(
+    settings: ArmSettings, flat: Mapping[str, Array | None], size: tuple[int, int], colours: Mapping[int, RGB]
+) -> list[Array]:
+    source, prediction, reference = flat["source"], flat["prediction"], flat["reference"]
+    assert source is not None
+    assert prediction is not None
+    assert reference is not None
+    if settings.task == "semantic_synthesis":
+        shown = render(None, (0, 1), size, None, source.astype(np.int64), colours)
+    else:
+        shown = render(source, (float(source.min()), float(max(source.max(), source.min() + 1))), size)
+    difference = np.clip((prediction.astype(np.float32) - reference) / ERROR_HU, -1, 1)
+    return [shown, render(prediction, WINDOW_HU, size), render(reference, WINDOW_HU, size), _signed(difference, size)]
+
+
+def _label_row(
+    flat: Mapping[str, Array | None], size: tuple[int, int], colours: Mapping[int, RGB], ids: list[int]
+) -> list[Array]:
+    prediction, reference = flat["prediction"], flat["reference"]
+    assert prediction is not None
+    assert reference is not None
+    image, grey = flat["source"], WINDOW_HU
+    if image is not None and float(image.min()) >= 0:
+        grey = (0.0, float(max(image.max(), 1)))
+    if flat["boundary"] is not None:  # implants: the skull itself is the picture
+        image, grey = flat["boundary"].astype(np.float32), (0.0, 1.6)
+    predicted, true = (np.where(np.isin(v, ids), v, 0).astype(np.int64) for v in (prediction, reference))
+    wrong = np.where(predicted == true, 0, np.where(true == 0, 1, 2))
+    return [
+        render(image, grey, size),
+        render(image, grey, size, None, predicted, colours, 0.6),
+        render(image, grey, size, None, true, colours, 0.6),
+        render(image, grey, size, None, wrong, {1: TOO_MUCH, 2: TOO_LITTLE}, 0.85),
+    ]
+
+
+def _signed(difference: Array, size: tuple[int, int]) -> Array:
+    """Differences from -1 to 1 as blue, black, orange."""
+    from PIL import Image
+
+    resized = np.asarray(
+        Image.fromarray(difference.astype(np.float32)).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    )
+    up, down = np.clip(resized, 0, 1)[..., None], np.clip(-resized, 0, 1)[..., None]
+    return (up * np.array(TOO_MUCH) + down * np.array(TOO_LITTLE)).astype(np.uint8)

@@ -1,0 +1,290 @@
+"""All measures of one arm, fold and seed: predictions in, measures.tsv and the pictures of some cases out."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from volforge.cohort.collect import as_tsv
+from volforge.cohort.structures import default_colour
+from volforge.metrics.calibration import CalibrationCurve, merged
+from volforge.metrics.measure import Measure
+from volforge.study.cases import Cohort
+from volforge.study.measure_case import Volumes, load_case, measure_case
+from volforge.study.measures import Origin, number, row, write_measures
+from volforge.study.predictions import Prediction, read_predictions
+from volforge.study.settings import ArmSettings
+from volforge.volume.folders import whole_folder, write_json
+from volforge.volume.geometry import Array
+from volforge.volume.picture import RGB, hex_to_rgb
+from volforge.volume.restore import on_scan_grid
+from volforge.volume.write import write_whole
+
+PRIMARY = {"segmentation": "dice", "implant": "dice", "semantic_synthesis": "mae_hu", "translation": "mae_hu"}
+MOST_PAIRS = 10
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an arm's results belong."""
+
+    fold: int
+    seed: int
+
+
+def measure_arm(
+    settings: ArmSettings,
+    scans: Path,
+    predictions: Path,
+    place: Place,
+    out: Path,
+    cases: Path,
+    encoder: Path | None = None,
+    cache: Path | None = None,
+) -> int:
+    """Measure every prediction of an arm.
+
+    Args:
+        settings: The arm.
+        scans: scans.tsv of the cohort.
+        predictions: Folder with predictions.tsv.
+        place: Fold and seed.
+        out: measures.tsv to write.
+        cases: Folder to write: pictures of some cases, cases.tsv, calibration.tsv, features.json.
+        encoder: Weights of the study's slice encoder, for image tasks.
+        cache: Folder for features of real images.
+
+    Returns:
+        Number of measures.
+    """
+    cohort = Cohort(scans)
+    rows: list[dict[str, object]] = []
+    curves: list[CalibrationCurve] = []
+    scores: list[tuple[float, Prediction]] = []
+    slices = _Slices(settings)
+    every = read_predictions(predictions)
+    for prediction in every:
+        volumes = load_case(settings, cohort, predictions, prediction)
+        extra = {
+            name: on_scan_grid(predictions / file, cohort.record(prediction.scan)) if file else None
+            for name, file in (("confidence", prediction.confidence), ("deviation", prediction.deviation))
+        }
+        result = measure_case(settings, volumes, extra["confidence"], extra["deviation"])
+        measures = [*result.measures, *_cross_entropy(prediction)]
+        rows += [row(_origin(settings, place, prediction, side), m) for side, m in measures]
+        curves += [result.curve] if result.curve is not None else []
+        scores.append((_score(settings.task, [m for _, m in measures]), prediction))
+        slices.add(volumes, prediction)
+    if settings.is_image_task:
+        rows += _diversity(settings, cohort, predictions, every, place)
+    networks: list[dict[str, object]] = []
+    if settings.metrics["distribution"] and settings.is_image_task:
+        measured, networks = slices.measured(encoder, cache, place.seed)
+        empty = Prediction("", "", "", "")
+        rows += [row(_origin(settings, place, empty, ""), m) for m in measured]
+    with whole_folder(cases) as folder:
+        _write_cases(settings, cohort, predictions, scores, folder)
+        write_whole(folder / "calibration.tsv", _calibration(curves))
+        write_json(folder / "features.json", networks)
+    write_measures(out, rows)
+    return len(rows)
+
+
+def _origin(settings: ArmSettings, place: Place, prediction: Prediction, side: str) -> Origin:
+    return Origin(
+        settings.study,
+        settings.arm,
+        place.fold,
+        place.seed,
+        settings.cohort,
+        prediction.subject,
+        prediction.scan,
+        side,
+        prediction.sample,
+        prediction.label_source,
+    )
+
+
+def _cross_entropy(prediction: Prediction) -> list[tuple[str, Measure]]:
+    if not prediction.cross_entropy_nats:
+        return []
+    return [("", Measure("cross_entropy_nats", float(prediction.cross_entropy_nats), "region", "ok", 1))]
+
+
+def _score(task: str, measures: list[Measure]) -> float:
+    """How bad a case is, for choosing pictures: failures first."""
+    values = [m.value for m in measures if m.measure == PRIMARY[task]]
+    if not values or any(math.isnan(v) for v in values):
+        return math.inf
+    mean = float(np.mean(values))
+    return mean if PRIMARY[task].startswith("mae") else -mean
+
+
+class _Slices:
+    """Real and synthetic slices of all cases, gathered while the volumes are at hand."""
+
+    def __init__(self, settings: ArmSettings):
+        self.settings = settings
+        self.wanted = settings.is_image_task and settings.metrics["distribution"]
+        self.real: list[Array] = []
+        self.synthetic: list[Array] = []
+        self.subjects: list[str] = []
+        self.sources: list[str] = []
+        self.seen: set[str] = set()
+
+    def add(self, volumes: Volumes, prediction: Prediction) -> None:
+        if not self.wanted or volumes.prediction is None:
+            return
+        from volforge.metrics.features import axial_slices
+
+        window = self.settings.metrics["window_hu"]
+        self.synthetic.append(axial_slices(volumes.prediction, volumes.body, window))
+        if prediction.reference not in self.seen:  # samples of one map share their reference
+            self.seen.add(prediction.reference)
+            self.real.append(axial_slices(volumes.reference, volumes.body, window))
+            self.subjects.append(prediction.subject)
+            self.sources.append(prediction.reference)
+
+    def measured(
+        self, encoder: Path | None, cache: Path | None, seed: int
+    ) -> tuple[list[Measure], list[dict[str, object]]]:
+        from volforge import weights
+        from volforge.study.distribution import measure_distribution, networks, subject_numbers
+
+        if not self.synthetic:
+            return [], []
+        inception = weights.find("inception", self.settings.weights.get("inception"))
+        alexnet = weights.find("alexnet", self.settings.weights.get("alexnet"))
+        real, synthetic = _one_size(self.real), _one_size(self.synthetic)
+        numbers = subject_numbers(self.subjects, [len(r) for r in self.real])
+        key = {"real": [_hash(r) for r in self.real], "subjects": self.subjects}
+        found: list[Measure] = []
+        about: list[dict[str, object]] = []
+        for network in networks(encoder, inception):
+            found += measure_distribution(network, synthetic, lambda: (real, numbers), key, cache, seed)
+            about.append(
+                {"network": network.name, "sha256": network.sha256, "real": len(real), "synthetic": len(synthetic)}
+            )
+        if alexnet is not None and len(real) == len(synthetic):
+            from volforge.metrics.features import lpips
+
+            found.append(Measure("lpips", float(lpips(synthetic, real, alexnet).mean()), "slices", "ok", len(real)))
+            about.append({"network": "lpips_alexnet", "sha256": weights.REGISTRY["alexnet"].sha256})
+        return found, about
+
+
+def _hash(values: Array) -> str:
+    import hashlib
+
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
+
+
+def _one_size(parts: list[Array]) -> Array:
+    """Slices of several scans in one array: scans of another size are resized to the first one's."""
+    side = parts[0].shape[1]
+    if all(p.shape[1] == side for p in parts):
+        return np.concatenate(parts)
+    import torch
+    from torch.nn import functional
+
+    return np.concatenate(
+        [
+            functional.interpolate(torch.from_numpy(p)[:, None], size=(side, side), mode="area")[:, 0].numpy()
+            for p in parts
+        ]
+    )
+
+
+def _diversity(
+    settings: ArmSettings, cohort: Cohort, folder: Path, every: list[Prediction], place: Place
+) -> list[dict[str, object]]:
+    """MS-SSIM between the samples of one input: 1 where the noise does nothing."""
+    from itertools import combinations, islice
+
+    from volforge.metrics.ssim import ms_ssim, uniform_window
+
+    by_scan: dict[str, list[Prediction]] = {}
+    for p in every:
+        if p.file:
+            by_scan.setdefault(p.scan, []).append(p)
+    low, high = settings.metrics["range_hu"]
+    rows = []
+    for scan, samples in by_scan.items():
+        if len(samples) < 2:
+            continue
+        record = cohort.record(scan)
+        pairs = list(islice(combinations(samples, 2), MOST_PAIRS))
+        values = []
+        for a, b in pairs:
+            x, y = (np.clip(on_scan_grid(p.path(folder), record), low, high) - low for p in (a, b))
+            values.append(ms_ssim(x, y, cohort.body(scan, x.shape), high - low, uniform_window()))
+        value = float(np.mean(values))
+        measure = Measure("diversity_ms_ssim", value, "body", "undefined" if math.isnan(value) else "ok", len(pairs))
+        rows.append(row(_origin(settings, place, samples[0], ""), measure))
+    return rows
+
+
+def _calibration(curves: list[CalibrationCurve]) -> str:
+    columns = ("low", "high", "count", "confidence", "accuracy")
+    if not curves:
+        return as_tsv(columns, [])
+    curve = merged(curves)
+    return as_tsv(
+        columns,
+        [
+            dict(zip(columns, (f"{a:.6g}", f"{b:.6g}", int(n), number(c), number(r)), strict=True))
+            for a, b, n, c, r in zip(
+                curve.edges[:-1], curve.edges[1:], curve.count, curve.confidence, curve.accuracy, strict=True
+            )
+        ],
+    )
+
+
+def chosen_cases(scores: list[tuple[float, Prediction]], most: int) -> list[tuple[str, Prediction]]:
+    """The worst, the best, the median and then evenly spread cases, with the word for each, worst first."""
+    ranked = sorted((s for s in scores if s[1].file), key=lambda s: (-s[0], s[1].scan, s[1].sample))
+    if not ranked or not most:
+        return []
+    count = min(most, len(ranked))
+    places = sorted({round(i) for i in np.linspace(0, len(ranked) - 1, count)}) if count > 1 else [0]
+    words = {0: "worst", len(ranked) - 1: "best", (len(ranked) - 1) // 2: "median"}
+    return [(words.get(i, ""), ranked[i][1]) for i in places]
+
+
+def _write_cases(
+    settings: ArmSettings, cohort: Cohort, folder: Path, scores: list[tuple[float, Prediction]], out: Path
+) -> None:
+    from PIL import Image
+
+    from volforge.study.case_picture import case_picture
+
+    colours = _colours(settings, cohort)
+    lines: list[Mapping[str, object]] = []
+    for word, prediction in chosen_cases(scores, settings.cases):
+        volumes = load_case(settings, cohort, folder, prediction)
+        name = f"{prediction.scan}-{prediction.sample}.png"
+        Image.fromarray(case_picture(settings, volumes, colours)).save(out / name)
+        lines.append({"scan": prediction.scan, "sample": prediction.sample, "rank": word, "file": name})
+    write_whole(out / "cases.tsv", as_tsv(("scan", "sample", "rank", "file"), lines))
+
+
+def _colours(settings: ArmSettings, cohort: Cohort) -> dict[int, RGB]:
+    """Colours of the cohort's table of structures, as its settings.json has them."""
+    from volforge.volume.folders import read_json
+
+    if settings.task == "implant":
+        return {1: hex_to_rgb(default_colour(1))}
+    content = read_json(cohort.scans.parent / "settings.json")
+    named = {content["structures"][n]: hex_to_rgb(c) for n, c in content["colours"].items() if c}
+    return {i: hex_to_rgb(default_colour(i)) for i in range(1, 256)} | named
+
+
+def read_cases(folder: Path) -> list[dict[str, str]]:
+    """Rows of cases.tsv."""
+    with (folder / "cases.tsv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))

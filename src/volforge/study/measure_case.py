@@ -1,0 +1,226 @@
+"""Measures of one prediction against its reference, by task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from volforge.errors import VolforgeError
+from volforge.metrics.calibration import CalibrationCurve, calibration_curve, interval_coverage, sparsification_area
+from volforge.metrics.image import ImageMetrics, measure_image, measure_outline
+from volforge.metrics.measure import Measure, nothing
+from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
+from volforge.study.cases import Cohort
+from volforge.study.predictions import Prediction
+from volforge.study.settings import ArmSettings
+from volforge.volume.geometry import Array, Grid
+from volforge.volume.resample import resample_to
+from volforge.volume.restore import on_scan_grid
+
+AIR_HU = -1000.0
+NEAR_MM = 10.0  # calibration of labels: voxels further from any structure are not asked
+
+
+@dataclass
+class CaseResult:
+    """What was measured of a case.
+
+    Attributes:
+        measures: Measures with the side that each belongs to.
+        curve: Calibration of labels, where the arm gives confidence.
+    """
+
+    measures: list[tuple[str, Measure]]
+    curve: CalibrationCurve | None = None
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """A prediction and its reference on one grid, for measures and pictures.
+
+    Attributes:
+        source: What the arm read, or None.
+        prediction: Label map, implant or image; None where there is none.
+        reference: The same kind.
+        body: Where image measures look.
+        outline: Body of the source that the outline is compared with (image tasks).
+        boundary: Defective skull (implants).
+        spacing: Voxel size in mm.
+    """
+
+    source: Array | None
+    prediction: Array | None
+    reference: Array
+    body: Array
+    outline: Array | None
+    boundary: Array | None
+    spacing: tuple[float, float, float]
+
+
+def load_case(settings: ArmSettings, cohort: Cohort, folder: Path, prediction: Prediction) -> Volumes:
+    """Read a prediction and what it is compared with, on the reference's canonical grid."""
+    own, wanted = cohort.record(prediction.scan), cohort.record(prediction.reference)
+    grid, target = _grid(own), _grid(wanted)
+    predicted = on_scan_grid(prediction.path(folder), own) if prediction.file else None
+    if settings.task == "implant":
+        defective = cohort.read(prediction.scan, "defective") > 0
+        reference = (cohort.read(prediction.scan, "implant") > 0).astype(np.uint8)
+        shown = None if predicted is None else (predicted > 0).astype(np.uint8)
+        return Volumes(None, shown, reference, defective, None, defective, target.spacing_mm)
+    if settings.task == "segmentation":
+        image = cohort.read(prediction.scan, "image") if cohort.has(prediction.scan, "image") else None
+        reference = cohort.read(prediction.scan, "labels")
+        shown = None if predicted is None else whole_numbers(predicted, prediction.file)
+        return Volumes(
+            image, shown, reference, cohort.body(prediction.scan, reference.shape), None, None, target.spacing_mm
+        )
+    reference = cohort.read(prediction.reference, "image")
+    body = cohort.body(prediction.reference, reference.shape)
+    kind = "image" if settings.task == "translation" else "labels"
+    source = cohort.read(prediction.scan, kind)
+    outline = cohort.body(prediction.scan, source.shape)
+    if settings.task == "translation" and (prediction.scan != prediction.reference):
+        # the synthetic image is resampled once, onto the reference's own grid; beyond the source's view is no claim
+        view = resample_to(np.ones(source.shape, bool), grid, target, nearest=True, outside=0)
+        body = body & view
+        outline = resample_to(outline, grid, target, nearest=True, outside=0)
+        source = resample_to(source.astype(np.float32), grid, target, nearest=False, outside=float(source.min()))
+        if predicted is not None:
+            predicted = resample_to(predicted.astype(np.float32), grid, target, nearest=False, outside=AIR_HU)
+    return Volumes(source, predicted, reference, body, outline, None, target.spacing_mm)
+
+
+def measure_case(
+    settings: ArmSettings, volumes: Volumes, confidence: Array | None, deviation: Array | None
+) -> CaseResult:
+    """Measure one case.
+
+    Args:
+        settings: The arm.
+        volumes: From `load_case`.
+        confidence: Probability of the predicted label (label tasks), or None.
+        deviation: Standard deviation in HU (image tasks), or None.
+    """
+    if settings.is_image_task:
+        return _measure_image(settings, volumes, deviation)
+    return _measure_labels(settings, volumes, confidence)
+
+
+def _measure_labels(settings: ArmSettings, volumes: Volumes, confidence: Array | None) -> CaseResult:
+    wanted = SegmentationMetrics(
+        tuple(settings.metrics["tolerances_mm"]),
+        settings.metrics["surface"],
+        boundary_mm=settings.metrics["boundary_mm"],
+    )
+    ids = {p.key: p.id for p in settings.structures}
+    sides = {p.key: (p.structure, p.side) for p in settings.structures}
+    if volumes.prediction is None:
+        names = wanted.names(volumes.boundary is not None)
+        missing = [nothing(m, "missing_prediction", k) for k in ids for m in names]
+        return CaseResult([_sided(m, sides) for m in missing])
+    found = measure_structures(volumes.prediction, volumes.reference, volumes.spacing, ids, wanted, volumes.boundary)
+    voxel = float(np.prod(volumes.spacing))
+    for key, i in ids.items():
+        p, r = (int(np.count_nonzero(v == i)) for v in (volumes.prediction, volumes.reference))
+        found += [
+            Measure("volume_mm3", p * voxel, key, "ok", p),
+            Measure("reference_volume_mm3", r * voxel, key, "ok", r),
+        ]
+        if settings.metrics["legacy"]:
+            found += _legacy(volumes.prediction == i, volumes.reference == i, key, settings.task)
+    measures = [_sided(m, sides) for m in found]
+    curve = None
+    if confidence is not None:
+        curve, doubts = _label_uncertainty(volumes, confidence, list(ids.values()))
+        measures += [("", m) for m in doubts]
+    return CaseResult(measures, curve)
+
+
+def _legacy(prediction: Array, reference: Array, key: str, task: str) -> list[Measure]:
+    from volforge.metrics.legacy import legacy_hd_voxels, reconstruction_error_percent
+
+    if task == "implant":
+        return [reconstruction_error_percent(prediction, reference, key)]
+    return [legacy_hd_voxels(prediction, reference, key)]
+
+
+def _label_uncertainty(
+    volumes: Volumes, confidence: Array, ids: Sequence[int]
+) -> tuple[CalibrationCurve, list[Measure]]:
+    """Calibration near the structures: far background, always right, would hide everything."""
+    from volforge.metrics.crop import foreground_box, grown, union
+    from volforge.volume.morphology import dilate
+
+    assert volumes.prediction is not None
+    prediction, reference = (np.where(np.isin(v, ids), v, 0) for v in (volumes.prediction, volumes.reference))
+    box = union(foreground_box(prediction), foreground_box(reference))
+    region = "structures"
+    if box is None:
+        curve = calibration_curve(np.zeros(0), np.zeros(0, bool))
+        return curve, [nothing(m, "absent", region) for m in ("calibration_error", "sparsification_area")]
+    margin = [int(np.ceil(NEAR_MM / s)) + 1 for s in volumes.spacing]
+    box = grown(box, margin, prediction.shape)
+    near = dilate((prediction[box] > 0) | (reference[box] > 0), NEAR_MM, volumes.spacing)
+    right = (prediction[box] == reference[box])[near]
+    sure = np.clip(confidence[box][near].astype(np.float64), 0, 1)
+    curve = calibration_curve(sure, right)
+    area = sparsification_area(~right, 1 - sure)
+    status = "undefined" if np.isnan(area) else "ok"
+    return curve, [
+        Measure("calibration_error", curve.expected_error, region, "ok", right.size),
+        Measure("sparsification_area", area, region, status, right.size),  # type: ignore[arg-type]
+    ]
+
+
+def _measure_image(settings: ArmSettings, volumes: Volumes, deviation: Array | None) -> CaseResult:
+    low, high = settings.metrics["range_hu"]
+    wanted = ImageMetrics(low, high, structural=settings.metrics["structural"])
+    if volumes.prediction is None:
+        names = ("mae_hu", "rmse_hu", "psnr_db", "ncc")
+        return CaseResult([("", nothing(m, "missing_prediction", "body")) for m in names])
+    found = measure_image(volumes.prediction, volumes.reference, volumes.body, wanted)
+    if volumes.outline is not None:
+        from volforge.volume.body_mask import find_body
+
+        own = find_body(volumes.prediction, volumes.spacing, hounsfield=True).mask
+        found += measure_outline(own, volumes.outline, volumes.spacing)
+    if deviation is not None:
+        error = (volumes.prediction - volumes.reference)[volumes.body].astype(np.float64)
+        spread = deviation[volumes.body]
+        area = sparsification_area(np.abs(error), spread)
+        coverage = interval_coverage(error, spread)
+        found += [
+            Measure("coverage_95", coverage, "body", "undefined" if np.isnan(coverage) else "ok", error.size),
+            Measure("sparsification_area", area, "body", "undefined" if np.isnan(area) else "ok", error.size),
+        ]
+    return CaseResult([("", m) for m in found])
+
+
+def whole_numbers(values: Array, file: str) -> Array:
+    """Ids of a predicted label map, which other programs often save as decimal numbers.
+
+    Raises:
+        VolforgeError: Values that are no ids.
+    """
+    if values.dtype.kind in "iub":
+        return values
+    rounded = np.rint(values)
+    if not np.array_equal(rounded, values) or values.min() < 0 or values.max() > 65535:
+        raise VolforgeError(
+            f"not a label map: values from {values.min():g} to {values.max():g}", file, "save ids as whole numbers"
+        )
+    return rounded.astype(np.uint16)
+
+
+def _sided(measure: Measure, sides: dict[str, tuple[str, str]]) -> tuple[str, Measure]:
+    structure, side = sides[measure.structure]
+    return side, Measure(measure.measure, measure.value, structure, measure.status, measure.n)
+
+
+def _grid(record: dict[str, object]) -> Grid:
+    grid = record["grid"]
+    a, b, c = grid["shape"]  # type: ignore[index]
+    return Grid((a, b, c), np.array(grid["affine"], np.float64))  # type: ignore[index]

@@ -1,0 +1,1 @@
+"""Training. Importing a module of this package imports torch."""
