@@ -167,7 +167,9 @@ def _published(table: StudyTable) -> dict[str, Any]:
             continue
         figure, axes = _figure(max(4.5, 4.2 * len(structures)), 4.0, len(structures))
         for axis, structure in zip(axes, structures, strict=True):
-            rows = [(a, c.summary.mean, c.summary.sd, True) for s, a, c in ours if s == structure]
+            rows: list[tuple[str, float, float | None, bool]] = [
+                (a, c.summary.mean, c.summary.sd, True) for s, a, c in ours if s == structure
+            ]
             # published methods may have been measured on several cohorts: each is a point of its own
             rows += [
                 (f"{p.arm}, {p.cohort}"[:46], p.value, p.spread, False) for p in theirs if p.structure == structure

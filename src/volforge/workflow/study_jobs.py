@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from volforge.workflow.jobs import RESULTS, file_stamps, import_memory_mb, is_plain
 from volforge.workflow.studies import IMAGE_TASKS, ResolvedStudy, prediction_file
@@ -35,10 +36,8 @@ def outside_files(study: ResolvedStudy, arm: str) -> list[str]:
 
 def outside_stamps(study: ResolvedStudy, arm: str) -> list[str]:
     """Size and time of predictions made elsewhere: a changed file is measured anew."""
-    import os
-
-    plain = [p for p in outside_files(study, arm) if is_plain(p)]
-    stamps = [f"{os.path.basename(p)}:{os.stat(p).st_size}:{os.stat(p).st_mtime_ns}" for p in plain]
+    plain = [Path(p) for p in outside_files(study, arm) if is_plain(p)]
+    stamps = [f"{p.name}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in plain]
     return stamps + file_stamps(outside_files(study, arm))
 
 
