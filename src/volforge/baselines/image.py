@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from volforge.volume.geometry import Array
+from volforge.volume.intensity import AIR_HU
 
-AIR_HU = -1000
 WINDOW_HU = (-1000.0, 1400.0)
 QUANTILES = np.linspace(0, 1, 1001)
 OUTSIDE_LABELS = 0

@@ -78,7 +78,7 @@ class StudyMetrics(Model):
     window_hu: list[float] = Field(
         default=[-1000, 1000], min_length=2, max_length=2, description="window of the slices whose features are taken"
     )
-    encoder_steps: int = Field(default=400, ge=1, description="training steps of the encoder of the Fréchet distance")
+    encoder_steps: int = Field(default=200, ge=1, description="training steps of the encoder of the Fréchet distance")
     legacy: bool = Field(default=False, description="add the `legacy_*` measures of the published code")
 
     @field_validator("range_hu", "window_hu")

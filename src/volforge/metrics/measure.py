@@ -78,6 +78,6 @@ def better(measure: str) -> Literal["higher", "lower", "nearest_zero", "neither"
     plain = measure.removeprefix("legacy_")
     if plain in _SMALLER_SIZE:
         return "nearest_zero"
-    if plain.startswith(_NEUTRAL):
+    if plain.startswith(_NEUTRAL) or plain.endswith("_floor"):
         return "neither"
     return "higher" if plain.startswith(_HIGHER) else "lower"

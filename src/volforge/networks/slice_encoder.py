@@ -14,11 +14,11 @@ SIDE = 64
 
 
 class SliceEncoder(nn.Module):
-    """Autoencoder of 64x64 slices; features are channel means and deviations of three scales, 448 in all."""
+    """Autoencoder of 64x64 slices; features are channel means and deviations of three scales, 224 in all."""
 
-    FEATURES = 448
+    FEATURES = 224
 
-    def __init__(self, width: int = 32):
+    def __init__(self, width: int = 16):
         super().__init__()
         w = width
         self.down = nn.ModuleList(
@@ -44,7 +44,7 @@ class SliceEncoder(nn.Module):
             images: Shape (N, 1, H, W), values 0 to 1; resized to 64x64 by area.
 
         Returns:
-            Shape (N, 448).
+            Shape (N, 224).
         """
         x = self.resized(images)
         parts = []

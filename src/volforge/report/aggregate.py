@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ def measures_frame(path: Path) -> pd.DataFrame:
     frame = pd.DataFrame(read_measures(path), dtype=object)
     if frame.empty:
         return frame
-    frame["value"] = pd.to_numeric(frame["value"].replace("", "nan"))
+    frame["value"] = [float(v) if v else math.nan for v in frame["value"]]
     for column in ("fold", "seed", "sample", "n"):
         frame[column] = frame[column].astype(int)
     return frame

@@ -165,14 +165,14 @@ def _published(table: StudyTable) -> dict[str, Any]:
         structures = [s for s in dict.fromkeys(o[0] for o in ours) if any(p.structure == s for p in theirs)]
         if not structures:
             continue
-        figure, axes = _figure(max(4.5, 4.2 * len(structures)), 4.0, len(structures))
+        figure, axes = _figure(max(5.5, 5.2 * len(structures)), 4.0, len(structures))
         for axis, structure in zip(axes, structures, strict=True):
             rows: list[tuple[str, float, float | None, bool]] = [
                 (a, c.summary.mean, c.summary.sd, True) for s, a, c in ours if s == structure
             ]
             # published methods may have been measured on several cohorts: each is a point of its own
             rows += [
-                (f"{p.arm}, {p.cohort}"[:46], p.value, p.spread, False) for p in theirs if p.structure == structure
+                (f"{p.arm}, {p.cohort}"[:60], p.value, p.spread, False) for p in theirs if p.structure == structure
             ][:24]
             for y, (_, value, spread, is_ours) in enumerate(rows):
                 style = {"mfc": COLOURS[0] if is_ours else "white", "color": COLOURS[0] if is_ours else "black"}

@@ -9,6 +9,7 @@ from typing import Any
 
 from volforge.report.cohort_view import view_cohort
 from volforge.report.provenance import provenance
+from volforge.report.study_view import views as study_views
 from volforge.volume.folders import write_json
 from volforge.volume.write import write_whole
 
@@ -31,6 +32,7 @@ def write_report(results: Path, out: Path, provenance_file: Path, request: Mappi
         view_cohort(results, name, entry, configuration, settings["pictures_per_cohort"])
         for name, entry in request["cohorts"].items()
     ]
+    studies, published = study_views(results, request)
     origin = provenance(configuration, {v.name: [r["sha256"] for r in v.rows] for v in views})
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -42,6 +44,8 @@ def write_report(results: Path, out: Path, provenance_file: Path, request: Mappi
     page = environment.get_template("page.html").render(
         title=settings["title"],
         cohorts=views,
+        studies=studies,
+        published=published,
         accepted=sum(len(v.rows) for v in views),
         excluded=sum(len(v.excluded) for v in views),
         slices=sum(r.kept for v in views for r in v.recipes if r.kind == "slices"),

@@ -229,7 +229,8 @@ def _notes(table: StudyTable) -> list[str]:
     if few:
         notes.append(
             f"Distances of distributions rest on {min(few)} images and more; under {FEW_IMAGES} they are biased "
-            "upwards: compare arms with each other and with the floor of real against real images, not with other work."
+            "upwards: compare arms with each other, not with other work. `..._floor` is real against "
+            "real images of other subjects; an arm that paints the very maps of the real images can fall below it."
         )
     if any(c.loses_to for _, _, c in cells):
         notes.append("An arm marked † does not beat the best baseline of its row.")

@@ -42,10 +42,11 @@ def case_picture(settings: ArmSettings, volumes: Volumes, colours: Mapping[int, 
         focus = volumes.body
     else:
         focus = np.isin(volumes.reference, ids) | np.isin(volumes.prediction, ids)
+    whole = focus if volumes.boundary is None else focus | volumes.boundary
     if not focus.any():
-        focus = np.ones(volumes.reference.shape, bool)
+        focus = whole = np.ones(volumes.reference.shape, bool)
     margin = tuple(int(np.ceil(MARGIN_MM / s)) for s in volumes.spacing)
-    box = bounding_box(focus, (margin[0], margin[1], margin[2]))
+    box = bounding_box(whole, (margin[0], margin[1], margin[2]))
     wide = (box[0], box[1], slice(None))
     mm = [(s.stop - s.start) * d for s, d in zip(box, volumes.spacing, strict=True)]
     scale = TILE / max(mm[0], mm[1])

@@ -17,10 +17,10 @@ from volforge.study.cases import Cohort
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
 from volforge.volume.geometry import Array, Grid
+from volforge.volume.intensity import AIR_HU
 from volforge.volume.resample import resample_to
 from volforge.volume.restore import on_scan_grid
 
-AIR_HU = -1000.0
 NEAR_MM = 10.0  # calibration of labels: voxels further from any structure are not asked
 
 
@@ -89,7 +89,7 @@ def load_case(settings: ArmSettings, cohort: Cohort, folder: Path, prediction: P
         outline = resample_to(outline, grid, target, nearest=True, outside=0)
         source = resample_to(source.astype(np.float32), grid, target, nearest=False, outside=float(source.min()))
         if predicted is not None:
-            predicted = resample_to(predicted.astype(np.float32), grid, target, nearest=False, outside=AIR_HU)
+            predicted = resample_to(predicted.astype(np.float32), grid, target, nearest=False, outside=float(AIR_HU))
     return Volumes(source, predicted, reference, body, outline, None, target.spacing_mm)
 
 

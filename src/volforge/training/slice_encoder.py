@@ -14,7 +14,7 @@ from volforge.volume.folders import sha256_of, write_json
 from volforge.volume.geometry import Array
 from volforge.volume.write import write_whole
 
-BATCH = 32
+BATCH = 16
 RATE = 2e-3
 NOISE = 0.05
 MOST_SLICES = 4000
@@ -25,7 +25,7 @@ def train_slice_encoder(slices: Array, steps: int, seed: int) -> tuple[SliceEnco
 
     Args:
         slices: Real training slices, shape (N, 64, 64), 0 to 1.
-        steps: Steps of 32 slices.
+        steps: Steps of 16 slices.
         seed: Of weights, drawing and noise.
 
     Returns:

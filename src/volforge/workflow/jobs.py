@@ -203,6 +203,8 @@ def report_settings(run: Run) -> str:
     content = {
         "report": run.configuration.report.model_dump(),
         "cohorts": cohorts,
+        "studies": list(run.studies),
+        "published": run.published,
         "configuration": run.configuration.model_dump(exclude_defaults=True),
     }
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))

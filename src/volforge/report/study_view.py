@@ -1,0 +1,233 @@
+"""What the page says of a study: its tables, figures and cases."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from volforge.report.cohort_view import Picture, picture, read_rows
+from volforge.report.figures import SHOWN
+from volforge.report.formats import main_cell, published_value, shown, source_numbers, test_cells
+from volforge.report.published import PublishedNumber, read_published
+from volforge.report.table import Cell, StudyTable, study_table
+from volforge.study.measures import read_measures
+from volforge.volume.folders import read_json
+
+FIGURE_WORDS = {
+    "box": "by structure and arm, a point per subject",
+    "bland": "volume against the reference by subject; dashed: limits of agreement (1.96 SD)",
+    "published": "this run beside published numbers",
+    "calibration": "stated confidence against the share of right voxels near the structures",
+    "history": "training curve",
+}
+
+
+@dataclass
+class CaseRow:
+    """A case of an arm: its values, and its slices where they are embedded."""
+
+    arm: str
+    scan: str
+    subject: str
+    place: str
+    rank: str
+    values: list[str]
+    slices: Picture | None = None
+
+
+@dataclass
+class StudyView:
+    """A study as shown."""
+
+    name: str
+    about: str
+    arms: list[str]
+    blocks: list[dict[str, Any]]
+    statistics: list[list[str]]
+    tests: list[list[str]]
+    cost: list[dict[str, str]]
+    notes: list[str]
+    figures: list[Picture]
+    case_measures: list[str]
+    cases: list[CaseRow]
+    networks: list[str] = field(default_factory=list)
+    made_from: dict[str, str] = field(default_factory=dict)
+
+
+def view_study(results: Path, name: str) -> StudyView:
+    """Gather what the page shows of a study.
+
+    Args:
+        results: Folder of results.
+        name: The study.
+    """
+    folder = results / "studies" / name
+    table = study_table(folder / "measures.tsv", read_json(folder / "table.settings.json"))
+    wanted, cases = _cases(folder, table)
+    return StudyView(
+        name,
+        f"{table.task.replace('_', ' ')} on the cohort {table.cohort}",
+        list(table.arms),
+        _blocks(table),
+        [_statistics(r.structure, r.measure, arm, cell) for r in table.rows for arm, cell in r.cells.items()],
+        [test_cells(r, t) for r in table.rows for t in r.tests if t.p is not None],
+        read_rows(folder / "cost.tsv"),
+        [*table.notes, *(f"{arm}: {note}" for arm, note in table.arm_notes.items())],
+        [_figure(folder / "figures" / f"{f}.svg") for f in read_json(folder / "figures" / "figures.json")],
+        wanted,
+        cases,
+        _networks(folder),
+        table.made_from,
+    )
+
+
+def _blocks(table: StudyTable) -> list[dict[str, Any]]:
+    """The main table, a block for each label source: scores of different sources stay apart."""
+    blocks = []
+    for source in dict.fromkeys(r.label_source for r in table.rows):
+        rows = [r for r in table.rows if r.label_source == source]
+        with_published = any(c.published for r in rows for c in r.cells.values())
+        lines = []
+        for r in rows:
+            counts = sorted({c.images or c.summary.n for c in r.cells.values()})
+            n = str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+            published = [c.published for c in r.cells.values() if c.published]
+            lines.append(
+                {
+                    "structure": r.structure,
+                    "measure": r.measure,
+                    "unit": "" if r.unit == "1" else r.unit,
+                    "n": n,
+                    "cells": [
+                        {"text": main_cell(r.cells.get(a)), "best": a == r.best, "loses": _loses(r.cells.get(a))}
+                        for a in table.arms
+                    ],
+                    "published": "; ".join(f"{p.arm} {published_value(p)}" for p in published),
+                    "source": "; ".join(dict.fromkeys(f"{p.source} {p.caveat}" for p in published)),
+                }
+            )
+        blocks.append({"source": source, "rows": lines, "with_published": with_published})
+    return blocks
+
+
+def _loses(cell: Cell | None) -> str:
+    return cell.loses_to if cell is not None else ""
+
+
+def _statistics(structure: str, measure: str, arm: str, cell: Cell) -> list[str]:
+    s = cell.summary
+    return [
+        structure,
+        measure,
+        arm,
+        str(cell.images or s.n),
+        str(cell.failures),
+        shown(s.mean),
+        shown(s.sd),
+        shown(s.median),
+        f"{shown(s.q25)} to {shown(s.q75)}",
+        f"{shown(s.ci_low)} to {shown(s.ci_high)}",
+    ]
+
+
+def _figure(path: Path) -> Picture:
+    """A figure as it is, drawn by the browser."""
+    import re
+
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r'<svg[^>]*?height="([\d.]+)pt"[^>]*?width="([\d.]+)pt"', text, re.DOTALL)
+    size = (round(float(found.group(2)) * 4 / 3), round(float(found.group(1)) * 4 / 3)) if found else (600, 400)
+    uri = "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
+    kind = path.stem.split("_")[0]
+    subject = path.stem.removeprefix(f"{kind}_").removeprefix("altman_").replace("_", " ")
+    return Picture(uri, size, f"{subject}: {FIGURE_WORDS[kind]}" if subject != kind else FIGURE_WORDS[kind])
+
+
+def _cases(folder: Path, table: StudyTable) -> tuple[list[str], list[CaseRow]]:
+    """Every case with its main measures; some open to their slices."""
+    from PIL import Image
+
+    rows = [r for r in read_measures(folder / "measures.tsv") if r["scan"]]
+    present = [m for m in SHOWN[table.task] if any(r["measure"] == m for r in rows)]
+    found: dict[tuple[str, ...], dict[str, list[float | None]]] = {}
+    subjects: dict[tuple[str, ...], str] = {}
+    for r in rows:
+        key = (r["arm"], r["fold"], r["seed"], r["scan"], r["sample"])
+        subjects[key] = r["subject"]
+        if r["measure"] in present and r["structure"] not in ("air", "lung", "soft", "bone"):
+            found.setdefault(key, {}).setdefault(r["measure"], []).append(float(r["value"]) if r["value"] else None)
+    opened: dict[tuple[str, ...], tuple[str, Path]] = {}
+    for path in sorted(folder.glob("*/fold*/seed*/cases/cases.tsv")):
+        arm, fold, seed = path.parts[-5], path.parts[-4].removeprefix("fold"), path.parts[-3].removeprefix("seed")
+        for line in read_rows(path):
+            opened[arm, fold, seed, line["scan"], line["sample"]] = (line["rank"], path.parent / line["file"])
+    cases = []
+    for case, values in found.items():
+        arm, fold, seed, scan, sample = case
+        rank, file = opened.get(case, ("", None))
+        place = f"fold {fold}, seed {seed}" + (f", sample {sample}" if sample != "0" else "")
+        texts = [_mean_text(values.get(m, [])) for m in present]
+        caption = f"{scan}, {arm}{', ' + rank if rank else ''}: input, prediction, reference, error. " + ", ".join(
+            f"{m} {t}" for m, t in zip(present, texts, strict=True)
+        )
+        slices = picture(Image.open(file), caption) if file is not None else None
+        cases.append(CaseRow(arm, scan, subjects[case], place, rank, texts, slices))
+    return present, cases
+
+
+def _mean_text(values: list[float | None]) -> str:
+    """Mean over structures and sides, with the number of failures."""
+    known = [v for v in values if v is not None]
+    failed = len(values) - len(known)
+    text = shown(sum(known) / len(known)) if known else "–"
+    return text + (f" ({failed} without a value)" if failed else "")
+
+
+def _networks(folder: Path) -> list[str]:
+    """Feature networks with their hashes, as the measures name them."""
+    found = []
+    for path in sorted(folder.glob("*/fold*/seed*/cases/features.json")):
+        for entry in read_json(path):
+            counts = f", {entry['real']} real and {entry['synthetic']} synthetic slices" if "real" in entry else ""
+            found.append(f"{entry['network']}, SHA-256 {entry['sha256']}{counts}")
+    return list(dict.fromkeys(found))
+
+
+@dataclass
+class PublishedView:
+    """A file of published numbers as shown."""
+
+    title: str
+    notes: list[str]
+    rows: list[dict[str, str]]
+    sources: list[str]
+
+
+def view_published(path: Path) -> PublishedView:
+    """A whole table of published numbers with sources and caveats."""
+    table = read_published(path)
+    places = source_numbers(table.numbers)
+
+    def row(p: PublishedNumber) -> dict[str, str]:
+        return {
+            "table": p.table,
+            "method": p.arm,
+            "structure": p.structure,
+            "measure": p.measure,
+            "value": published_value(p),
+            "unit": "" if p.unit == "1" else p.unit,
+            "n": "" if p.n is None else str(p.n),
+            "data": p.cohort,
+            "source": str(places[p.source, p.caveat]),
+        }
+
+    sources = [f"{source} {caveat}".strip() for source, caveat in places]
+    return PublishedView(path.stem.replace("_", " "), table.notes, [row(p) for p in table.numbers], sources)
+
+
+def views(results: Path, request: Mapping[str, Any]) -> tuple[list[StudyView], list[PublishedView]]:
+    """All studies and all published tables that the report's request names."""
+    return [view_study(results, s) for s in request["studies"]], [view_published(Path(p)) for p in request["published"]]
