@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +82,20 @@ def subject_numbers(subjects: Sequence[str], counts: Sequence[int]) -> Array:
     """The subject of every slice as a number."""
     names = sorted(set(subjects))
     return np.repeat([names.index(s) for s in subjects], counts)
+
+
+def one_size(parts: Iterable[Array]) -> Array:
+    """Square slices of several sources in one array: others are resized by area to the first one's size."""
+    stacks = [p for p in parts if len(p)]
+    side = stacks[0].shape[1]
+    if all(p.shape[1] == side for p in stacks):
+        return np.concatenate(stacks)
+    import torch
+    from torch.nn import functional
+
+    return np.concatenate(
+        [
+            functional.interpolate(torch.from_numpy(p)[:, None], size=(side, side), mode="area")[:, 0].numpy()
+            for p in stacks
+        ]
+    )

@@ -154,13 +154,13 @@ class _Slices:
         self, encoder: Path | None, cache: Path | None, seed: int
     ) -> tuple[list[Measure], list[dict[str, object]]]:
         from volforge import weights
-        from volforge.study.distribution import measure_distribution, networks, subject_numbers
+        from volforge.study.distribution import measure_distribution, networks, one_size, subject_numbers
 
         if not self.synthetic:
             return [], []
         inception = weights.find("inception", self.settings.weights.get("inception"))
         alexnet = weights.find("alexnet", self.settings.weights.get("alexnet"))
-        real, synthetic = _one_size(self.real), _one_size(self.synthetic)
+        real, synthetic = one_size(self.real), one_size(self.synthetic)
         numbers = subject_numbers(self.subjects, [len(r) for r in self.real])
         key = {"real": [_hash(r) for r in self.real], "subjects": self.subjects}
         found: list[Measure] = []
@@ -182,22 +182,6 @@ def _hash(values: Array) -> str:
     import hashlib
 
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
-
-
-def _one_size(parts: list[Array]) -> Array:
-    """Slices of several scans in one array: scans of another size are resized to the first one's."""
-    side = parts[0].shape[1]
-    if all(p.shape[1] == side for p in parts):
-        return np.concatenate(parts)
-    import torch
-    from torch.nn import functional
-
-    return np.concatenate(
-        [
-            functional.interpolate(torch.from_numpy(p)[:, None], size=(side, side), mode="area")[:, 0].numpy()
-            for p in parts
-        ]
-    )
 
 
 def _diversity(

@@ -24,7 +24,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
       table.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const rows = [...table.tBodies[0].rows];
-      rows.sort((a, b) => a.cells[column].textContent.localeCompare(b.cells[column].textContent, "en", { numeric: true }));
+      const text = (row) => row.cells[column].textContent.trim();
+      const value = (row) => (/^[-+]?[\d.]/.test(text(row)) ? parseFloat(text(row)) : NaN);
+      const compare = (a, b) => {
+        const [x, y] = [value(a), value(b)];
+        if (!Number.isNaN(x) && !Number.isNaN(y) && x !== y) return x - y;
+        return text(a).localeCompare(text(b), "en", { numeric: true });
+      };
+      rows.sort(compare);
       if (down) rows.reverse();
       table.tBodies[0].append(...rows);
     };

@@ -1,0 +1,257 @@
+"""Measures of any two files or folders, without a study."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from volforge.errors import ScanError, VolforgeError
+from volforge.metrics.image import ImageMetrics, measure_image
+from volforge.metrics.measure import Measure
+from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
+from volforge.study.measure_case import whole_numbers
+from volforge.volume.geometry import Array, Grid, describe, reorientation_of, same_place
+from volforge.volume.read import read_volume, scaled, suffix_of
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prediction with its reference.
+
+    Attributes:
+        name: File name without its ending.
+        prediction: Its path.
+        reference: The reference's path.
+    """
+
+    name: str
+    prediction: Path
+    reference: Path
+
+
+def pairs(prediction: Path, reference: Path) -> list[Pair]:
+    """Two files, or the files of two folders that have the same name up to the ending.
+
+    Raises:
+        VolforgeError: Something is missing, or files of one folder have no partner.
+    """
+    for path in (prediction, reference):
+        if not path.exists():
+            raise VolforgeError("not found", str(path), "check the path")
+    if prediction.is_dir() != reference.is_dir():
+        raise VolforgeError("one is a folder and one a file", f"{prediction}, {reference}", "give two of a kind")
+    if not prediction.is_dir():
+        return [Pair(_stem(prediction), prediction, reference)]
+    found, wanted = _by_name(prediction), _by_name(reference)
+    both = [n for n in wanted if n in found]
+    if not both:
+        names = f"{', '.join(list(found)[:3]) or 'none'} and {', '.join(list(wanted)[:3]) or 'none'}"
+        raise VolforgeError(
+            f"no two volumes have the same name ({names} ...)", f"{prediction}, {reference}", "rename the predictions"
+        )
+    missing = [n for n in wanted if n not in found]
+    if missing:
+        raise VolforgeError(
+            f"{len(missing)} references have no prediction: {', '.join(missing[:8])}",
+            str(prediction),
+            "add them, or take their references away: leaving them out would flatter the result",
+        )
+    return [Pair(n, found[n], wanted[n]) for n in both]
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    files = sorted(p for p in folder.iterdir() if p.is_file() and suffix_of(p) in VOLUMES)
+    found: dict[str, Path] = {}
+    for path in files:
+        if _stem(path) in found:
+            raise VolforgeError(f"two files are called '{_stem(path)}'", str(folder), "keep one")
+        found[_stem(path)] = path
+    return found
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
+
+
+def overlap(
+    pair: Pair, structures: Mapping[str, int] | None, metrics: SegmentationMetrics, boundary: Path | None
+) -> list[Measure]:
+    """Measures of two label maps or masks; spacing and millimetres come from the affine.
+
+    Args:
+        pair: The files.
+        structures: Id by name; None takes every id that is present.
+        metrics: Which numbers.
+        boundary: Mask that the boundary Dice is near, a file.
+    """
+    prediction, reference, grid = _together(pair, labels=True)
+    p, r = whole_numbers(prediction, str(pair.prediction)), whole_numbers(reference, str(pair.reference))
+    if structures is None:
+        ids = sorted({int(i) for v in (p, r) for i in np.unique(v) if i > 0})
+        structures = {str(i): i for i in ids} if len(ids) != 1 else {"mask": ids[0]}
+        if not ids:
+            raise VolforgeError("both maps are empty", f"{pair.prediction}, {pair.reference}", "look at the files")
+    near = None if boundary is None else _on(boundary, grid, pair.reference) > 0
+    return measure_structures(p, r, grid.spacing_mm, structures, metrics, near)
+
+
+def image(pair: Pair, mask: Path | None, metrics: ImageMetrics) -> list[Measure]:
+    """Measures of two images, inside a mask.
+
+    Args:
+        pair: The files.
+        mask: A file, or a folder with a file of the same name; None: the body found in the reference (HU), or the
+            whole grid.
+        metrics: Which numbers.
+    """
+    prediction, reference, grid = _together(pair)
+    if mask is not None:
+        path = _by_name(mask).get(pair.name) if mask.is_dir() else mask
+        if path is None:
+            raise VolforgeError(f"no mask is called '{pair.name}'", str(mask), "add it")
+        inside, region = _on(path, grid, pair.reference) > 0, "mask"
+    elif metrics.hu:
+        from volforge.volume.body_mask import find_body
+
+        inside, region = find_body(reference, grid.spacing_mm, hounsfield=True).mask, "body"
+    else:
+        inside, region = np.ones(reference.shape, bool), "whole"
+    return measure_image(prediction, reference, inside, metrics, region)
+
+
+def _together(pair: Pair, *, labels: bool = False) -> tuple[Array, Array, Grid]:
+    """Both volumes in the reference's canonical axes."""
+    volume = read_volume(pair.reference, labels=labels)
+    turn = reorientation_of(volume.grid.affine)
+    grid = turn.canonical(volume.grid)
+    return (
+        _on(pair.prediction, grid, pair.reference, labels=labels),
+        np.asfortranarray(turn.apply(scaled(volume))),
+        grid,
+    )
+
+
+def _on(path: Path, grid: Grid, reference: Path, *, labels: bool = False) -> Array:
+    volume = read_volume(path, labels=labels)
+    turn = reorientation_of(volume.grid.affine)
+    own = turn.canonical(volume.grid)
+    if not same_place(own, grid):
+        raise ScanError(
+            f"not on the grid of {reference}: {describe(own)}; reference: {describe(grid)}",
+            str(path),
+            "resample one onto the other first",
+        )
+    return np.asfortranarray(turn.apply(scaled(volume)))
+
+
+def read_structures_option(value: str) -> dict[str, int]:
+    """Structures from a table (columns structure, id) or from `name=id,name=id`.
+
+    Raises:
+        VolforgeError: Neither.
+    """
+    path = Path(value)
+    try:
+        if path.suffix in (".tsv", ".csv") or path.exists():
+            delimiter = "," if path.suffix == ".csv" else "\t"
+            lines = [t for t in path.read_text(encoding="utf-8").splitlines() if t and not t.startswith("#")]
+            return {r["structure"]: int(r["id"]) for r in csv.DictReader(lines, delimiter=delimiter)}
+        parts = (item.split("=") for item in value.split(","))
+        return {name.strip(): int(i) for name, i in parts}
+    except (OSError, KeyError, ValueError) as error:
+        raise VolforgeError(
+            f"no structures can be read: {error}", value, "give a table with structure and id, or name=id,name=id"
+        ) from error
+
+
+def slices_of(folder: Path, window: Sequence[float]) -> tuple[list[Array], list[str]]:
+    """Slices of a folder, one stack per file: pictures as they are, volumes as axial slices of a window.
+
+    Args:
+        folder: Pictures (0 to 255 become 0 to 1) or volumes.
+        window: Values of volumes that become 0 and 1.
+
+    Returns:
+        Stacks of slices (N, S, S), and the file of each.
+
+    Raises:
+        VolforgeError: Nothing readable.
+    """
+    from volforge.metrics.features import axial_slices
+
+    if not folder.exists():
+        raise VolforgeError("not found", str(folder), "check the path")
+    files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
+    stacks: list[Array] = []
+    names: list[str] = []
+    for path in files:
+        if path.suffix.lower() in PICTURES:
+            stacks.append(_picture(path)[None])
+        elif suffix_of(path) in VOLUMES:
+            volume = read_volume(path)
+            values = reorientation_of(volume.grid.affine).apply(scaled(volume))
+            # slices without anything in the window say nothing
+            stacks.append(axial_slices(values, values > window[0] + 0.05 * (window[1] - window[0]), window))
+        else:
+            continue
+        names.append(path.stem)
+    if not any(len(s) for s in stacks):
+        raise VolforgeError("no pictures and no volumes", str(folder), "give a folder of PNG or of NIfTI files")
+    return stacks, names
+
+
+def _picture(path: Path) -> Array:
+    from PIL import Image
+
+    grey = np.asarray(Image.open(path).convert("L"), np.float32) / 255
+    side = max(grey.shape)
+    square = np.zeros((side, side), np.float32)
+    y, x = ((side - n) // 2 for n in grey.shape)
+    square[y : y + grey.shape[0], x : x + grey.shape[1]] = grey
+    return square
+
+
+def distribution(
+    synthetic: Path, real: Path, network: str, window: Sequence[float], seed: int
+) -> tuple[list[Measure], str]:
+    """Distribution measures of two folders.
+
+    Args:
+        synthetic: Folder of synthetic pictures or volumes.
+        real: Folder of real ones.
+        network: `inception`, or weights.safetensors of a slice encoder.
+        window: Window of volumes.
+        seed: Of subsets and halves.
+
+    Returns:
+        Measures, and the network with its hash.
+    """
+    from volforge import weights
+    from volforge.metrics import features
+    from volforge.metrics.features import FeatureNetwork
+    from volforge.study.distribution import measure_distribution, one_size, subject_numbers
+
+    if network == "inception":
+        path = weights.find("inception")
+        if path is None:
+            raise VolforgeError(
+                "the weights of Inception are not here",
+                remedy="run `volforge weights fetch inception`, or name an encoder",
+            )
+        chosen: FeatureNetwork = features.inception(path)
+    else:
+        if not Path(network).is_file():
+            raise VolforgeError("file not found", network, "`inception`, or weights.safetensors of a slice encoder")
+        chosen = features.slice_encoder(Path(network))
+    made, _ = slices_of(synthetic, window)
+    true, names = slices_of(real, window)
+    numbers = subject_numbers(names, [len(t) for t in true])
+    found = measure_distribution(chosen, one_size(made), lambda: (one_size(true), numbers), None, None, seed)
+    return found, f"{chosen.name}, SHA-256 {chosen.sha256}"
