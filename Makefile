@@ -25,12 +25,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.run: $(VENV)/bin/python $(PINS)
 	@echo "installing pinned packages into $(VENV) ..."
-	@$(PIP) -c envs/constraints.txt -e .
+	@$(PIP) -c envs/constraints.txt -e '.[train]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "installing what the tests need ..."
-	@$(PIP) -c envs/constraints.txt -e '.[test]'
+	@$(PIP) -c envs/constraints.txt -e '.[test,train]'
 	@touch $@
 
 run: $(VENV)/.run
@@ -48,7 +48,7 @@ generated: $(VENV)/.run
 
 lock:
 	@rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
-	@$(VENV)/lock/bin/python -m pip install --quiet '.[test]'
+	@$(VENV)/lock/bin/python -m pip install --quiet '.[test,train]'
 	@{ echo "# Every package of a working environment; made by 'make lock' from the pins of pyproject.toml."; \
 	   $(VENV)/lock/bin/python -m pip freeze --exclude volforge --exclude setuptools; } > envs/constraints.txt
 	@rm -rf $(VENV)/lock

@@ -7,8 +7,8 @@ import tomllib
 import pytest
 import yaml
 
+from volforge.config.configuration import Configuration
 from volforge.config.generate import generated_files
-from volforge.config.models import Configuration
 
 NAMES = [
     "config/schemas/config.schema.json",
@@ -50,7 +50,7 @@ def test_pins_are_plain_and_the_same_everywhere(root):
         for line in (root / "envs/constraints.txt").read_text().splitlines()
         if "==" in line
     )
-    for pin in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+    for pin in pins:
         name, version = pin.lower().replace("_", "-").split("==")
         assert locked[name] == version, name
 

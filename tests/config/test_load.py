@@ -3,8 +3,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from volforge.config.configuration import Configuration
 from volforge.config.load import known_keys, load_configuration
-from volforge.config.models import Cohort, Configuration
+from volforge.config.models import Cohort
 
 
 def problems(tmp_path: Path, text: str) -> list[str]:

@@ -13,7 +13,7 @@ from tests.metrics.images import blob, ct_pair
 from tests.metrics.masks import box
 from tests.metrics.test_ssim import synthrad2025
 from volforge.cohort.phantoms import body
-from volforge.metrics.image import ImageMetrics, mae, measure_image, measure_outline, ncc, psnr, rmse
+from volforge.metrics.image import TISSUES, ImageMetrics, mae, measure_image, measure_outline, ncc, psnr, rmse
 
 SHAPE = (24, 22, 20)
 PLAIN = ImageMetrics(structural=False)
@@ -156,7 +156,8 @@ def test_nothing_in_the_mask_is_undefined():
     for metrics in (ImageMetrics(), PLAIN, ImageMetrics(0, 1, hu=False)):
         found = measure_image(p, r, np.zeros(SHAPE, bool), metrics, "liver")
         assert len(found) >= 4
-        assert all(math.isnan(m.value) and m.status == "undefined" and m.structure == "liver" for m in found)
+        assert all(math.isnan(m.value) and m.status == "undefined" for m in found)
+        assert {m.structure for m in found} == ({"liver", *TISSUES, "bone"} if metrics.hu else {"liver"})
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, -1000.0, -1000.3, 40.1])

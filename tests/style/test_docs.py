@@ -79,9 +79,12 @@ def test_every_column_is_explained():
 
 def test_every_key_is_explained():
     text = (ROOT / "config/README.md").read_text()
-    from volforge.config.models import Cohort, Configuration, RegionRecipe, SliceRecipe
+    from volforge.config.configuration import Configuration, Report, Weights
+    from volforge.config.models import Cohort, RegionRecipe, SliceRecipe
+    from volforge.config.studies import Arm, Published, ScanChoice, Study, StudyMetrics
 
-    for model in (Configuration, Cohort, SliceRecipe, RegionRecipe):
+    studies = (Study, Arm, ScanChoice, StudyMetrics, Published)
+    for model in (Configuration, Cohort, SliceRecipe, RegionRecipe, Report, Weights, *studies):
         for key in model.model_fields:
             assert f"`{key}`" in text, key
 

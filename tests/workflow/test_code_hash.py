@@ -36,10 +36,10 @@ def test_hash_is_stable_and_its_own(entry):
 def test_every_rule_with_a_command_has_the_hash_of_its_command(root):
     import re
 
-    nouns = {"import": "import_", "label": "label_"}
+    nouns = {"import": "import_", "label": "label_", "train-encoder": "train_encoder_"}
     for file in sorted((root / "rules").glob("*.smk")):
         for rule in re.split(r"\n(?=rule )", file.read_text()):
-            command = re.search(r"volforge (\w+) (\w+)", rule.split("shell:")[-1]) if "shell:" in rule else None
+            command = re.search(r"volforge (\w+) ([\w-]+)", rule.split("shell:")[-1]) if "shell:" in rule else None
             if command:
                 entry = f'code_hash("volforge.cli.{command[1]}:{nouns.get(command[2], command[2])}")'
                 assert entry in rule, (file.name, command[0])

@@ -14,7 +14,18 @@ def test_lint_is_clean(tmp_path):
 
 
 def test_every_target_of_the_table_of_contents_dry_runs(tmp_path):
-    for target in ("cohorts", "recipes", "export_png", "report", "all"):
+    for target in (
+        "cohorts",
+        "recipes",
+        "export_png",
+        "training",
+        "predictions",
+        "measures",
+        "tables",
+        "figures",
+        "report",
+        "all",
+    ):
         done = snakemake("-n", target, "--cores", "1", cwd=tmp_path)
         assert done.returncode == 0, (target, done.stderr)
 

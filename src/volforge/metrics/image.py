@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from volforge.metrics.measure import Measure, nothing
+from volforge.metrics.measure import Measure, Status, nothing
 from volforge.metrics.ssim import gaussian_window, ms_ssim, ms_ssim_synthrad2025, ssim, uniform_window
 from volforge.volume.geometry import Array
 
@@ -61,7 +61,8 @@ def measure_image(
         2003) and MS-SSIM as SynthRAD2025 computes it; for HU also MAE by tissue and the Dice of bone.
 
     Raises:
-        ValueError: Where shapes differ or the range is empty.
+        ValueError: Where shapes differ, the range is empty, or the reference is not finite inside the mask. A
+            prediction that is not finite there fails (`not_finite`) in every measure.
     """
     metrics = metrics or ImageMetrics()
     if not prediction.shape == reference.shape == mask.shape:
@@ -76,8 +77,15 @@ def measure_image(
     structural: tuple[str, ...] = ("ssim", "ssim_2d", "ms_ssim") if metrics.structural else ()
     if metrics.hu and structural:
         structural = (*structural, "ms_ssim_synthrad2025")
-    if not n:
-        return [nothing(m, "undefined", region) for m in (*names, *structural)]
+    if not np.isfinite(r).all():
+        raise ValueError("the reference holds values that are not finite inside the mask")
+    if not n or not np.isfinite(p).all():
+        # nothing to measure; or a prediction that is no image, which a mean of the rest would hide
+        status: Status = "not_finite" if n else "undefined"
+        parts = [(m, region) for m in (*names, *structural)]
+        if metrics.hu:
+            parts += [*(("mae_hu", t) for t in metrics.tissues), ("bone_dice", "bone")]
+        return [nothing(m, status, part, n) for m, part in parts]
     values = (mae(p, r), rmse(p, r), psnr(p, r, metrics.low, metrics.high), ncc(p, r))
     found = [_measure(m, v, region, n) for m, v in zip(names, values, strict=True)]
     if metrics.structural:
@@ -112,6 +120,8 @@ def psnr(prediction: Array, reference: Array, low: float, high: float) -> float:
 
 def ncc(a: Array, b: Array) -> float:
     """Normalised cross-correlation (Pearson's r), -1 to 1; NaN where one is constant."""
+    if not np.ptp(a) > 0 or not np.ptp(b) > 0:  # the mean of equal values need not be exactly their value
+        return math.nan
     x, y = a - a.mean(), b - b.mean()
     scale = math.sqrt(float((x * x).sum()) * float((y * y).sum()))
     return float((x * y).sum()) / scale if scale > 0 else math.nan

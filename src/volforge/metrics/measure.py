@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["ok", "absent", "empty_prediction", "empty_reference", "undefined", "missing_prediction"]
-FAILURES = ("empty_prediction", "empty_reference", "missing_prediction")
+Status = Literal["ok", "absent", "empty_prediction", "empty_reference", "undefined", "missing_prediction", "not_finite"]
+FAILURES = ("empty_prediction", "empty_reference", "missing_prediction", "not_finite")
 
 # unit by ending of a measure's name; what ends otherwise has no unit, written `1`
 _UNITS = {
@@ -39,7 +39,7 @@ class Measure:
         value: The value; NaN where it is not defined.
         structure: What it speaks of: a structure, or the region of an image measure.
         status: `ok`; `absent` (in neither: nothing to measure, no failure); `empty_prediction`,
-            `empty_reference`, `missing_prediction` (failures); `undefined` (no value by the formula).
+            `empty_reference`, `missing_prediction`, `not_finite` (failures); `undefined` (no value by the formula).
         n: How many voxels or images it was computed from.
     """
 

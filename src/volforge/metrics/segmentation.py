@@ -73,7 +73,7 @@ def measure_structures(
         prediction: Label map of whole numbers (or booleans), shape (X, Y, Z).
         reference: Label map on the same grid.
         spacing: Voxel size in mm.
-        structures: Id by name; a tuple of ids may not be given: merge structures before.
+        structures: Id by name.
         metrics: Which numbers.
         boundary: Mask on the same grid (the defective skull): adds the boundary Dice near it.
 
@@ -81,11 +81,15 @@ def measure_structures(
         Measures by structure in the order of `structures`.
 
     Raises:
-        ValueError: Where shapes differ or an id is below 1.
+        ValueError: Where shapes differ, spacing is none, an id is below 1, or two tolerances have one name.
     """
     metrics = metrics or SegmentationMetrics()
     if prediction.shape != reference.shape or (boundary is not None and boundary.shape != reference.shape):
         raise ValueError(f"grids differ: {prediction.shape} and {reference.shape}")
+    if len(spacing) != 3 or not all(math.isfinite(s) and s > 0 for s in spacing):
+        raise ValueError(f"spacing must be three lengths above 0 mm, not {tuple(spacing)}")
+    if len(set(metrics.names())) != len(metrics.names()):
+        raise ValueError(f"two tolerances have one name: {tuple(metrics.tolerances_mm)}")
     if any(i < 1 for i in structures.values()):
         raise ValueError("ids of structures begin with 1: 0 is the background")
     prediction, reference = _whole_numbers(prediction), _whole_numbers(reference)

@@ -91,7 +91,7 @@ def ms_ssim(prediction: Array, reference: Array, mask: Array, data_range: float,
 
     Contrast-structure is averaged over the mask at every scale, luminance at the coarsest only; the means are
     multiplied with the scales' weights as powers, a negative mean as 0. Between scales blocks of two values along
-    the window's axes are averaged; the mask keeps the first of each two.
+    the window's axes are averaged; a block belongs to the mask where one of its values does.
 
     Args:
         prediction: Values, shape (X, Y, Z). Short axes are lengthened on both sides by their edge values (the mask
@@ -117,8 +117,7 @@ def ms_ssim(prediction: Array, reference: Array, mask: Array, data_range: float,
         product *= max(total / n, 0.0) ** weight
         if not last:
             x, y = _halved(x, window.axes), _halved(y, window.axes)
-            inside = inside[tuple(slice(None, None, 2) if a in window.axes else slice(None) for a in range(3))]
-            inside = inside[tuple(slice(0, n) for n in x.shape)]
+            inside = _halved(inside.astype(np.float32), window.axes) > 0
     return product
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from volforge.workflow.jobs import RESULTS, made_labels, makes_labels, scan_folder
 from volforge.workflow.run import Run
+from volforge.workflow.studies import ResolvedStudy
+from volforge.workflow.study_jobs import encoder, part, settings_file
 
 
 @dataclass(frozen=True)
@@ -51,4 +53,27 @@ def steps(run: Run) -> Iterator[Step]:
             for scan in cohort.rows:
                 yield Step(of_recipe, "cut_scan", f"{folder}/{scan}/record.json", {**both, "scan": scan}, scan)
             yield Step(of_recipe, "index_recipe", f"{folder}/index.tsv", both)
+    for study in run.studies.values():
+        yield from _of_study(study)
     yield Step("report", "report", f"{RESULTS}/report.html")
+
+
+def _of_study(study: ResolvedStudy) -> Iterator[Step]:
+    whole, here = f"study {study.name}", {"study": study.name}
+    folder = f"{RESULTS}/studies/{study.name}"
+    for arm in study.settings.arms:
+        wildcards = {**here, "arm": arm}
+        yield Step(f"{whole}, arm {arm}", "write_arm_settings", settings_file(study, arm), wildcards)
+    if study.has_distribution:
+        for fold in study.folds:
+            wildcards = {**here, "fold": str(fold), "seed": str(study.settings.seeds[0])}
+            yield Step(whole, "train_slice_encoder", encoder(study, fold), wildcards)
+    for arm, fold, seed in study.parts():
+        place = part(study, arm, fold, seed)
+        wildcards = {**here, "arm": arm, "fold": str(fold), "seed": str(seed)}
+        of_arm = f"{whole}, arm {arm}"
+        yield Step(of_arm, "predict", f"{place}/predictions/predictions.tsv", wildcards)
+        yield Step(of_arm, "measure", f"{place}/cases/cases.tsv", wildcards)
+    yield Step(whole, "collect_measures", f"{folder}/measures.tsv", here)
+    yield Step(whole, "make_table", f"{folder}/table.json", here)
+    yield Step(whole, "draw_figures", f"{folder}/figures/figures.json", here)
