@@ -10,7 +10,8 @@ import pytest
 from tests.conftest import ball_ct, save
 from volforge.cohort.collect import collect_index, collect_scans
 from volforge.cohort.sheet import read_sheet
-from volforge.config.models import Report, SliceRecipe
+from volforge.config.configuration import Report
+from volforge.config.models import SliceRecipe
 from volforge.report.cohort_view import choose, loud_flags
 from volforge.report.page import write_report
 from volforge.volume.cut_scan import cut_scan
@@ -61,6 +62,8 @@ def page(tmp_path_factory) -> Path:
                     "recipes": ["ax"],
                 }
             },
+            "studies": [],
+            "published": [],
             "configuration": {"cohorts": {"c": {"sheet": "sheet.tsv"}}, "recipes": {"ax": {"kind": "slices"}}},
         },
     )

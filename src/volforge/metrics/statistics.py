@@ -51,8 +51,9 @@ def summarise(values: Sequence[float], seed: int = 0) -> Summary:
     nan = math.nan
     if not x.size:
         return Summary(0, nan, nan, nan, nan, nan, nan, nan)
-    q25, median, q75 = (float(q) for q in np.percentile(x, [25, 50, 75])) if np.isfinite(x).all() else (nan, nan, nan)
-    sd = float(x.std(ddof=1)) if x.size > 1 else nan
+    finite = bool(np.isfinite(x).all())  # equal images have an infinite PSNR
+    q25, median, q75 = (float(q) for q in np.percentile(x, [25, 50, 75])) if finite else (nan, nan, nan)
+    sd = float(x.std(ddof=1)) if x.size > 1 and finite else nan
     low, high = bootstrap_interval(x, seed)
     return Summary(x.size, float(x.mean()), sd, median, q25, q75, low, high)
 

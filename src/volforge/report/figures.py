@@ -231,8 +231,8 @@ def _histories(runs: Sequence[tuple[str, Path]], arms: Sequence[str]) -> dict[st
             history = pd.read_csv(path, sep="\t")
             if "step" not in history:
                 continue
-            for column in history.columns:
-                known = history[["step", column]].dropna() if column != "step" else history[[]]
+            for column in (c for c in history.columns if c != "step"):
+                known = history[["step", column]].dropna()
                 if len(known):
                     found.setdefault(column, []).append((arm, known["step"].to_numpy(), known[column].to_numpy()))
     drawn = {}

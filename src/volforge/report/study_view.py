@@ -151,13 +151,14 @@ def _cases(folder: Path, table: StudyTable) -> tuple[list[str], list[CaseRow]]:
     from PIL import Image
 
     rows = [r for r in read_measures(folder / "measures.tsv") if r["scan"]]
+    labels = table.task in ("segmentation", "implant")  # image measures have rows by tissue too
     present = [m for m in SHOWN[table.task] if any(r["measure"] == m for r in rows)]
     found: dict[tuple[str, ...], dict[str, list[float | None]]] = {}
     subjects: dict[tuple[str, ...], str] = {}
     for r in rows:
         key = (r["arm"], r["fold"], r["seed"], r["scan"], r["sample"])
         subjects[key] = r["subject"]
-        if r["measure"] in present and r["structure"] not in ("air", "lung", "soft", "bone"):
+        if r["measure"] in present and (labels or r["structure"] == "body"):
             found.setdefault(key, {}).setdefault(r["measure"], []).append(float(r["value"]) if r["value"] else None)
     opened: dict[tuple[str, ...], tuple[str, Path]] = {}
     for path in sorted(folder.glob("*/fold*/seed*/cases/cases.tsv")):

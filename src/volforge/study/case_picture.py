@@ -9,6 +9,7 @@ import numpy as np
 from volforge.study.measure_case import Volumes
 from volforge.study.settings import ArmSettings
 from volforge.volume.geometry import Array
+from volforge.volume.intensity import AIR_HU
 from volforge.volume.morphology import bounding_box
 from volforge.volume.picture import GAP, RGB, contact_sheet, plane, render, spread
 
@@ -82,6 +83,7 @@ def _image_row(
         shown = render(None, (0, 1), size, None, source.astype(np.int64), colours)
     else:
         shown = render(source, (float(source.min()), float(max(source.max(), source.min() + 1))), size)
+    prediction = np.nan_to_num(prediction, nan=AIR_HU, posinf=AIR_HU, neginf=AIR_HU)  # a failed case is shown too
     difference = np.clip((prediction.astype(np.float32) - reference) / ERROR_HU, -1, 1)
     return [shown, render(prediction, WINDOW_HU, size), render(reference, WINDOW_HU, size), _signed(difference, size)]
 

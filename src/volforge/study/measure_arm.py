@@ -236,7 +236,7 @@ def chosen_cases(scores: list[tuple[float, Prediction]], most: int) -> list[tupl
         return []
     count = min(most, len(ranked))
     places = sorted({round(i) for i in np.linspace(0, len(ranked) - 1, count)}) if count > 1 else [0]
-    words = {0: "worst", len(ranked) - 1: "best", (len(ranked) - 1) // 2: "median"}
+    words = {(len(ranked) - 1) // 2: "median", len(ranked) - 1: "best", 0: "worst"}
     return [(words.get(i, ""), ranked[i][1]) for i in places]
 
 
