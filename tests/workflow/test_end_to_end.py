@@ -30,12 +30,16 @@ def finished(tmp_path_factory) -> Path:
 
 def planned(folder: Path, *arguments: str) -> set[str]:
     """Rules that a dry run would run."""
-    done = snakemake("--configfile", folder / "config.yaml", "-n", "--quiet", "rules", *arguments, cwd=folder)
+    done = snakemake("--configfile", folder / "config.yaml", "-n", *arguments, "--quiet", "rules", cwd=folder)
     assert done.returncode == 0, done.stderr
     import re
 
     table = done.stdout + done.stderr
-    names = "make_phantoms write_cohort_settings import_scan collect_scans cut_scan index_recipe report make_labels"
+    names = (
+        "make_phantoms write_cohort_settings import_scan collect_scans cut_scan index_recipe report make_labels "
+        "write_arm_settings train_slice_encoder predict measure collect_measures write_table_settings make_table "
+        "draw_figures"
+    )
     return {n for n in names.split() if re.search(rf"^{n}\s+\d+", table, re.MULTILINE)}
 
 
@@ -100,7 +104,10 @@ def test_free_column_reruns_nothing_and_split_reruns_the_table(copy):
     sheet.write_text("\n".join(lines) + "\n")
     assert planned(copy) == set()
     sheet.write_text(sheet.read_text().replace("\ttest\t", "\tval\t"))
-    assert planned(copy) == {"collect_scans", "index_recipe", "report"}
+    again = planned(copy)
+    assert {"collect_scans", "index_recipe", "predict", "report"} <= again
+    assert "import_scan" not in again
+    assert "cut_scan" not in again
 
 
 def test_new_row_imports_that_scan_only(tmp_path):
@@ -209,3 +216,88 @@ def test_labels_command_runs_as_a_job_and_is_recorded(tmp_path):
     made = json.loads((tmp_path / "results/cohorts/c/made_labels/s.json").read_text())
     assert made["version"].startswith("Python 3.")
     assert "\tmodel\t" in (tmp_path / "results/cohorts/c/scans.tsv").read_text()
+
+
+STUDIES = {
+    "tmj_segmentation": ("threshold_components", "mean_labels"),
+    "skull_implant": ("mirror",),
+    "body_semantic_synthesis": ("mean_painting",),
+    "body_translation": ("histogram_matching",),
+}
+
+
+def test_every_study_leaves_measures_tables_figures_and_cases(finished):
+    from volforge.study.measures import COLUMNS
+
+    for study, arms in STUDIES.items():
+        folder = finished / "results/studies" / study
+        with (folder / "measures.tsv").open() as table:
+            rows = list(csv.DictReader(table, delimiter="\t"))
+        assert tuple(rows[0]) == COLUMNS
+        assert {r["arm"] for r in rows} == set(arms)
+        assert any(r["status"] == "ok" for r in rows)
+        for name in ("table.tsv", "table.md", "table.tex", "table.json", "cost.tsv", "figures/figures.json"):
+            assert (folder / name).stat().st_size > 10, (study, name)
+        for part in folder.glob("*/fold*/seed*/cases"):
+            assert list(part.glob("*.png")), part
+        assert f'id="study-{study}"' in (finished / "results/report.html").read_text()
+    measures = (finished / "results/studies/body_translation/measures.tsv").read_text()
+    assert "frechet_slice_encoder" in measures
+    assert "\tfid\t" not in measures, "the name FID is kept for the network that defines it"
+
+
+def test_tables_come_again_byte_for_byte(copy):
+    before = {}
+    for study in STUDIES:
+        for path in (copy / "results/studies" / study).glob("table.*"):
+            if path.name != "table.settings.json":
+                before[path] = path.read_bytes()
+                path.unlink()
+    assert len(before) == 16
+    assert planned(copy, "tables") == {"make_table"}
+    done = snakemake("--configfile", copy / "config.yaml", "--cores", "1", "tables", cwd=copy)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_a_note_makes_the_table_again_and_a_threshold_the_predictions_of_that_arm(copy):
+    file = copy / "config.yaml"
+    file.write_text(file.read_text().replace("mirror: {baseline: mirror}", "mirror: {baseline: mirror, note: read me}"))
+    assert planned(copy, "tables", "figures") == {"write_table_settings", "make_table", "draw_figures"}
+    plain = "{baseline: threshold_components}"
+    file.write_text(file.read_text().replace(plain, "{baseline: threshold_components, threshold_hu: 300}"))
+    plan = snakemake("--configfile", file, "-n", cwd=copy)
+    text = plan.stdout + plan.stderr
+    assert text.count("rule predict:") == 1
+    assert "tmj_segmentation/threshold_components/fold0" in text
+    assert "rule import_scan:" not in text
+
+
+def test_predictions_of_others_are_measured_again_when_a_file_changes(copy):
+    """A second observer's folder becomes an arm; a file that comes later is seen."""
+    import os
+
+    made = copy / "made"
+    made.mkdir()
+    fold = {r["scan"]: r["fold"] for r in _rows(copy / "results/cohorts/tmj/scans.tsv")}
+    tested = next(s for s, f in fold.items() if f == "0")
+    truth = copy / f"results/cohorts/tmj/scans/{tested}/labels.nii.gz"
+    file = copy / "config.yaml"
+    arm = "      second_observer: {predictions: made}\n      mean_labels:"
+    file.write_text(file.read_text().replace("      mean_labels:", arm))
+    done = snakemake("--configfile", file, "--cores", "1", "results/studies/tmj_segmentation/table.tsv", cwd=copy)
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = copy / "results/studies/tmj_segmentation/table.tsv"
+    cells = [r for r in _rows(table) if r["arm"] == "second_observer" and r["measure"] == "dice"]
+    assert {(r["n"], r["failures"]) for r in cells} == {("0", "2")}
+    shutil.copy(truth, made / f"{tested}.nii.gz")
+    os.utime(made / f"{tested}.nii.gz")
+    done = snakemake("--configfile", file, "--cores", "1", "results/studies/tmj_segmentation/table.tsv", cwd=copy)
+    assert done.returncode == 0, done.stderr[-3000:]
+    cells = [r for r in _rows(table) if r["arm"] == "second_observer" and r["measure"] == "dice"]
+    assert {(r["n"], r["mean"], r["best"]) for r in cells} == {("1", "1", "1")}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as table:
+        return list(csv.DictReader(table, delimiter="\t"))
