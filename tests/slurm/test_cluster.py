@@ -124,9 +124,10 @@ def test_small_workflow_through_the_profile_by_name(tmp_path, cluster):
     by_rule: dict[str, list[dict[str, str]]] = {}
     for job in jobs:
         by_rule.setdefault(job["Comment"].removeprefix("rule_").split("_wildcards")[0], []).append(job)
-    sheets = [p for p in (tmp_path / "sheets").glob("*.tsv") if "structures" not in p.name]
+    sheets = [p for p in (tmp_path / "sheets").glob("*.tsv") if "structures" not in p.name and p.stem != "published"]
     scans = sum(len(read_table(p).rows) for p in sheets)
     assert len(by_rule["import_scan"]) == scans
+    assert len(by_rule["predict"]) == len(by_rule["measure"]) == 5
     tasks = [j for j in by_rule["import_scan"] if "_" in j["JobID"]]
     assert len(tasks) >= 0.6 * scans  # most were ready together
     assert len({j["JobID"].split("_")[0] for j in by_rule["import_scan"]}) < scans

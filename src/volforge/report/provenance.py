@@ -15,7 +15,8 @@ from volforge import __version__
 
 PACKAGES = (
     "snakemake", "numpy", "scipy", "nibabel", "SimpleITK", "connected-components-3d", "edt", "blosc2",
-    "pillow", "pydantic", "trimesh", "pandas", "matplotlib", "scikit-image", "safetensors", "torch", "lightning", "monai",
+    "pillow", "pydantic", "trimesh", "pandas", "matplotlib", "scikit-image", "safetensors", "torch",
+    "lightning", "monai",
 )  # fmt: skip
 
 
