@@ -57,7 +57,7 @@ LPIPS_HEADS_SHA256 = "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c86
 
 def cache_folder() -> Path:
     """Where fetched files lie: `VOLFORGE_WEIGHTS`, else `volforge/weights` in the user's cache folder."""
-    if CACHE_VARIABLE in os.environ:
+    if os.environ.get(CACHE_VARIABLE):
         return Path(os.environ[CACHE_VARIABLE])
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "volforge" / "weights"
 
@@ -110,8 +110,8 @@ def fetch(name: str, source: str | None = None) -> Path:
     if name not in REGISTRY:
         raise VolforgeError(f"unknown weights '{name}'", remedy=f"known: {', '.join(REGISTRY)}")
     target = cached(name)
-    if target.exists():
-        return checked(name, target)
+    if target.exists() and sha256_of(target) == REGISTRY[name].sha256:
+        return target
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -154,8 +154,10 @@ def load_state(path: Path) -> dict[str, Any]:
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise VolforgeError(f"not a file of plain weights: {error}", str(path), "get it anew") from error
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise VolforgeError("not a file of plain weights: no table of tensors", str(path), "get it anew")
     return dict(state)
 
 

@@ -4,34 +4,20 @@ import re
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+import torch
 
 from volforge.networks import inception as net
 
-PUBLIC_NAMES = {
-    "Conv2d_1a_3x3": (),
-    "Conv2d_2a_3x3": (),
-    "Conv2d_2b_3x3": (),
-    "Conv2d_3b_1x1": (),
-    "Conv2d_4a_3x3": (),
-    **dict.fromkeys(
-        ("Mixed_5b", "Mixed_5c", "Mixed_5d"),
-        "branch1x1 branch5x5_1 branch5x5_2 branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3 branch_pool".split(),
-    ),
-    "Mixed_6a": "branch3x3 branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3".split(),
-    **dict.fromkeys(
-        ("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
-        "branch1x1 branch7x7_1 branch7x7_2 branch7x7_3 branch7x7dbl_1 branch7x7dbl_2 branch7x7dbl_3 branch7x7dbl_4 "
-        "branch7x7dbl_5 branch_pool".split(),
-    ),
-    "Mixed_7a": "branch3x3_1 branch3x3_2 branch7x7x3_1 branch7x7x3_2 branch7x7x3_3 branch7x7x3_4".split(),
-    **dict.fromkeys(
-        ("Mixed_7b", "Mixed_7c"),
-        "branch1x1 branch3x3_1 branch3x3_2a branch3x3_2b branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3a "
-        "branch3x3dbl_3b branch_pool".split(),
-    ),
-}
+PUBLIC_NAMES = """
+Conv2d_1a_3x3 Conv2d_2a_3x3 Conv2d_2b_3x3 Conv2d_3b_1x1 Conv2d_4a_3x3
+Mixed_5[bcd]: branch1x1 branch5x5_1 branch5x5_2 branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3 branch_pool
+Mixed_6[a]: branch3x3 branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3
+Mixed_6[bcde]: branch1x1 branch7x7_1 branch7x7_2 branch7x7_3 branch7x7dbl_1 branch7x7dbl_2 branch7x7dbl_3
+Mixed_6[bcde]: branch7x7dbl_4 branch7x7dbl_5 branch_pool
+Mixed_7[a]: branch3x3_1 branch3x3_2 branch7x7x3_1 branch7x7x3_2 branch7x7x3_3 branch7x7x3_4
+Mixed_7[bc]: branch1x1 branch3x3_1 branch3x3_2a branch3x3_2b branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3a
+Mixed_7[bc]: branch3x3dbl_3b branch_pool
+"""
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
@@ -63,10 +49,13 @@ def test_parameters_are_as_many_as_those_of_the_public_network(network):
 
 
 def test_state_has_the_public_names(network):
-    wanted = {"fc.weight", "fc.bias"}
-    for block, branches in PUBLIC_NAMES.items():
-        for conv in [f"{block}.{b}" for b in branches] or [block]:
-            wanted |= {f"{conv}.conv.weight", *(f"{conv}.bn.{n}" for n in NORM)}
+    stem, *blocks = PUBLIC_NAMES.strip().splitlines()
+    convolutions = stem.split()
+    for block in blocks:
+        name, letters, branches = re.fullmatch(r"(\w+)\[(\w+)\]: (.*)", block).groups()
+        convolutions += [f"{name}{letter}.{b}" for letter in letters for b in branches.split()]
+    wanted = {f"{c}.{n}" for c in convolutions for n in ("conv.weight", *(f"bn.{n}" for n in NORM))}
+    wanted |= {"fc.weight", "fc.bias"}
     state = network.state_dict()
     assert set(state) == wanted
     assert len(state) == 566
@@ -82,14 +71,14 @@ def test_a_state_from_before_batch_counters_loads(network):
     other.load_state_dict(old)
     x = torch.rand(1, 1, 75, 75)
     assert torch.equal(features(other.eval(), x), features(network, x))
-    with pytest.raises(RuntimeError, match="fc.weight"):
+    with pytest.raises(RuntimeError, match=r"fc\.weight"):
         other.load_state_dict({k: v for k, v in old.items() if k != "fc.weight"})
 
 
 def test_every_block_has_the_size_of_the_paper(network):
     sizes = {}
     hooks = [
-        m.register_forward_hook(lambda m, i, o, name=name: sizes.setdefault(name, tuple(o.shape[1:])))
+        m.register_forward_hook(lambda m, i, o, name=name: sizes.update({name: tuple(o.shape[1:])}))
         for name, m in network.named_children()
     ]
     found = features(network, torch.rand(1, 3, 299, 299))
@@ -131,7 +120,8 @@ def test_black_and_white_reach_the_network_as_minus_one_and_one(network):
     for value in (0.0, 0.5, 1.0):
         features(network, torch.full((1, 1, 40, 30), value))
     hook.remove()
-    assert [float(x.min()) for x in seen] == [float(x.max()) for x in seen] == pytest.approx([-1, 0, 1], abs=1e-6)
+    for x, expected in zip(seen, (-1, 0, 1), strict=True):
+        assert [float(x.min()), float(x.max())] == pytest.approx([expected] * 2, abs=1e-6)
 
 
 def test_features_are_the_means_of_the_last_block(network):

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+import torch
 from torch.nn import functional
 
 from volforge.metrics import features

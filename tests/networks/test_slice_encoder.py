@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+import torch
 
 from volforge.metrics.features import slice_encoder
 from volforge.networks.slice_encoder import SliceEncoder

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from volforge.errors import VolforgeError
 from volforge.volume.geometry import Array
 from volforge.volume.intensity import AIR_HU
 
@@ -64,6 +65,8 @@ def identity(image: Array, body: Array) -> Array:
         image: Source values in any unit.
         body: Its body mask.
     """
+    if not body.any():
+        return _in_body(np.zeros(image.shape), body)
     low, high = np.percentile(image[body], [0.5, 99.5])
     share = np.clip((image - low) / max(float(high - low), 1e-9), 0, 1)
     return _in_body(WINDOW_HU[0] + share * (WINDOW_HU[1] - WINDOW_HU[0]), body)
@@ -75,7 +78,9 @@ def quantiles_of(training: Iterable[tuple[Array, Array]]) -> Array:
     Args:
         training: Image and body mask of every training scan.
     """
-    found = [np.quantile(image[body], QUANTILES) for image, body in training]
+    found = [np.quantile(image[body], QUANTILES) for image, body in training if body.any()]
+    if not found:
+        raise VolforgeError("no training image shows a body", remedy="look at the cohort's body masks")
     return np.asarray(np.mean(found, axis=0))
 
 
@@ -87,9 +92,12 @@ def match_histogram(image: Array, body: Array, wanted: Array) -> Array:
         body: Its body mask.
         wanted: From `quantiles_of` of the training targets.
     """
-    own = np.quantile(image[body], QUANTILES)
-    rising = np.concatenate([[True], np.diff(own) > 0])  # values that many voxels share have one quantile
-    shares = np.interp(image, own[rising], QUANTILES[rising])
+    if not body.any():
+        return _in_body(np.zeros(image.shape), body)
+    # a value that many voxels share has many quantiles: the middle one stands for them
+    values, place = np.unique(np.quantile(image[body], QUANTILES), return_inverse=True)
+    middle = np.bincount(place, QUANTILES) / np.bincount(place)
+    shares = np.interp(image, values, middle)
     return _in_body(np.interp(shares, QUANTILES, wanted), body)
 
 

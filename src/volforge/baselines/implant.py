@@ -70,9 +70,11 @@ def mirror(defective: Array, spacing: Sequence[float]) -> Array:
         defective: Defective skull, axes R, A, S.
         spacing: Voxel size in mm.
     """
-    box = box_of(defective)
-    skull = defective[box] > 0
     most = max(1, round(MOST_SHIFT_MM / spacing[0]))
+    # the defect may take the outermost bone of one side: the mirrored bone needs room there
+    box = grown(box_of(defective), (most, 0, 0), defective.shape)
+    skull = defective[box] > 0
+    most = min(2 * most, skull.shape[0] - 1)
     best = max(range(-most, most + 1), key=lambda s: (int((skull & _mirrored(skull, s)).sum()), -abs(s)))
     missing = _mirrored(skull, best) & ~skull
     return _largest_piece(missing, defective.shape, box, spacing)

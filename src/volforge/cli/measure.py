@@ -38,11 +38,11 @@ def overlap(
     from volforge.metrics.segmentation import SegmentationMetrics
     from volforge.study import by_hand
 
-    ids = None if structures is None else by_hand.read_structures_option(structures)
+    _check_ending(out)
+    every = by_hand.pairs(prediction, reference)
+    ids = by_hand.present_structures(every) if structures is None else by_hand.read_structures_option(structures)
     metrics = SegmentationMetrics(tuple(tolerance or (1.0, 2.0)), surface, distances, boundary_mm)
-    found = [
-        (p.name, m) for p in by_hand.pairs(prediction, reference) for m in by_hand.overlap(p, ids, metrics, boundary)
-    ]
+    found = [(p.name, m) for p in every for m in by_hand.overlap(p, ids, metrics, boundary)]
     _show(found, out)
 
 
@@ -58,9 +58,13 @@ def image(
     out: Out = None,
 ) -> None:
     """MAE, RMSE, PSNR, SSIM, MS-SSIM, NCC and MAE by tissue of images, inside a mask."""
+    from volforge.errors import VolforgeError
     from volforge.metrics.image import ImageMetrics
     from volforge.study import by_hand
 
+    _check_ending(out)
+    if not low < high:
+        raise VolforgeError(f"the range {low:g} to {high:g} is empty", remedy="give --low below --high")
     metrics = ImageMetrics(low, high, hu, structural)
     found = [(p.name, m) for p in by_hand.pairs(prediction, reference) for m in by_hand.image(p, mask, metrics)]
     _show(found, out)
@@ -80,6 +84,7 @@ def distribution(
     from volforge.metrics.distribution import FEW_IMAGES
     from volforge.study import by_hand
 
+    _check_ending(out)
     found, about = by_hand.distribution(synthetic, real, network, (low, high), seed)
     _show([(synthetic.name, m) for m in found], out)
     least = min((m.n for m in found), default=0)
@@ -88,17 +93,21 @@ def distribution(
         typer.echo(f"{least} images: under {FEW_IMAGES} these distances are biased upwards", err=True)
 
 
+def _check_ending(out: Path | None) -> None:
+    from volforge.errors import VolforgeError
+
+    if out is not None and out.suffix not in (".tsv", ".json"):
+        raise VolforgeError("unknown ending", str(out), "use .tsv or .json")
+
+
 def _show(found: list[tuple[str, Measure]], out: Path | None) -> None:
     """A table on the terminal, one line per case and measure, or a summary of many cases; all of them in the file."""
     from rich.console import Console
     from rich.table import Table
 
-    from volforge.errors import VolforgeError
     from volforge.metrics.statistics import summarise
     from volforge.report.formats import shown
 
-    if out is not None and out.suffix not in (".tsv", ".json"):
-        raise VolforgeError("unknown ending", str(out), "use .tsv or .json")
     cases = list(dict.fromkeys(c for c, _ in found))
     one = len(cases) == 1
     table = Table(box=None, header_style="bold", title=None if one else f"{len(cases)} cases, mean ± SD")

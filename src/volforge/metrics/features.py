@@ -50,12 +50,18 @@ def inception(path: Path) -> FeatureNetwork:
 
 def slice_encoder(path: Path) -> FeatureNetwork:
     """A study's own encoder, from its weights.safetensors."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from volforge.errors import VolforgeError
     from volforge.networks.slice_encoder import SliceEncoder
 
     network = SliceEncoder()
-    network.load_state_dict(load_file(path))
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        remedy = "name the weights.safetensors of a study's slice_encoder"
+        raise VolforgeError(f"not the weights of a slice encoder: {error}", str(path), remedy) from error
     return FeatureNetwork("slice_encoder", sha256_of(path), _in_batches(network))
 
 

@@ -108,14 +108,20 @@ def compare_arms(arms: Mapping[str, Mapping[str, float]]) -> list[PairedTest]:
     tests: list[PairedTest] = []
     for a, b in combinations(arms, 2):
         both = [s for s in arms[a] if s in arms[b]]
-        x = np.array([arms[a][s] for s in both]) - np.array([arms[b][s] for s in both])
+        x = _differences(arms[a], arms[b], both)
         x = x[np.isfinite(x)]
-        tests.append(PairedTest(a, b, x.size, wilcoxon(x), None, 2.0 ** (1 - x.size)))
+        tests.append(PairedTest(a, b, x.size, wilcoxon(x), None, min(1.0, 2.0 ** (1 - x.size))))
     made = [t.p for t in tests if t.p is not None]
     corrected = iter(holm(made))
     return [
         PairedTest(t.a, t.b, t.pairs, t.p, next(corrected) if t.p is not None else None, t.smallest_p) for t in tests
     ]
+
+
+def _differences(a: Mapping[str, float], b: Mapping[str, float], subjects: Sequence[str]) -> Array:
+    """Differences by subject; two infinite values (PSNR of equal images) have none."""
+    with np.errstate(invalid="ignore"):
+        return np.array([a[s] for s in subjects]) - np.array([b[s] for s in subjects])
 
 
 def wilcoxon(differences: Array) -> float | None:

@@ -81,25 +81,36 @@ def _stem(path: Path) -> str:
 
 
 def overlap(
-    pair: Pair, structures: Mapping[str, int] | None, metrics: SegmentationMetrics, boundary: Path | None
+    pair: Pair, structures: Mapping[str, int], metrics: SegmentationMetrics, boundary: Path | None
 ) -> list[Measure]:
     """Measures of two label maps or masks; spacing and millimetres come from the affine.
 
     Args:
         pair: The files.
-        structures: Id by name; None takes every id that is present.
+        structures: Id by name.
         metrics: Which numbers.
         boundary: Mask that the boundary Dice is near, a file.
     """
     prediction, reference, grid = _together(pair, labels=True)
     p, r = whole_numbers(prediction, str(pair.prediction)), whole_numbers(reference, str(pair.reference))
-    if structures is None:
-        ids = sorted({int(i) for v in (p, r) for i in np.unique(v) if i > 0})
-        structures = {str(i): i for i in ids} if len(ids) != 1 else {"mask": ids[0]}
-        if not ids:
-            raise VolforgeError("both maps are empty", f"{pair.prediction}, {pair.reference}", "look at the files")
     near = None if boundary is None else _on(boundary, grid, pair.reference) > 0
     return measure_structures(p, r, grid.spacing_mm, structures, metrics, near)
+
+
+def present_structures(every: Sequence[Pair]) -> dict[str, int]:
+    """Every id that some map has, named by its number; a single one is called `mask`.
+
+    Raises:
+        VolforgeError: All maps are empty.
+    """
+    ids: set[int] = set()
+    for pair in every:
+        for path in (pair.prediction, pair.reference):
+            values = whole_numbers(np.unique(scaled(read_volume(path, labels=True))), str(path))
+            ids |= {int(i) for i in values if i > 0}
+    if not ids:
+        raise VolforgeError("all maps are empty", str(every[0].reference.parent), "look at the files")
+    return {"mask": ids.pop()} if len(ids) == 1 else {str(i): i for i in sorted(ids)}
 
 
 def image(pair: Pair, mask: Path | None, metrics: ImageMetrics) -> list[Measure]:
@@ -186,6 +197,8 @@ def slices_of(folder: Path, window: Sequence[float]) -> tuple[list[Array], list[
     """
     from volforge.metrics.features import axial_slices
 
+    if not window[0] < window[1]:
+        raise VolforgeError(f"the window {window[0]:g} to {window[1]:g} is empty", remedy="give --low below --high")
     if not folder.exists():
         raise VolforgeError("not found", str(folder), "check the path")
     files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
@@ -197,6 +210,10 @@ def slices_of(folder: Path, window: Sequence[float]) -> tuple[list[Array], list[
         elif suffix_of(path) in VOLUMES:
             volume = read_volume(path)
             values = reorientation_of(volume.grid.affine).apply(scaled(volume))
+            if not np.isfinite(values).all():
+                raise VolforgeError(
+                    "the volume holds values that are not finite", str(path), "mend it, or take it away"
+                )
             # slices without anything in the window say nothing
             stacks.append(axial_slices(values, values > window[0] + 0.05 * (window[1] - window[0]), window))
         else:
@@ -210,7 +227,19 @@ def slices_of(folder: Path, window: Sequence[float]) -> tuple[list[Array], list[
 def _picture(path: Path) -> Array:
     from PIL import Image
 
-    grey = np.asarray(Image.open(path).convert("L"), np.float32) / 255
+    try:
+        image = Image.open(path)
+        image.load()
+    except OSError as error:
+        raise VolforgeError(f"not a picture: {error}", str(path), "take it away, or save it anew") from error
+    if image.mode in ("I", "F"):
+        raise VolforgeError(
+            f"pixels of 32 bit (mode {image.mode}) have no known range", str(path), "save 8 or 16 bit grey, or a volume"
+        )
+    if image.mode.startswith("I;16"):
+        grey = np.asarray(image, np.float32) / 65535
+    else:
+        grey = np.asarray(image.convert("L"), np.float32) / 255
     side = max(grey.shape)
     square = np.zeros((side, side), np.float32)
     y, x = ((side - n) // 2 for n in grey.shape)
