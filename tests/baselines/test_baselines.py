@@ -169,7 +169,7 @@ def test_histogram_matching_reaches_the_wanted_quantiles_and_keeps_the_order(see
     wanted = images.quantiles_of([(rng.normal(40, 200, (30, 30, 30)), np.ones((30, 30, 30), bool))])
     found = images.match_histogram(image, body, wanted)
     order = np.argsort(image[body])
-    assert np.abs(found[body][order] - wanted).max() <= 0.51
+    assert np.abs(found[body][order] - np.clip(wanted, -1024, None)).max() <= 0.51
     # the unit of the source does not count
     assert np.abs(images.match_histogram(5 * image - 1000, body, wanted).astype(int) - found).max() <= 1
 
