@@ -116,7 +116,8 @@ def border(mask: Array) -> Array:
         along[:-1] &= source[1:]
         along[0] = False
         along[-1] = False
-    return mask & ~inner
+    np.logical_not(inner, out=inner)
+    return np.logical_and(inner, mask, out=inner)
 
 
 def _from_to(pieces: Array, target: Array, spacing: tuple[float, ...]) -> Array:
