@@ -244,12 +244,18 @@ def arm_settings(wildcards):
     study = study_of(wildcards)
     if wildcards.arm not in study.settings.arms:
         raise WorkflowError(f"study '{study.name}' has no arm '{wildcards.arm}'")
-    return study.arm_settings(wildcards.arm, RUN.weights)
+    return study.measure_settings(wildcards.arm, RUN.weights)
 
 
-def first_arm_settings(wildcards):
+def predict_settings(wildcards):
     study = study_of(wildcards)
-    return study_jobs.settings_file(study, next(iter(study.settings.arms)))
+    if wildcards.arm not in study.settings.arms:
+        raise WorkflowError(f"study '{study.name}' has no arm '{wildcards.arm}'")
+    return study.predict_settings(wildcards.arm)
+
+
+def encoder_settings(wildcards):
+    return study_of(wildcards).encoder_settings()
 
 
 def table_settings(wildcards):
@@ -287,7 +293,8 @@ def cases_folder(wildcards, output):
 
 
 def published_file(wildcards):
-    return [study_of(wildcards).published] if study_of(wildcards).published else []
+    path = study_of(wildcards).published
+    return [path] if path and jobs.is_plain(path) else []
 
 
 def study_memory(wildcards, attempt):
@@ -340,4 +347,4 @@ def report_settings(wildcards):
 
 
 def report_published():
-    return RUN.published
+    return [path for path in RUN.published if jobs.is_plain(path)]

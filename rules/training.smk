@@ -20,10 +20,48 @@ rule write_arm_settings:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 
 
+rule write_predict_settings:
+    """What the predictions of an arm depend on, and nothing that only measuring reads."""
+    output:
+        "results/studies/{study}/{arm}/predict.json",
+    log:
+        "logs/write_predict_settings/{study}/{arm}.log",
+    localrule: True
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    params:
+        settings=predict_settings,
+    shell:
+        "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
+
+
+rule write_encoder_settings:
+    """What the encoder of the Fréchet distance is trained by."""
+    output:
+        "results/studies/{study}/shared/encoder.json",
+    log:
+        "logs/write_encoder_settings/{study}.log",
+    localrule: True
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    params:
+        settings=encoder_settings,
+    shell:
+        "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
+
+
 rule train_slice_encoder:
     """The encoder of a study's Fréchet distance, on real training slices only."""
     input:
-        settings=first_arm_settings,
+        settings="results/studies/{study}/shared/encoder.json",
         scans=scans_of_study,
     output:
         weights="results/studies/{study}/shared/fold{fold}/seed{seed}/models/slice_encoder/weights.safetensors",
@@ -49,7 +87,7 @@ rule train_slice_encoder:
 rule predict:
     """What an arm makes of the test scans of a fold."""
     input:
-        settings="results/studies/{study}/{arm}/settings.json",
+        settings="results/studies/{study}/{arm}/predict.json",
         scans=scans_of_study,
     output:
         "results/studies/{study}/{arm}/fold{fold}/seed{seed}/predictions/predictions.tsv",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
-from volforge.volume.folders import sha256_of
 
 CACHE_VARIABLE = "VOLFORGE_WEIGHTS"
 
@@ -87,6 +86,8 @@ def checked(name: str, path: Path) -> Path:
     Raises:
         VolforgeError: It is another file.
     """
+    from volforge.volume.folders import sha256_of  # late: the workflow asks for paths only, without numpy
+
     found = sha256_of(path)
     if found != REGISTRY[name].sha256:
         raise VolforgeError(
@@ -109,6 +110,8 @@ def fetch(name: str, source: str | None = None) -> Path:
     """
     if name not in REGISTRY:
         raise VolforgeError(f"unknown weights '{name}'", remedy=f"known: {', '.join(REGISTRY)}")
+    from volforge.volume.folders import sha256_of
+
     target = cached(name)
     if target.exists() and sha256_of(target) == REGISTRY[name].sha256:
         return target
@@ -168,6 +171,8 @@ def lpips_heads() -> Path:
         VolforgeError: Not installed, or another version of the file.
     """
     from importlib.util import find_spec
+
+    from volforge.volume.folders import sha256_of
 
     spec = find_spec("torchmetrics")
     remedy = "install the extra `train`"

@@ -124,8 +124,24 @@ def pratt(x):
         list(np.random.default_rng(0).standard_normal(51) + 0.2),
     ],
 )
-def test_ties_zeros_and_many_pairs_are_tested_by_the_normal_distribution(x):
-    assert wilcoxon(np.array(x, float)) == pytest.approx(pratt(np.array(x, float)), abs=1e-12)
+def test_ties_are_tested_exactly_and_zeros_left_out(x):
+    """By enumeration of all signs; p is never below what so many pairs can reach. Above 50 pairs normal."""
+    x = np.array(x, float)
+    own = x[x != 0]
+    if len(own) > 50:
+        assert wilcoxon(x) == pytest.approx(pratt(own), abs=1e-12)
+        return
+    ranks = stats.rankdata(np.abs(own))
+    observed = abs(ranks @ np.sign(own))
+    every = [abs(ranks @ np.array(signs)) for signs in itertools.product((-1, 1), repeat=len(own))]
+    assert wilcoxon(x) == pytest.approx(np.mean(np.array(every) >= observed - 1e-9), abs=1e-12)
+    assert wilcoxon(x) >= 2.0 ** (1 - len(own)) - 1e-15
+
+
+def test_equal_differences_reach_the_smallest_p_and_summation_noise_is_no_difference():
+    assert wilcoxon(np.full(6, 0.1)) == pytest.approx(2 / 2**6)
+    assert wilcoxon(np.array([0.1, 0.2, 0.3]).sum() - np.full(8, 0.6)) is None
+    assert wilcoxon(np.array([np.inf, np.inf, 1, 2, 3, 4.0])) == pytest.approx(2 / 2**6)
 
 
 @pytest.mark.parametrize("x", [[], [1, 2, 3, 4, 5], [0] * 8])

@@ -58,6 +58,7 @@ def results(tmp_path_factory):
     arms = {"volforge": {"kind": "model", "published_as": "net", "note": "a <i>note</i>"}}
     arms["base"] = {"kind": "baseline", "published_as": "base", "note": ""}
     settings = {"study": "s", "task": "segmentation", "cohort": "c", "arms": arms, "published": published}
+    settings["parts"] = [["volforge", 0, 0], ["base", 0, 0]]
     write_json(study / "table.settings.json", settings)
     write_tables(study / "measures.tsv", settings, study)
     write_study_figures(study / "measures.tsv", settings, study / "figures")

@@ -21,7 +21,14 @@ ARMS = {
 
 
 def settings(arms=None, published=None):
-    return {"study": "s_1", "task": "segmentation", "cohort": "c", "arms": arms or ARMS, "published": published}
+    return {
+        "study": "s_1",
+        "task": "segmentation",
+        "cohort": "c",
+        "arms": arms or ARMS,
+        "published": published,
+        "parts": [],
+    }
 
 
 def line(arm, subject, value, *, measure="dice", structure="bone", source="expert", **more):
@@ -77,7 +84,7 @@ def test_an_arm_with_more_failures_is_not_the_best(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("measure", "ours", "theirs"), [("dice", 0.5, 0.6), ("hd_mm", 4.0, 3.0), ("volume_error_percent", -9, 5)]
+    ("measure", "ours", "theirs"), [("dice", 0.5, 0.6), ("hd_mm", 4.0, 3.0), ("volume_error_abs_percent", 9, 5)]
 )
 def test_an_arm_that_does_not_beat_the_baseline_is_marked(tmp_path, measure, ours, theirs):
     lines = [line(a, f"p{i}", v, measure=measure) for i in range(2) for a, v in (("volforge", ours), ("base", theirs))]
@@ -91,7 +98,7 @@ def test_no_test_under_six_subjects_and_the_reason_is_printed(tmp_path):
     lines = [line(a, f"p{i}", v + i / 100) for i in range(5) for a, v in (("volforge", 0.9), ("base", 0.5))]
     table = table_of(tmp_path, lines)
     assert table.rows[0].tests[0].p is None
-    assert any("No test was made: the study has 5 subjects" in n for n in table.notes)
+    assert any("No test was made: two arms have 5 subjects in common" in n for n in table.notes)
 
 
 def test_six_subjects_reach_the_smallest_p_and_no_less(tmp_path):
@@ -150,7 +157,11 @@ def test_published_number_of_the_same_data_stands_beside_ours(tmp_path):
     assert table.rows[0].best == "volforge", "bold never crosses to the paper's number"
     assert "volforge: 0.950 ± 0.020" in table_markdown(table)
     assert "0.95" in table_tsv(table)
-    assert [p.arm for p in table.published] == ["net_b"]
+    assert [p.arm for p in table.same_data] == ["net_b"]
+    assert table.published == []
+    text = table_markdown(table)
+    assert "## Published numbers: the same data" in text
+    assert "Doe 2021, Table 1 | voxel units" in text
 
 
 def test_files_keep_their_bytes_and_name_what_they_were_made_of(tmp_path):
@@ -177,13 +188,13 @@ def test_infinite_and_missing_values_are_written_as_such(tmp_path):
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed (texlive-latex-recommended)")
 def test_latex_compiles_whatever_names_hold(tmp_path):
-    nasty = "a_b & 50% #1 {x} $y$ ~^ \\z é → ≥ 1"
+    nasty = "[12] a_b μ≈−ΔЖ & 50% #1 {x} $y$ ~^ \\z é → ≥ 1"
     lines = [line("volforge", "p", 0.5, structure=nasty), line("base", "p", None, structure=nasty)]
     (tmp_path / "published.tsv").write_text(PUBLISHED.replace("their CT", nasty))
     table = table_of(tmp_path, lines, published=published(tmp_path))
     (tmp_path / "published.tsv").write_text(PUBLISHED.replace("their CT", nasty))
     table = study_table(tmp_path / "measures.tsv", settings(published=published(tmp_path) | {"study": "segmentation"}))
-    document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n%s\\end{document}\n"
+    document = "\\documentclass{article}\\usepackage{booktabs,longtable}\\begin{document}\n%s\\end{document}\n"
     (tmp_path / "t.tex").write_text(document % table_latex(table))
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],

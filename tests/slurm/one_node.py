@@ -166,12 +166,14 @@ class OneNode:
                 "mariadb-install-db", "--no-defaults", f"--datadir={data}", "--user=root", "--skip-test-db",
                 "--auth-root-authentication-method=normal", "--innodb-flush-log-at-trx-commit=0",
             ],
-            capture_output=True, text=True, env=self._full_environment(), check=False,
+            # a server deletes the temporary tables of others in a shared folder when it starts
+            capture_output=True, text=True, env={**self._full_environment(), "TMPDIR": str(self.folder)}, check=False,
         )  # fmt: skip
         if made.returncode:
             raise ClusterError(f"mariadb-install-db: {made.stderr or made.stdout}")
         self._daemon(
-            "mariadbd", "--no-defaults", f"--datadir={data}", "--user=root", "--skip-networking",
+            "mariadbd", "--no-defaults", f"--datadir={data}", f"--tmpdir={self.folder}", "--user=root",
+            "--skip-networking",
             f"--socket={self.folder}/run/mysql", f"--pid-file={self.folder}/run/mysql.pid",
             "--innodb-flush-log-at-trx-commit=0", "--innodb-fast-shutdown=2",
         )  # fmt: skip

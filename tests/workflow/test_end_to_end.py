@@ -37,7 +37,7 @@ def planned(folder: Path, *arguments: str) -> set[str]:
     table = done.stdout + done.stderr
     names = (
         "make_phantoms write_cohort_settings import_scan collect_scans cut_scan index_recipe report make_labels "
-        "write_arm_settings train_slice_encoder predict measure collect_measures write_table_settings make_table "
+        "write_arm_settings write_predict_settings write_encoder_settings train_slice_encoder predict measure collect_measures write_table_settings make_table "
         "draw_figures"
     )
     return {n for n in names.split() if re.search(rf"^{n}\s+\d+", table, re.MULTILINE)}
@@ -271,6 +271,15 @@ def test_a_note_makes_the_table_again_and_a_threshold_the_predictions_of_that_ar
     assert text.count("rule predict:") == 1
     assert "tmj_segmentation/threshold_components/fold0" in text
     assert "rule import_scan:" not in text
+
+
+def test_settings_of_measuring_make_no_prediction_and_no_encoder_again(copy):
+    file = copy / "config.yaml"
+    text = file.read_text().replace("metrics: {encoder_steps: 2}", "metrics: {encoder_steps: 2, structural: false}")
+    file.write_text(text.replace("    task: implant", "    task: implant\n    cases: 1"))
+    again = planned(copy)
+    assert {"write_arm_settings", "measure", "make_table", "report"} <= again
+    assert not again & {"predict", "train_slice_encoder", "write_predict_settings", "write_encoder_settings"}
 
 
 def test_predictions_of_others_are_measured_again_when_a_file_changes(copy):

@@ -129,6 +129,10 @@ class Study(Model):
             raise ValueError("folds and seeds must differ from each other")
         if SHARED in self.arms:
             raise ValueError(f"'{SHARED}' is the name of the models that serve all arms; call the arm otherwise")
+        if self.task in ("semantic_synthesis", "translation") and self.target.modality == "MR":
+            raise ValueError("image tasks make CT or CBCT: their measures are in HU")
+        if self.task == "translation" and self.source == self.target:
+            raise ValueError("source and target are the same scans")
         for name, arm in self.arms.items():
             if arm.baseline is not None and arm.baseline not in BASELINES[self.task]:
                 known = ", ".join(BASELINES[self.task])

@@ -74,18 +74,12 @@ def measure_image(
     p, r = np.asarray(prediction[inside], np.float64), np.asarray(reference[inside], np.float64)
     n = p.size
     names = (f"mae{unit}", f"rmse{unit}", "psnr_db", "ncc")
-    structural: tuple[str, ...] = ("ssim", "ssim_2d", "ms_ssim") if metrics.structural else ()
-    if metrics.hu and structural:
-        structural = (*structural, "ms_ssim_synthrad2025")
     if not np.isfinite(r).all():
         raise ValueError("the reference holds values that are not finite inside the mask")
     if not n or not np.isfinite(p).all():
         # nothing to measure; or a prediction that is no image, which a mean of the rest would hide
         status: Status = "not_finite" if n else "undefined"
-        parts = [(m, region) for m in (*names, *structural)]
-        if metrics.hu:
-            parts += [*(("mae_hu", t) for t in metrics.tissues), ("bone_dice", "bone")]
-        return [nothing(m, status, part, n) for m, part in parts]
+        return failed_image(metrics, status, region, n)
     values = (mae(p, r), rmse(p, r), psnr(p, r, metrics.low, metrics.high), ncc(p, r))
     found = [_measure(m, v, region, n) for m, v in zip(names, values, strict=True)]
     if metrics.structural:
@@ -99,6 +93,18 @@ def measure_image(
             found.append(Measure("mae_hu", value, tissue, "ok" if count else "absent", count))
         found.append(_bone(p, r))
     return found
+
+
+def failed_image(metrics: ImageMetrics, status: Status, region: str = "body", n: int = 0) -> list[Measure]:
+    """All rows of `measure_image` without a value."""
+    unit = "_hu" if metrics.hu else ""
+    names = [f"mae{unit}", f"rmse{unit}", "psnr_db", "ncc"]
+    if metrics.structural:
+        names += ["ssim", "ssim_2d", "ms_ssim", *(["ms_ssim_synthrad2025"] if metrics.hu else [])]
+    parts = [(m, region) for m in names]
+    if metrics.hu:
+        parts += [*(("mae_hu", t) for t in metrics.tissues), ("bone_dice", "bone")]
+    return [nothing(m, status, part, n) for m, part in parts]
 
 
 def mae(prediction: Array, reference: Array) -> float:
@@ -120,7 +126,8 @@ def psnr(prediction: Array, reference: Array, low: float, high: float) -> float:
 
 def ncc(a: Array, b: Array) -> float:
     """Normalised cross-correlation (Pearson's r), -1 to 1; NaN where one is constant."""
-    if not np.ptp(a) > 0 or not np.ptp(b) > 0:  # the mean of equal values need not be exactly their value
+    # resampling and the mean of equal values leave a constant image with noise in its last digits
+    if any(not np.ptp(v) > 1e-6 * max(1.0, float(np.abs(v).max())) for v in (a, b) if v.size) or not a.size:
         return math.nan
     x, y = a - a.mean(), b - b.mean()
     scale = math.sqrt(float((x * x).sum()) * float((y * y).sum()))

@@ -25,9 +25,18 @@ _UNITS = {
 }
 _NO_UNIT = ("nsd_", "boundary_dice_")  # their ending is a tolerance
 _HIGHER = ("dice", "iou", "sensitivity", "precision", "nsd", "boundary_dice", "psnr", "ssim", "ms_ssim", "ncc",
-           "outline_dice", "bone_dice", "coverage")  # fmt: skip
-_SMALLER_SIZE = ("volume_error_percent",)  # signed: the best is the nearest to 0
-_NEUTRAL = ("diversity", "negative_volume", "joint_space", "contact_area", "asymmetry", "volume_mm3")
+           "outline_dice", "bone_dice")  # fmt: skip
+NOMINAL = {"coverage_95": 0.95}  # the best is the nearest to this
+_NEUTRAL = (
+    "diversity",
+    "negative_volume",
+    "joint_space",
+    "contact_area",
+    "asymmetry",
+    "volume_mm3",
+    "legacy_",
+    "volume_error_percent",
+)
 
 
 @dataclass(frozen=True)
@@ -73,11 +82,14 @@ def unit_of(measure: str) -> str:
     return _UNITS[max(endings, key=len)] if endings else "1"
 
 
-def better(measure: str) -> Literal["higher", "lower", "nearest_zero", "neither"]:
-    """Which values of a measure are better; `neither` for quantities that only describe."""
-    plain = measure.removeprefix("legacy_")
-    if plain in _SMALLER_SIZE:
-        return "nearest_zero"
+def better(measure: str) -> Literal["higher", "lower", "nominal", "neither"]:
+    """Which values of a measure are better; `neither` for quantities that only describe.
+
+    `legacy_*` measures select nothing; a signed volume error is judged by its absolute twin.
+    """
+    plain = measure
+    if plain in NOMINAL:
+        return "nominal"
     if plain.startswith(_NEUTRAL) or plain.endswith("_floor"):
         return "neither"
     return "higher" if plain.startswith(_HIGHER) else "lower"

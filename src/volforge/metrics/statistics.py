@@ -13,6 +13,8 @@ from volforge.volume.geometry import Array
 
 FEWEST_PAIRS = 6
 RESAMPLES = 10_000
+MOST_EXACT = 50
+NOISE = 1e-9  # relative: the order of a sum moves its last digits
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def compare_arms(arms: Mapping[str, Mapping[str, float]]) -> list[PairedTest]:
     for a, b in combinations(arms, 2):
         both = [s for s in arms[a] if s in arms[b]]
         x = _differences(arms[a], arms[b], both)
-        x = x[np.isfinite(x)]
+        x = x[~np.isnan(x)]
         tests.append(PairedTest(a, b, x.size, wilcoxon(x), None, min(1.0, 2.0 ** (1 - x.size))))
     made = [t.p for t in tests if t.p is not None]
     corrected = iter(holm(made))
@@ -127,17 +129,37 @@ def _differences(a: Mapping[str, float], b: Mapping[str, float], subjects: Seque
 def wilcoxon(differences: Array) -> float | None:
     """Two-sided p of the signed-rank test; None with fewer than six pairs or without a difference.
 
-    Differences of 0 are ranked and split (Pratt's treatment); the distribution is exact up to 50 pairs without
-    ties and zeros, else normal.
+    Zeros are dropped, ties share their mean rank. Up to 50 differences the distribution is exact with ties too (all
+    signs are equally likely), so that p is never below the smallest that so many pairs can reach; above, normal.
     """
     from scipy import stats
 
-    if len(differences) < FEWEST_PAIRS or not np.any(differences):
+    x = _without_noise(differences)
+    if len(differences) < FEWEST_PAIRS or not np.any(x):
         return None
-    sizes = np.abs(differences)
-    exact = len(differences) <= 50 and np.unique(sizes).size == len(sizes) and sizes.min() > 0
-    method = "exact" if exact else "approx"
-    return float(stats.wilcoxon(differences, zero_method="pratt" if not exact else "wilcox", method=method).pvalue)
+    x = x[x != 0]
+    if x.size > MOST_EXACT:
+        return float(stats.wilcoxon(x, method="approx").pvalue)
+    doubled = np.rint(2 * stats.rankdata(np.abs(x))).astype(int)  # mean ranks are halves at worst
+    total = int(doubled.sum())
+    ways = np.zeros(total + 1)
+    ways[0] = 1
+    for rank in doubled:
+        ways[rank:] = ways[rank:] + ways[: total + 1 - rank]
+    smaller = min(int(doubled[x > 0].sum()), int(doubled[x < 0].sum()))
+    return min(1.0, float(2 * ways[: smaller + 1].sum() / 2.0**x.size))
+
+
+def _without_noise(differences: Array) -> Array:
+    """Differences that only the order of a sum makes are zeros."""
+    finite = np.abs(differences[np.isfinite(differences)])
+    scale = float(finite.max()) if finite.size else 0.0
+    rounded = differences.copy()
+    rounded[np.abs(rounded) <= NOISE * max(scale, 1.0)] = 0.0
+    known = np.isfinite(rounded)
+    digits = NOISE * max(scale, 1e-300)
+    rounded[known] = np.rint(rounded[known] / digits) * digits
+    return rounded
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Okabe and Ito 2008: told apart with any colour vision
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#000000")
+MARKERS = ("o", "s", "^", "D")  # for the ninth arm and on
 MOST_STRUCTURES = 12
 SHOWN = {
     "segmentation": ("dice", "hd95_mm", "assd_mm", "nsd_1mm"),
@@ -42,11 +43,15 @@ def write_figures(measures: Path, table: StudyTable, runs: Sequence[tuple[str, P
     frame = measures_frame(measures)
     drawn: dict[str, Any] = {}
     if not frame.empty:
-        values = subject_values(frame)
-        for measure in SHOWN[table.task]:
-            if measure in set(values["measure"]):
-                drawn[f"box_{measure}"] = _boxes(values, measure, list(table.arms))
-        drawn |= _bland_altman(values, list(table.arms))
+        every = subject_values(frame)
+        sources = list(dict.fromkeys(every["label_source"]))
+        for source in sources:  # scores of different label sources are never joined
+            values = every[every["label_source"] == source]
+            ending = f"_{source or 'none'}" if len(sources) > 1 else ""
+            for measure in SHOWN[table.task]:
+                if measure in set(values["measure"]):
+                    drawn[f"box_{measure}{ending}"] = _boxes(values, measure, list(table.arms))
+            drawn |= {f"{n}{ending}": f for n, f in _bland_altman(values, list(table.arms)).items()}
         drawn |= _published(table)
     drawn |= _calibration(runs, list(table.arms))
     drawn |= _histories(runs, list(table.arms))
@@ -60,6 +65,11 @@ def write_figures(measures: Path, table: StudyTable, runs: Sequence[tuple[str, P
 def colour_of(arm: str, arms: Sequence[str]) -> str:
     """Colour of an arm, the same in every figure of the study."""
     return COLOURS[list(arms).index(arm) % len(COLOURS)]
+
+
+def marker_of(arm: str, arms: Sequence[str]) -> str:
+    """Marker of an arm: another one where the colours begin again."""
+    return MARKERS[list(arms).index(arm) // len(COLOURS) % len(MARKERS)]
 
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, list[Any]]:
@@ -83,7 +93,7 @@ def _save(figure: Any, stem: Path) -> None:
 
 def _label(measure: str) -> str:
     unit = unit_of(measure)
-    direction = {"higher": "higher is better", "lower": "lower is better", "nearest_zero": "best at 0"}.get(
+    direction = {"higher": "higher is better", "lower": "lower is better", "nominal": "best at its nominal level"}.get(
         better(measure), ""
     )
     return measure + (f" [{unit}]" if unit != "1" else "") + (f"\n{direction}" if direction else "")
@@ -112,7 +122,16 @@ def _boxes(values: pd.DataFrame, measure: str, arms: Sequence[str]) -> Any:
             )  # fmt: skip
             # spread sideways by rank, so that the figure does not depend on chance
             aside = (np.argsort(np.argsort(points, kind="stable")) % 5 - 2) * 0.08
-            axis.plot(x + aside, points, "o", ms=3, color=colour, alpha=0.6, label=arm if s == 0 else None, mew=0)
+            axis.plot(
+                x + aside,
+                points,
+                marker_of(arm, arms),
+                ms=3,
+                color=colour,
+                alpha=0.6,
+                label=arm if s == 0 else None,
+                mew=0,
+            )
     axis.set_xticks([s * step + (len(present) - 1) / 2 for s in range(len(structures))], structures, rotation=20)
     axis.set_ylabel(_label(measure))
     axis.grid(axis="y", lw=0.4, alpha=0.5)
@@ -124,7 +143,7 @@ def _boxes(values: pd.DataFrame, measure: str, arms: Sequence[str]) -> Any:
 def _handle(arm: str, arms: Sequence[str]) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], marker="o", ls="", color=colour_of(arm, arms), label=arm)
+    return Line2D([], [], marker=marker_of(arm, arms), ls="", color=colour_of(arm, arms), label=arm)
 
 
 def _bland_altman(values: pd.DataFrame, arms: Sequence[str]) -> dict[str, Any]:

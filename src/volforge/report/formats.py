@@ -124,6 +124,14 @@ def table_markdown(table: StudyTable) -> str:
         lines += ["", "## Tests", ""]
         lines += _markdown_head(["structure", "measure", "arms", "pairs", "p", "p (Holm)", "smallest p"])
         lines += [_markdown_line(test_cells(r, t)) for r, t in made]
+    beside = [c.published for r in table.rows for c in r.cells.values() if c.published]
+    if beside or table.same_data:
+        lines += ["", "## Published numbers: the same data", ""]
+        lines += _markdown_head(["method", "structure", "measure", "value", "n", "source", "caveat"])
+        for p in [*beside, *table.same_data]:
+            n = "" if p.n is None else str(p.n)
+            cells = [p.arm, p.structure, p.measure, published_value(p), n, p.source, p.caveat]
+            lines.append(_markdown_line(cells))
     if table.published:
         lines += ["", f"## {OTHER_DATA}", ""]
         lines += [f"{n}" for n in table.published_notes] + ([""] if table.published_notes else [])
@@ -189,11 +197,11 @@ def _markdown_line(cells: Sequence[str]) -> str:
 
 
 def table_latex(table: StudyTable) -> str:
-    """A `table` environment for a paper; needs the package booktabs and nothing else."""
+    """A `table` environment for a paper, and long tables of published numbers; needs booktabs and longtable."""
     arms = list(table.arms)
     with_published = any(c.published for r in table.rows for c in r.cells.values())
     width = 3 + len(arms) + with_published
-    lines = ["% needs \\usepackage{booktabs}", "\\begin{table}", "\\centering", "\\small"]
+    lines = ["% needs \\usepackage{booktabs,longtable}", "\\begin{table}", "\\centering", "\\small"]
     caption = f"{table.study}: task {table.task}, cohort {table.cohort}. Mean $\\pm$ SD, best of a row in bold. "
     lines += [f"\\caption{{{_tex(caption)}{_tex(' '.join(table.notes))}}}", f"\\label{{tab:{table.study}}}"]
     lines += [f"\\begin{{tabular}}{{ll{'r' * (width - 2)}}}", "\\toprule"]
@@ -216,38 +224,54 @@ def table_latex(table: StudyTable) -> str:
             _tex(r.measure + unit),
             _tex(_n(r)),
         ]
-        lines.append(" & ".join([*names, *cells, *published]) + " \\\\")
+        lines.append(" & ".join("{}" + c for c in [*names, *cells, *published]) + " \\\\")
     lines += ["\\bottomrule", "\\end{tabular}", "\\end{table}"]
-    if table.published:
-        lines += ["", *_published_latex(table)]
+    lines += _published_latex(table)
     return "\n".join(lines) + "\n"
 
 
 def _published_latex(table: StudyTable) -> list[str]:
-    lines = ["\\begin{table}", "\\centering", "\\scriptsize", f"\\caption{{{_tex(OTHER_DATA)}: {_tex(table.study)}.}}"]
-    lines += ["\\begin{tabular}{lllrl}", "\\toprule", "method & structure & measure & value & data \\\\"]
-    before = None
-    for p in table.published:
-        if p.table != before:
-            lines += ["\\midrule", f"\\multicolumn{{5}}{{l}}{{\\textit{{{_tex(p.table)}}}}} \\\\"]
-        before = p.table
-        cells = [p.arm, p.structure, p.measure, published_value(p), p.cohort]
-        lines.append(" & ".join(_tex(c) for c in cells) + " \\\\")
-    return [*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}"]
+    """A long table, which may break over pages, and its sources below."""
+    beside = [c.published for r in table.rows for c in r.cells.values() if c.published]
+    blocks = [("Published numbers: the same data", [*beside, *table.same_data]), (OTHER_DATA, table.published)]
+    lines: list[str] = []
+    for title, numbers in blocks:
+        if not numbers:
+            continue
+        places = source_numbers(numbers)
+        wide = "p{0.26\\textwidth}p{0.13\\textwidth}p{0.2\\textwidth}rrp{0.16\\textwidth}r"
+        lines += ["", "{\\scriptsize", f"\\begin{{longtable}}{{{wide}}}"]
+        lines += [f"\\caption{{{_tex(title)}: {_tex(table.study)}.}} \\\\", "\\toprule"]
+        lines += ["method & structure & measure & value & n & data & source \\\\", "\\endhead"]
+        before = None
+        for p in numbers:
+            if p.table != before:
+                lines += ["\\midrule", f"\\multicolumn{{7}}{{l}}{{\\textit{{{_tex(p.table)}}}}} \\\\"]
+            before = p.table
+            n = "" if p.n is None else str(p.n)
+            cells = [p.arm, p.structure, p.measure, published_value(p), n, p.cohort, str(places[p.source, p.caveat])]
+            lines.append(" & ".join("{}" + _tex(c).replace("\\_", "\\_\\allowbreak{}") for c in cells) + " \\\\")
+        lines += ["\\bottomrule", "\\end{longtable}"]
+        for (source, caveat), i in places.items():
+            lines.append(f"\\noindent {i}. {_tex(f'{source} {caveat}'.strip())}\\par")
+        lines.append("}")
+    return lines
 
 
 _TEX = {
     "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
     "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "†": "$\\dagger$", "–": "--",
     "∞": "$\\infty$", "é": "\\'e",
-    "<": "$<$", ">": "$>$", "→": "$\\rightarrow$", "≥": "$\\geq$", "≤": "$\\leq$", "×": "$\\times$",
+    "<": "$<$", ">": "$>$", "→": "$\\rightarrow$",
+    "μ": "$\\mu$", "≈": "$\\approx$", "−": "$-$", "Δ": "$\\Delta$", "’": "'",
+    "≥": "$\\geq$", "≤": "$\\leq$", "×": "$\\times$",
 }  # fmt: skip
 
 
 def _tex(text: str) -> str:
-    """Text for LaTeX; what is already mathematics stays."""
+    """Text for LaTeX; what is already mathematics stays. Characters that pdflatex has no glyph for become `?`."""
     kept = "$\\pm$"
-    return kept.join("".join(_TEX.get(c, c) for c in part) for part in text.split(kept))
+    return kept.join("".join(_TEX.get(c, c if ord(c) < 0x180 else "?") for c in part) for part in text.split(kept))
 
 
 def table_json(table: StudyTable) -> dict[str, Any]:
@@ -292,5 +316,6 @@ def table_json(table: StudyTable) -> dict[str, Any]:
             for r in table.rows
         ],
         "published": [vars(p) for p in table.published],
+        "published_same_data": [vars(p) for p in table.same_data],
         "published_notes": table.published_notes,
     }

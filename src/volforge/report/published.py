@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from volforge.errors import VolforgeError
+from volforge.metrics.measure import unit_of
 
 COLUMNS = (
     "study", "arm", "structure", "measure", "value", "spread", "spread_kind", "n", "unit", "source", "caveat",
     "cohort", "table",
 )  # fmt: skip
+SHARES = ("dice", "iou", "sensitivity", "precision", "boundary_dice_10mm", "outline_dice", "ssim", "ms_ssim")
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,22 @@ def read_published(path: Path) -> PublishedTable:
     content = [(i, line) for i, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     if not content:
         raise VolforgeError("the table is empty", str(path), remedy)
-    reader = csv.DictReader((line for _, line in content), delimiter="\t")
+    reader = csv.DictReader((line for _, line in content), delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
     if missing:
         raise VolforgeError(f"columns are missing: {', '.join(missing)}", str(path), remedy)
     numbers, wrong = [], []
     for (line, _), row in zip(content[1:], reader, strict=True):
         try:
+            if None in row.values() or None in row:
+                raise ValueError(f"{len(COLUMNS)} cells are needed, empty ones too")
+            value = float(row["value"])
+            if not math.isfinite(value):
+                raise ValueError(f"value '{row['value']}' is no number")
+            if unit_of(row["measure"]) != "1" and row["unit"] != unit_of(row["measure"]):
+                raise ValueError(f"unit of {row['measure']} is {unit_of(row['measure'])}, not '{row['unit']}'")
+            if row["measure"] in SHARES and not 0 <= value <= 1:
+                raise ValueError(f"{row['measure']} is a share, 0 to 1, not {value:g}")
             numbers.append(
                 PublishedNumber(
                     **{k: row[k] for k in ("study", "arm", "structure", "measure", "spread_kind", "unit", "source")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,32 +30,33 @@ def write_tables(measures: Path, settings: Mapping[str, Any], out: Path) -> None
     write_whole(out / "table.md", table_markdown(table))
     write_whole(out / "table.tex", table_latex(table))
     write_json(out / "table.json", table_json(table))
-    write_whole(out / "cost.tsv", as_tsv(COST_COLUMNS, costs(settings["study"], list(table.arms), out)))
+    write_whole(out / "cost.tsv", as_tsv(COST_COLUMNS, costs(settings, list(table.arms), out)))
 
 
-def run_folders(arms: list[str], study: Path) -> list[tuple[str, Path]]:
-    """Arm and folder of every fold and seed that was made."""
-    return [(arm, folder) for arm in arms for folder in sorted((study / arm).glob("fold*/seed*"))]
+def run_folders(settings: Mapping[str, Any], study: Path) -> list[tuple[str, Path]]:
+    """Arm and folder of every fold and seed of the study; what earlier settings left behind is none of it."""
+    return [(arm, study / arm / f"fold{fold}" / f"seed{seed}") for arm, fold, seed in settings["parts"]]
 
 
-def costs(study: str, arms: list[str], folder: Path) -> list[dict[str, object]]:
+def costs(settings: Mapping[str, Any], arms: list[str], folder: Path) -> list[dict[str, object]]:
     """What every arm cost: the sum of training over folds and seeds, the mean of prediction by case, the peak."""
     rows = []
     for arm in arms:
-        found = [f / "predictions" / "cost.json" for _, f in run_folders([arm], folder)]
+        own = [f for a, f in run_folders(settings, folder) if a == arm]
+        found = [f / "predictions" / "cost.json" for f in own]
         costs_ = [read_json(p) for p in found if p.exists()]
-        models = [read_json(p) for _, f in run_folders([arm], folder) for p in sorted(f.glob("models/*/model.json"))]
+        models = [read_json(p) for f in own for p in sorted(f.glob("models/*/model.json"))]
         folds = max(1, len(found))
         cases = sum(c["cases"] for c in costs_)
         rows.append(
             {
-                "study": study,
+                "study": settings["study"],
                 "arm": arm,
                 "parameters": sum(m.get("parameters", 0) for m in models) // folds,
                 "multiply_adds": sum(m.get("multiply_adds", 0) for m in models) // folds,
                 "train_device_hours": number(sum(m.get("device_hours", 0.0) for m in models)),
                 "predict_seconds_per_case": number(sum(c["seconds"] for c in costs_) / cases) if cases else "",
-                "peak_memory_gib": number(max((c["peak_memory_gib"] for c in costs_), default=0.0)),
+                "peak_memory_gib": number(max((c["peak_memory_gib"] for c in costs_), default=math.nan)),
                 "device": ", ".join(dict.fromkeys(c["device"] for c in costs_)),
             }
         )
@@ -66,4 +68,4 @@ def write_study_figures(measures: Path, settings: Mapping[str, Any], out: Path) 
     from volforge.report.figures import write_figures
 
     table = study_table(measures, settings)
-    return write_figures(measures, table, run_folders(list(table.arms), out.parent), out)
+    return write_figures(measures, table, run_folders(settings, out.parent), out)

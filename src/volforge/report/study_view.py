@@ -65,8 +65,9 @@ def view_study(results: Path, name: str) -> StudyView:
         name: The study.
     """
     folder = results / "studies" / name
-    table = study_table(folder / "measures.tsv", read_json(folder / "table.settings.json"))
-    wanted, cases = _cases(folder, table)
+    settings = read_json(folder / "table.settings.json")
+    table = study_table(folder / "measures.tsv", settings)
+    wanted, cases = _cases(folder, table, settings["parts"])
     return StudyView(
         name,
         f"{table.task.replace('_', ' ')} on the cohort {table.cohort}",
@@ -79,7 +80,7 @@ def view_study(results: Path, name: str) -> StudyView:
         [_figure(folder / "figures" / f"{f}.svg") for f in read_json(folder / "figures" / "figures.json")],
         wanted,
         cases,
-        _networks(folder),
+        _networks(folder, settings["parts"]),
         table.made_from,
     )
 
@@ -146,7 +147,7 @@ def _figure(path: Path) -> Picture:
     return Picture(uri, size, f"{subject}: {FIGURE_WORDS[kind]}" if subject != kind else FIGURE_WORDS[kind])
 
 
-def _cases(folder: Path, table: StudyTable) -> tuple[list[str], list[CaseRow]]:
+def _cases(folder: Path, table: StudyTable, parts: list[list[Any]]) -> tuple[list[str], list[CaseRow]]:
     """Every case with its main measures; some open to their slices."""
     from PIL import Image
 
@@ -161,10 +162,10 @@ def _cases(folder: Path, table: StudyTable) -> tuple[list[str], list[CaseRow]]:
         if r["measure"] in present and (labels or r["structure"] == "body"):
             found.setdefault(key, {}).setdefault(r["measure"], []).append(float(r["value"]) if r["value"] else None)
     opened: dict[tuple[str, ...], tuple[str, Path]] = {}
-    for path in sorted(folder.glob("*/fold*/seed*/cases/cases.tsv")):
-        arm, fold, seed = path.parts[-5], path.parts[-4].removeprefix("fold"), path.parts[-3].removeprefix("seed")
+    for arm, fold, seed in parts:
+        path = folder / arm / f"fold{fold}" / f"seed{seed}" / "cases" / "cases.tsv"
         for line in read_rows(path):
-            opened[arm, fold, seed, line["scan"], line["sample"]] = (line["rank"], path.parent / line["file"])
+            opened[arm, str(fold), str(seed), line["scan"], line["sample"]] = (line["rank"], path.parent / line["file"])
     cases = []
     for case, values in found.items():
         arm, fold, seed, scan, sample = case
@@ -187,11 +188,11 @@ def _mean_text(values: list[float | None]) -> str:
     return text + (f" ({failed} without a value)" if failed else "")
 
 
-def _networks(folder: Path) -> list[str]:
+def _networks(folder: Path, parts: list[list[Any]]) -> list[str]:
     """Feature networks with their hashes, as the measures name them."""
     found = []
-    for path in sorted(folder.glob("*/fold*/seed*/cases/features.json")):
-        for entry in read_json(path):
+    for arm, fold, seed in parts:
+        for entry in read_json(folder / arm / f"fold{fold}" / f"seed{seed}" / "cases" / "features.json"):
             counts = f", {entry['real']} real and {entry['synthetic']} synthetic slices" if "real" in entry else ""
             found.append(f"{entry['network']}, SHA-256 {entry['sha256']}{counts}")
     return list(dict.fromkeys(found))

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from volforge.errors import VolforgeError
 from volforge.metrics.distribution import FEW_IMAGES
-from volforge.metrics.measure import better, unit_of
-from volforge.metrics.statistics import FEWEST_PAIRS, PairedTest, Summary, compare_arms, summarise
+from volforge.metrics.measure import NOMINAL, better, unit_of
+from volforge.metrics.statistics import FEWEST_PAIRS, NOISE, PairedTest, Summary, compare_arms, summarise
 from volforge.report.aggregate import ROW, failures, measures_frame, rows_in_order, study_values, subject_values
 from volforge.report.published import PublishedNumber, read_published
 
@@ -78,6 +79,7 @@ class StudyTable:
         arm_notes: A sentence of the user for some arms.
         rows: Its rows.
         published: Published numbers that stand in a block of their own.
+        same_data: Published numbers of the same data whose method has no arm here.
         published_notes: What the file of published numbers says of itself.
         notes: What a reader must know.
         made_from: SHA-256 by input.
@@ -90,6 +92,7 @@ class StudyTable:
     arm_notes: dict[str, str]
     rows: list[TableRow]
     published: list[PublishedNumber] = field(default_factory=list)
+    same_data: list[PublishedNumber] = field(default_factory=list)
     published_notes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     made_from: dict[str, str] = field(default_factory=dict)
@@ -129,7 +132,7 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     left = [p for p in same if (p.arm, p.structure, p.measure) not in shown]
     arm_notes = {name: str(arm["note"]) for name, arm in settings["arms"].items() if arm["note"]}
     made = StudyTable(settings["study"], settings["task"], settings["cohort"], arms, arm_notes, rows)
-    made.published, made.published_notes, made.made_from = [*left, *numbers], notes, made_from
+    made.published, made.same_data, made.published_notes, made.made_from = numbers, left, notes, made_from
     made.notes = _notes(made)
     return made
 
@@ -152,21 +155,51 @@ def _rows(
             for arm in arms:
                 own = part[part["arm"] == arm]
                 if len(own):
-                    cells[arm] = Cell(summarise(own["value"].tolist()), 0, int(own["n"].min()))
+                    failed_here = failed.get((*key, arm), 0)
+                    cells[arm] = Cell(_over_runs(own["value"].tolist()), failed_here, max(1, int(own["n"].min())))
         else:
             found = by_row.get(key)
             values = {arm: _values(found, arm) for arm in arms}
             cells = {arm: Cell(summarise(list(v.values())), failed.get((*key, arm), 0)) for arm, v in values.items()}
             measured = {a: v for a, v in values.items() if v}
+            if measure in NOMINAL:  # nearer to the nominal level is what better means
+                measured = {a: {s: abs(x - NOMINAL[measure]) for s, x in v.items()} for a, v in measured.items()}
             tests = compare_arms(measured) if better(measure) != "neither" else []
         cells = {a: c for a, c in cells.items() if c.summary.n or c.failures}
         if not cells:
             continue
-        _judge(
-            measure, cells, arms, {p.arm: p for p in same if p.structure == structure and p.measure == measure}, names
-        )
+        _judge(measure, cells, arms, _published_by_arm(same, structure, measure), names)
         rows.append(TableRow(source, structure, measure, cells, tests))
     return rows
+
+
+def _published_by_arm(same: list[PublishedNumber], structure: str, measure: str) -> dict[str, PublishedNumber]:
+    """Published numbers of a row by method.
+
+    Raises:
+        VolforgeError: A method has two numbers: which one is meant is not for the table to say.
+    """
+    found: dict[str, PublishedNumber] = {}
+    for p in same:
+        if (p.structure, p.measure) != (structure, measure):
+            continue
+        if p.arm in found:
+            raise VolforgeError(
+                f"two published values of {measure} of {structure} by {p.arm}: on '{found[p.arm].cohort}' and "
+                f"'{p.cohort}'",
+                "published",
+                "say which data are the same: `cohort:` beside `same_data: true`",
+            )
+        found[p.arm] = p
+    return found
+
+
+def _over_runs(values: list[float]) -> Summary:
+    """Mean and SD over folds and seeds: too few, and no subjects, for quartiles and intervals."""
+    from dataclasses import replace
+
+    nan = math.nan
+    return replace(summarise(values), median=nan, q25=nan, q75=nan, ci_low=nan, ci_high=nan)
 
 
 def _values(found: pd.DataFrame | None, arm: str) -> dict[str, float]:
@@ -183,20 +216,32 @@ def _judge(
     published: Mapping[str, PublishedNumber],
     names: Mapping[str, str],
 ) -> None:
-    """Mark the best arm, and arms that a baseline is not beaten by."""
+    """Mark the best arm, and arms that a baseline is not beaten by.
+
+    An arm that fails more often, or was measured on fewer subjects, is behind whatever its mean over the rest is.
+    """
     from dataclasses import replace
 
-    fewest = min(c.failures for c in cells.values())
-    scores = {a: _score(measure, c.summary.mean) for a, c in cells.items()}
-    able = {a: s for a, s in scores.items() if cells[a].failures == fewest and not math.isnan(s)}
-    best = max(able, key=lambda a: able[a]) if able and better(measure) != "neither" and len(cells) > 1 else None
-    baselines = {a: s for a, s in scores.items() if arms[a] == "baseline" and not math.isnan(s)}
+    judged = better(measure) != "neither"
+    marks = {a: (-c.failures, c.images or c.summary.n, _score(measure, c.summary.mean)) for a, c in cells.items()}
+    able = {a: m for a, m in marks.items() if not math.isnan(m[2])}
+    first = max((m[:2] for m in marks.values()), default=None)
+    best = max(able, key=lambda a: able[a]) if judged and len(cells) > 1 and able else None
+    if best is not None and marks[best][:2] != first:
+        best = None  # those that failed least have no value at all
+    baselines = {a: m for a, m in able.items() if arms[a] == "baseline"}
     strongest = max(baselines, key=lambda a: baselines[a]) if baselines else None
     for arm, cell in cells.items():
         loses = ""
-        if strongest is not None and arms[arm] != "baseline" and better(measure) != "neither":
-            loses = "" if scores[arm] > baselines[strongest] else strongest
+        if strongest is not None and arms[arm] != "baseline" and judged:
+            beaten = arm in able and able[arm] > baselines[strongest] and not _equal(able[arm], baselines[strongest])
+            loses = "" if beaten else strongest
         cells[arm] = replace(cell, is_best=arm == best, loses_to=loses, published=published.get(names[arm]))
+
+
+def _equal(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Whether two marks differ by the order of a sum only."""
+    return a[:2] == b[:2] and math.isclose(a[2], b[2], rel_tol=NOISE, abs_tol=NOISE)
 
 
 def _score(measure: str, mean: float) -> float:
@@ -204,33 +249,43 @@ def _score(measure: str, mean: float) -> float:
     direction = better(measure)
     if direction == "lower":
         return -mean
-    return -abs(mean) if direction == "nearest_zero" else mean
+    return -abs(mean - NOMINAL[measure]) if direction == "nominal" else mean
 
 
 def _notes(table: StudyTable) -> list[str]:
     """What a reader must know to trust the numbers."""
     notes = ["n counts subjects: sides, samples, scans and seeds of a subject are averaged first, in this order."]
     cells = [(r, a, c) for r in table.rows for a, c in r.cells.items()]
-    most = max((c.summary.n for r, _, c in cells if not c.images), default=0)
-    if most and most < FEWEST_PAIRS:
-        notes.append(f"No test was made: the study has {most} subjects, a paired test needs {FEWEST_PAIRS}.")
-    elif most:
-        smallest = 2.0 ** (1 - most)
+    tests = [t for r in table.rows for t in r.tests]
+    most = max((t.pairs for t in tests), default=0)
+    if tests and most < FEWEST_PAIRS:
         notes.append(
-            f"Tests: two-sided Wilcoxon signed-rank by subject, Holm-corrected over all pairs of arms of a row. With "
-            f"{most} subjects the smallest p that can be reached is {smallest:.2g}."
+            f"No test was made: two arms have {most} subjects in common, a paired test needs {FEWEST_PAIRS}; the "
+            f"smallest p that {most} could reach is {2.0 ** (1 - most) if most else 1:.2g}."
+        )
+    elif tests:
+        family = max(len([t for t in r.tests if t.p is not None]) for r in table.rows)
+        notes.append(
+            f"Tests: two-sided Wilcoxon signed-rank by subject, exact, Holm-corrected over the {family} pairs of arms "
+            f"of a row (rows are not corrected against each other). With {most} subjects the smallest p that can be "
+            f"reached is {2.0 ** (1 - most):.2g}, after correction {min(1.0, family * 2.0 ** (1 - most)):.2g}."
+        )
+    if any(c.images for _, _, c in cells):
+        notes.append(
+            "Rows of slices have one value per fold and seed (n counts images, ± is over folds and seeds); each fold "
+            "has its own encoder."
         )
     if any(c.failures for _, _, c in cells):
         notes.append(
-            "Failures (an empty mask, a missing prediction) have no value and are counted beside the mean; only arms "
-            "with the fewest failures of a row can be its best."
+            "Failures (an empty mask, a missing prediction) have no value and are counted (each side, sample and seed) "
+            "beside the mean; only arms with the fewest failures and all subjects of a row can be its best."
         )
     few = [c.images for _, _, c in cells if 0 < c.images < FEW_IMAGES]
     if few:
         notes.append(
             f"Distances of distributions rest on {min(few)} images and more; under {FEW_IMAGES} they are biased "
             "upwards: compare arms with each other, not with other work. `..._floor` is real against "
-            "real images of other subjects; an arm that paints the very maps of the real images can fall below it."
+            "real images of other subjects, of half as many images, hence higher than a perfect arm's."
         )
     if any(c.loses_to for _, _, c in cells):
         notes.append("An arm marked † does not beat the best baseline of its row.")

@@ -90,7 +90,11 @@ def measured_cases(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Cas
 
 
 def training_rows(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Row]:
-    """Scans that an arm may learn from: never a subject that it is tested on, nor the split `val`."""
+    """Scans that an arm may learn from: never a subject that it is tested on.
+
+    In cross-validation (`folds`) every subject is tested once and the column `split` plays no part; else only the
+    split `train` is learnt from.
+    """
     tested = {r["subject"] for r in cohort.rows if _is_test(settings, r, fold)}
     rows = [r for r in cohort.rows if r["subject"] not in tested]
     return rows if settings.by_fold else [r for r in rows if r["split"] == "train"]
@@ -112,10 +116,20 @@ def _fits(row: Row, choice: Mapping[str, str | None]) -> bool:
 
 def _pairs(settings: ArmSettings, rows: Sequence[Row]) -> list[Case]:
     """Sources with the target scan of the same subject and frame."""
-    targets = {(r["subject"], r["frame"]): r for r in of_modality(rows, settings.target) if r["frame"]}
+    targets: dict[tuple[str, str], Row] = {}
+    for r in of_modality(rows, settings.target):
+        key = (r["subject"], r["frame"])
+        if key in targets and r["frame"]:
+            raise VolforgeError(
+                f"two target scans of one frame: {targets[key]['scan']} and {r['scan']}",
+                settings.cohort,
+                "tell them apart by `target: {contrast: ...}`, or give them another frame",
+            )
+        if r["frame"]:
+            targets[key] = r
     cases = []
     for row in of_modality(rows, settings.source):
         target = targets.get((row["subject"], row["frame"]))
         if target is not None:
-            cases.append(Case(row["scan"], row["subject"], target["scan"], target["label_source"]))
+            cases.append(Case(row["scan"], row["subject"], target["scan"], ""))  # images: no label has a part in it
     return cases

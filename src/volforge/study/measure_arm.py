@@ -13,9 +13,9 @@ import numpy as np
 from volforge.cohort.collect import as_tsv
 from volforge.cohort.structures import default_colour
 from volforge.metrics.calibration import CalibrationCurve, merged
-from volforge.metrics.measure import Measure
+from volforge.metrics.measure import Measure, nothing
 from volforge.study.cases import Cohort
-from volforge.study.measure_case import Volumes, load_case, measure_case
+from volforge.study.measure_case import Volumes, load_case, measure_case, on_reference
 from volforge.study.measures import Origin, number, row, write_measures
 from volforge.study.predictions import Prediction, read_predictions
 from volforge.study.settings import ArmSettings
@@ -74,7 +74,9 @@ def measure_arm(
             name: on_scan_grid(predictions / file, cohort.record(prediction.scan)) if file else None
             for name, file in (("confidence", prediction.confidence), ("deviation", prediction.deviation))
         }
-        result = measure_case(settings, volumes, extra["confidence"], extra["deviation"])
+        result = measure_case(
+            settings, volumes, extra["confidence"], on_reference(cohort, prediction, extra["deviation"])
+        )
         measures = [*result.measures, *_cross_entropy(prediction)]
         rows += [row(_origin(settings, place, prediction, side), m) for side, m in measures]
         curves += [result.curve] if result.curve is not None else []
@@ -136,9 +138,13 @@ class _Slices:
         self.subjects: list[str] = []
         self.sources: list[str] = []
         self.seen: set[str] = set()
+        self.incomplete = False
 
     def add(self, volumes: Volumes, prediction: Prediction) -> None:
-        if not self.wanted or volumes.prediction is None:
+        if not self.wanted:
+            return
+        if volumes.prediction is None or not np.isfinite(volumes.prediction).all():
+            self.incomplete = True
             return
         from volforge.metrics.features import axial_slices
 
@@ -157,7 +163,7 @@ class _Slices:
         from volforge.study.distribution import measure_distribution, networks, one_size, subject_numbers
 
         if not self.synthetic:
-            return [], []
+            return [nothing("frechet_slice_encoder", "missing_prediction", "slices")], []
         inception = weights.find("inception", self.settings.weights.get("inception"))
         alexnet = weights.find("alexnet", self.settings.weights.get("alexnet"))
         real, synthetic = one_size(self.real), one_size(self.synthetic)
@@ -175,6 +181,8 @@ class _Slices:
 
             found.append(Measure("lpips", float(lpips(synthetic, real, alexnet).mean()), "slices", "ok", len(real)))
             about.append({"network": "lpips_alexnet", "sha256": weights.REGISTRY["alexnet"].sha256})
+        if self.incomplete:  # the easy half of a cohort is no sample of it
+            found = [nothing(m.measure, "missing_prediction", m.structure, m.n) for m in found]
         return found, about
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from volforge.errors import VolforgeError
 from volforge.metrics.calibration import CalibrationCurve, calibration_curve, interval_coverage, sparsification_area
-from volforge.metrics.image import ImageMetrics, measure_image, measure_outline
+from volforge.metrics.image import ImageMetrics, failed_image, measure_image, measure_outline
 from volforge.metrics.measure import Measure, nothing
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
 from volforge.study.cases import Cohort
@@ -93,6 +93,14 @@ def load_case(settings: ArmSettings, cohort: Cohort, folder: Path, prediction: P
     return Volumes(source, predicted, reference, body, outline, None, target.spacing_mm)
 
 
+def on_reference(cohort: Cohort, prediction: Prediction, values: Array | None) -> Array | None:
+    """A map on the read scan's grid (deviation) on the grid of the reference; 0 beyond."""
+    if values is None or prediction.scan == prediction.reference:
+        return values
+    grid, target = _grid(cohort.record(prediction.scan)), _grid(cohort.record(prediction.reference))
+    return resample_to(values.astype(np.float32), grid, target, nearest=False, outside=0.0)
+
+
 def measure_case(
     settings: ArmSettings, volumes: Volumes, confidence: Array | None, deviation: Array | None
 ) -> CaseResult:
@@ -125,16 +133,17 @@ def _measure_labels(settings: ArmSettings, volumes: Volumes, confidence: Array |
     voxel = float(np.prod(volumes.spacing))
     for key, i in ids.items():
         p, r = (int(np.count_nonzero(v == i)) for v in (volumes.prediction, volumes.reference))
-        found += [
-            Measure("volume_mm3", p * voxel, key, "ok", p),
-            Measure("reference_volume_mm3", r * voxel, key, "ok", r),
-        ]
+        if p or r:
+            found += [
+                Measure("volume_mm3", p * voxel, key, "ok", p),
+                Measure("reference_volume_mm3", r * voxel, key, "ok", r),
+            ]
         if settings.metrics["legacy"]:
             found += _legacy(volumes.prediction == i, volumes.reference == i, key, settings.task)
     measures = [_sided(m, sides) for m in found]
     curve = None
     if confidence is not None:
-        curve, doubts = _label_uncertainty(volumes, confidence, list(ids.values()))
+        curve, doubts = _label_uncertainty(volumes, confidence, list(ids.values()), f"arm {settings.arm}")
         measures += [("", m) for m in doubts]
     return CaseResult(measures, curve)
 
@@ -148,24 +157,31 @@ def _legacy(prediction: Array, reference: Array, key: str, task: str) -> list[Me
 
 
 def _label_uncertainty(
-    volumes: Volumes, confidence: Array, ids: Sequence[int]
+    volumes: Volumes, confidence: Array, ids: Sequence[int], settings_name: str
 ) -> tuple[CalibrationCurve, list[Measure]]:
     """Calibration near the structures: far background, always right, would hide everything."""
-    from volforge.metrics.crop import foreground_box, grown, union
+    from volforge.metrics.crop import foreground_box, grown
     from volforge.volume.morphology import dilate
 
     assert volumes.prediction is not None
     prediction, reference = (np.where(np.isin(v, ids), v, 0) for v in (volumes.prediction, volumes.reference))
-    box = union(foreground_box(prediction), foreground_box(reference))
+    box = foreground_box(reference)  # the same voxels for every arm, whatever it predicts
     region = "structures"
     if box is None:
         curve = calibration_curve(np.zeros(0), np.zeros(0, bool))
         return curve, [nothing(m, "absent", region) for m in ("calibration_error", "sparsification_area")]
     margin = [int(np.ceil(NEAR_MM / s)) + 1 for s in volumes.spacing]
     box = grown(box, margin, prediction.shape)
-    near = dilate((prediction[box] > 0) | (reference[box] > 0), NEAR_MM, volumes.spacing)
+    near = dilate(reference[box] > 0, NEAR_MM, volumes.spacing)
     right = (prediction[box] == reference[box])[near]
-    sure = np.clip(confidence[box][near].astype(np.float64), 0, 1)
+    sure = confidence[box][near].astype(np.float64)
+    if not (np.isfinite(sure).all() and sure.min() >= -1e-6 and sure.max() <= 1 + 1e-6):
+        raise VolforgeError(
+            f"a confidence is a probability, 0 to 1, not {sure.min():g} to {sure.max():g}",
+            settings_name,
+            "divide by 100?",
+        )
+    sure = np.clip(sure, 0, 1)
     curve = calibration_curve(sure, right)
     area = sparsification_area(~right, 1 - sure)
     status = "undefined" if np.isnan(area) else "ok"
@@ -179,14 +195,19 @@ def _measure_image(settings: ArmSettings, volumes: Volumes, deviation: Array | N
     low, high = settings.metrics["range_hu"]
     wanted = ImageMetrics(low, high, structural=settings.metrics["structural"])
     if volumes.prediction is None:
-        names = ("mae_hu", "rmse_hu", "psnr_db", "ncc")
-        return CaseResult([("", nothing(m, "missing_prediction", "body")) for m in names])
+        missing = failed_image(wanted, "missing_prediction")
+        if volumes.outline is not None:
+            missing += [nothing(m, "missing_prediction", "body") for m in ("outline_dice", "outline_hd95_mm")]
+        return CaseResult([("", m) for m in missing])
     found = measure_image(volumes.prediction, volumes.reference, volumes.body, wanted)
     if volumes.outline is not None:
         from volforge.volume.body_mask import find_body
 
-        own = find_body(volumes.prediction, volumes.spacing, hounsfield=True).mask
-        found += measure_outline(own, volumes.outline, volumes.spacing)
+        if np.isfinite(volumes.prediction).all():
+            own = find_body(volumes.prediction, volumes.spacing, hounsfield=True).mask
+            found += measure_outline(own, volumes.outline, volumes.spacing)
+        else:
+            found += [nothing(m, "not_finite", "body") for m in ("outline_dice", "outline_hd95_mm")]
     if deviation is not None:
         error = (volumes.prediction - volumes.reference)[volumes.body].astype(np.float64)
         spread = deviation[volumes.body]
@@ -205,7 +226,7 @@ def whole_numbers(values: Array, file: str) -> Array:
     Raises:
         VolforgeError: Values that are no ids.
     """
-    if values.dtype.kind in "iub":
+    if values.dtype.kind in "iub" and (values.size == 0 or values.min() >= 0):
         return values
     rounded = np.rint(values)
     if not np.array_equal(rounded, values) or values.min() < 0 or values.max() > 65535:

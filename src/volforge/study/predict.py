@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +12,14 @@ import numpy as np
 
 from volforge.errors import VolforgeError
 from volforge.study.cases import Case, Cohort, Row, measured_cases, of_modality, training_rows
+from volforge.study.measure_case import whole_numbers
+from volforge.study.outside import prediction_file, unmatched
 from volforge.study.predictions import Prediction, write_predictions
 from volforge.study.settings import ArmSettings
-from volforge.volume.folders import sha256_of, whole_folder, write_json
+from volforge.volume.companions import companions
+from volforge.volume.folders import sha256_of, sha256_of_text, whole_folder, write_json
 from volforge.volume.geometry import Array
-from volforge.volume.restore import write_on_source_grid
+from volforge.volume.restore import on_scan_grid, write_on_source_grid
 
 # a prediction on a scan's canonical grid, and its confidence where it has one
 Predictor = Callable[[Case], tuple[Array, Array | None]]
@@ -40,6 +44,7 @@ def predict(settings: ArmSettings, scans: Path, fold: int, out: Path) -> int:
     cohort = Cohort(scans)
     cases = measured_cases(settings, cohort, fold)
     if settings.predictions:
+        _check_outside(settings, cohort, cases)
         with whole_folder(out) as scratch:
             write_predictions(scratch, [_outside(settings, case) for case in cases])
         return len(cases)
@@ -57,11 +62,44 @@ def cost(cases: int, seconds: float, device: str = "CPU") -> dict[str, object]:
     return {"cases": cases, "seconds": round(seconds, 3), "peak_memory_gib": round(peak, 3), "device": device}
 
 
-def _outside(settings: ArmSettings, case: Case) -> Prediction:
-    from volforge.workflow.studies import prediction_file
+def _check_outside(settings: ArmSettings, cohort: Cohort, cases: list[Case]) -> None:
+    """Look at all files of others before anything is measured, and name everything that is wrong with them.
 
+    Raises:
+        VolforgeError: Files on another grid, unreadable ones, label maps that are none or hold none of the ids.
+    """
+    wrong = []
+    ids = {p.id for p in settings.structures}
+    for case in cases:
+        path = prediction_file(settings.predictions, case.scan)
+        if path is None:
+            continue
+        try:
+            values = on_scan_grid(path, cohort.record(case.scan))
+            if not settings.is_image_task:
+                labels = whole_numbers(values, str(path))
+                present = set(np.unique(labels).tolist()) - {0}
+                if settings.task == "segmentation" and present and not present & ids:
+                    remedy = f"ids of the study: {', '.join(map(str, sorted(ids)))}"
+                    text = f"holds the ids {sorted(present)[:8]}, none of the study's structures"
+                    raise VolforgeError(text, str(path), remedy)
+        except VolforgeError as error:
+            wrong.append(str(error))
+    strangers = unmatched(settings.predictions, {r["scan"] for r in cohort.rows})
+    if strangers:
+        print(f"{len(strangers)} files are named after no scan: {', '.join(strangers[:8])}", file=sys.stderr)
+    if wrong:
+        raise VolforgeError(f"{len(wrong)} predictions cannot be used:\n" + "\n".join(wrong), settings.predictions)
+
+
+def _sha256(path: Path) -> str:
+    beside = companions(path)
+    return sha256_of(path) if not beside else sha256_of_text("".join(sha256_of(p) for p in (path, *beside)))
+
+
+def _outside(settings: ArmSettings, case: Case) -> Prediction:
     path = prediction_file(settings.predictions, case.scan)
-    named = {"file": str(path.absolute()), "sha256": sha256_of(path)} if path is not None else {}
+    named = {"file": str(path.absolute()), "sha256": _sha256(path)} if path is not None else {}
     return Prediction(case.scan, case.subject, case.reference, case.label_source, **named)  # type: ignore[arg-type]
 
 

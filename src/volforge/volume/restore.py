@@ -67,7 +67,7 @@ def on_scan_grid(file: Path, record: dict[str, Any]) -> Array:
     wanted = Grid((a, b, c), np.array(record["grid"]["affine"], dtype=float))
     if not same_place(turn.canonical(volume.grid), wanted):
         raise VolforgeError(
-            f"not on the scan's grid: {describe(volume.grid)}; scan: {describe(wanted)}",
+            f"not on the scan's grid: {describe(turn.canonical(volume.grid))}; scan: {describe(wanted)}",
             str(file),
             "save it with the affine of the scan's image.nii.gz, or resample it there",
         )

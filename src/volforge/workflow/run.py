@@ -13,6 +13,7 @@ from volforge.config.configuration import Configuration
 from volforge.config.load import Loaded, load_configuration
 from volforge.config.models import Cohort, RegionRecipe
 from volforge.errors import Problem, ProblemsError, VolforgeError, errors_of
+from volforge.weights import REGISTRY, cached
 from volforge.workflow.studies import ResolvedStudy, resolve_studies
 
 
@@ -125,7 +126,9 @@ def _weights(loaded: Loaded) -> dict[str, str]:
     """Paths of public weights by name, as the configuration gives them."""
     assert loaded.configuration is not None
     given = loaded.configuration.weights.model_dump(exclude_none=True)
-    return {n: str(from_here(loaded.folder_of(("weights", n)) / Path(p).expanduser())) for n, p in given.items()}
+    named = {n: str(from_here(loaded.folder_of(("weights", n)) / Path(p).expanduser())) for n, p in given.items()}
+    # fetched ones are named too: a run made before they were there is measured again
+    return {n: str(cached(n)) for n in REGISTRY if cached(n).exists()} | named
 
 
 def _cohort_settings(loaded: Loaded, name: str, content: Any) -> Cohort | None:

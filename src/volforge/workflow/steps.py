@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from volforge.workflow.jobs import RESULTS, made_labels, makes_labels, scan_folder
 from volforge.workflow.run import Run
 from volforge.workflow.studies import ResolvedStudy
-from volforge.workflow.study_jobs import encoder, part, settings_file
+from volforge.workflow.study_jobs import encoder, encoder_file, part, predict_file, settings_file
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ def _of_study(study: ResolvedStudy) -> Iterator[Step]:
     for arm in study.settings.arms:
         wildcards = {**here, "arm": arm}
         yield Step(f"{whole}, arm {arm}", "write_arm_settings", settings_file(study, arm), wildcards)
+        yield Step(f"{whole}, arm {arm}", "write_predict_settings", predict_file(study, arm), wildcards)
     if study.has_distribution:
+        yield Step(whole, "write_encoder_settings", encoder_file(study), here)
         for fold in study.folds:
             wildcards = {**here, "fold": str(fold), "seed": str(study.settings.seeds[0])}
             yield Step(whole, "train_slice_encoder", encoder(study, fold), wildcards)

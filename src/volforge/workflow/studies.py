@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from volforge.cohort.sheet import from_here
 from volforge.config.load import Loaded
-from volforge.config.studies import Arm, Study
+from volforge.config.studies import BASELINES, Arm, Study
 from volforge.errors import Problem, VolforgeError
 
 if TYPE_CHECKING:
     from volforge.workflow.run import ResolvedCohort
 
 IMAGE_TASKS = ("semantic_synthesis", "translation")
-PREDICTION_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 
 @dataclass(frozen=True)
@@ -66,16 +65,37 @@ class ResolvedStudy:
             else:
                 continue
             found.append({"structure": named[0], "side": named[1], "id": s.id})
-        return found
+        names = [(f["structure"], f["side"]) for f in found]
+        by_id: dict[Any, str] = {s.id: s.structure for s in self.cohort.structures}
+        # several structures of one group and side (vertebrae, ribs) keep names of their own
+        return [
+            f if names.count((f["structure"], f["side"])) == 1 else {**f, "structure": by_id[f["id"]], "side": ""}
+            for f in found
+        ]
 
     @property
     def has_distribution(self) -> bool:
         """Whether slices are compared as sets."""
         return self.settings.task in IMAGE_TASKS and self.settings.metrics.distribution
 
-    def arm_settings(self, arm: str, weights: Mapping[str, str]) -> str:
-        """`settings.json` of an arm: all that its jobs read, as one line of JSON."""
+    def measure_settings(self, arm: str, weights: Mapping[str, str]) -> str:
+        """`settings.json` of an arm: all that measuring reads, as one line of JSON."""
         study = self.settings
+        metrics = study.metrics.model_dump()
+        return self._settings(arm, metrics, study.cases, weights if self.has_distribution else {})
+
+    def predict_settings(self, arm: str) -> str:
+        """`predict.json` of an arm: what its predictions depend on, and nothing that only measuring reads."""
+        return self._settings(arm, {}, 0, {})
+
+    def encoder_settings(self) -> str:
+        """What the encoder of the Fréchet distance is trained by; no arm has a part in it."""
+        metrics = self.settings.metrics
+        return self._settings("shared", {"window_hu": metrics.window_hu, "encoder_steps": metrics.encoder_steps}, 0, {})
+
+    def _settings(self, arm: str, metrics: Mapping[str, Any], cases: int, weights: Mapping[str, str]) -> str:
+        study = self.settings
+        chosen = study.arms.get(arm) or Arm(baseline=BASELINES[study.task][0])
         content = {
             "study": self.name,
             "arm": arm,
@@ -85,11 +105,11 @@ class ResolvedStudy:
             "structures": self.structures(),
             "source": study.source.model_dump(),
             "target": study.target.model_dump(),
-            "metrics": study.metrics.model_dump(),
-            "cases": study.cases,
+            "metrics": dict(metrics),
+            "cases": cases,
             "predictions": self.predictions.get(arm, ""),
-            "weights": dict(weights) if self.has_distribution else {},
-            **study.arms[arm].model_dump(include={"baseline", "threshold_hu", "constant_hu", "closing_mm"}),
+            "weights": dict(weights),
+            **chosen.model_dump(include={"baseline", "threshold_hu", "constant_hu", "closing_mm"}),
         }
         return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
@@ -109,6 +129,7 @@ class ResolvedStudy:
             "task": self.settings.task,
             "cohort": self.cohort.name,
             "arms": arms,
+            "parts": [list(p) for p in self.parts()],
             "published": None if published is None else {**published.model_dump(), "table": self.published},
         }
         return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
@@ -183,18 +204,15 @@ def _problems(loaded: Loaded, resolved: ResolvedStudy, check_files: bool) -> Ite
         from volforge.report.published import read_published
 
         try:
-            read_published(Path(resolved.published))
+            table = read_published(Path(resolved.published))
+            named = study.published.study or study.task
+            if not any(p.study == named for p in table.numbers):
+                held = ", ".join(dict.fromkeys(p.study for p in table.numbers))
+                yield loaded.problem(
+                    (*keys, "published"), f"no number of the table is of '{named}'", f"use one of {held}"
+                )
         except VolforgeError as error:
             yield loaded.problem((*keys, "published", "table"), error.message, error.remedy, study.published.table)
     for arm, folder in resolved.predictions.items():
         if not Path(folder).is_dir():
             yield loaded.problem((*keys, "arms", arm, "predictions"), "folder not found", "check the path", folder)
-
-
-def prediction_file(folder: str, scan: str) -> Path | None:
-    """The file of an outside prediction, None where there is none."""
-    for suffix in PREDICTION_SUFFIXES:
-        path = Path(folder) / f"{scan}{suffix}"
-        if path.exists():
-            return path
-    return None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from volforge.study.outside import prediction_file
+from volforge.volume.companions import companions
 from volforge.workflow.jobs import RESULTS, file_stamps, import_memory_mb, is_plain
-from volforge.workflow.studies import IMAGE_TASKS, ResolvedStudy, prediction_file
+from volforge.workflow.studies import IMAGE_TASKS, ResolvedStudy
 
 ENCODER = "slice_encoder"
 
@@ -21,6 +23,16 @@ def settings_file(study: ResolvedStudy, arm: str) -> str:
     return f"{RESULTS}/studies/{study.name}/{arm}/settings.json"
 
 
+def predict_file(study: ResolvedStudy, arm: str) -> str:
+    """`predict.json` of an arm."""
+    return f"{RESULTS}/studies/{study.name}/{arm}/predict.json"
+
+
+def encoder_file(study: ResolvedStudy) -> str:
+    """Settings of the encoder."""
+    return f"{RESULTS}/studies/{study.name}/shared/encoder.json"
+
+
 def encoder(study: ResolvedStudy, fold: int | str) -> str:
     """Weights of the encoder of a study's Fréchet distance, of the fold's training scans."""
     seed = study.settings.seeds[0]
@@ -31,7 +43,8 @@ def outside_files(study: ResolvedStudy, arm: str) -> list[str]:
     """Files of predictions made elsewhere that are there."""
     folder = study.predictions.get(arm, "")
     found = (prediction_file(folder, scan) for scan in study.cohort.rows) if folder else ()
-    return [str(path) for path in found if path is not None]
+    # the values of .mhd lie in a file beside it
+    return [str(p) for path in found if path is not None for p in (path, *companions(path))]
 
 
 def outside_stamps(study: ResolvedStudy, arm: str) -> list[str]:

@@ -25,14 +25,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const rows = [...table.tBodies[0].rows];
       const text = (row) => row.cells[column].textContent.trim();
-      const value = (row) => (/^[-+]?[\d.]/.test(text(row)) ? parseFloat(text(row)) : NaN);
-      const compare = (a, b) => {
-        const [x, y] = [value(a), value(b)];
-        if (!Number.isNaN(x) && !Number.isNaN(y) && x !== y) return x - y;
-        return text(a).localeCompare(text(b), "en", { numeric: true });
-      };
-      rows.sort(compare);
-      if (down) rows.reverse();
+      const value = (row) => parseFloat(text(row).replace("∞", "Infinity"));
+      const rank = (row) => (/^(–|)($| \()/.test(text(row)) ? 2 : Number.isNaN(value(row)) ? 1 : 0);
+      const sign = down ? -1 : 1;
+      rows.sort((a, b) => {
+        if (rank(a) !== rank(b)) return rank(a) === 2 || rank(b) === 2 ? rank(a) - rank(b) : sign * (rank(a) - rank(b));
+        if (rank(a) === 0 && value(a) !== value(b)) return sign * (value(a) - value(b));
+        return sign * text(a).localeCompare(text(b), "en", { numeric: true });
+      });
       table.tBodies[0].append(...rows);
     };
     head.addEventListener("click", sort);
