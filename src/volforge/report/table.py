@@ -265,10 +265,11 @@ def _notes(table: StudyTable) -> list[str]:
         )
     elif tests:
         family = max(len([t for t in r.tests if t.p is not None]) for r in table.rows)
+        least = 2.0 ** (1 - most)
         notes.append(
             "Tests: two-sided Wilcoxon signed-rank by subject, exact, Holm-corrected over all pairs of arms of a "
             f"row (at most {family}; rows are not corrected against each other). With {most} subjects the smallest p "
-            f"that can be reached is {2.0 ** (1 - most):.2g}, after correction {min(1.0, family * 2.0 ** (1 - most)):.2g}."
+            f"that can be reached is {least:.2g}, after correction {min(1.0, family * least):.2g}."
         )
     if any(c.images for _, _, c in cells):
         notes.append(
