@@ -153,6 +153,9 @@ def onto_planes(array: Array, grid: Grid, planes: Planes, *, nearest: bool, outs
     for k, origin in enumerate(planes.origins):
         points = origin[:, None] + planes.u[:, None] * i.ravel() + planes.v[:, None] * j.ravel()
         index = inverse[:3, :3] @ points + inverse[:3, 3:]
+        # A rounding error below 0 would be "outside" to map_coordinates and empty the rim of the slice.
+        whole = np.rint(index)
+        index = np.where(np.abs(index - whole) < 1e-6, whole, index)
         source = array if nearest else array.astype(np.float64, copy=False)
         drawn = map_coordinates(source, index, order=0 if nearest else 1, mode="constant", cval=outside)
         result[:, :, k] = (np.rint(drawn) if array.dtype.kind in "iu" else drawn).reshape(planes.shape)
