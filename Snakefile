@@ -47,6 +47,7 @@ rule export_png:
 rule training:
     """Every model of every study."""
     input:
+        all_models(),
         all_encoders(),
 
 

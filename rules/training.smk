@@ -84,17 +84,36 @@ rule train_slice_encoder:
         "--fold {wildcards.fold} --seed {wildcards.seed} --out {params.folder:q} > {log:q} 2>&1"
 
 
-rule predict:
-    """What an arm makes of the test scans of a fold."""
-    input:
-        settings="results/studies/{study}/{arm}/predict.json",
-        scans=scans_of_study,
+rule write_model_settings:
+    """A model as resolved: all that its training reads."""
     output:
-        "results/studies/{study}/{arm}/fold{fold}/seed{seed}/predictions/predictions.tsv",
+        "results/studies/{study}/{arm}/{model}.train.json",
     log:
-        "logs/predict/{study}/{arm}/fold{fold}-seed{seed}.log",
+        "logs/write_model_settings/{study}/{arm}-{model}.log",
+    localrule: True
+    conda:
+        "../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    params:
+        settings=model_settings,
+    shell:
+        "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
+
+
+rule make_distances:
+    """Signed distances to the study's structures, on the grids of a recipe: once for all boundary losses."""
+    input:
+        scans=scans_of_study,
+        index=recipe_of_study,
+    output:
+        "results/studies/{study}/shared/distances/{recipe}/distances.json",
+    log:
+        "logs/make_distances/{study}/{recipe}.log",
     benchmark:
-        "benchmarks/jobs/predict/{study}/{arm}/fold{fold}-seed{seed}.tsv"
+        "benchmarks/jobs/make_distances/{study}/{recipe}.tsv"
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -103,8 +122,75 @@ rule predict:
         runtime=growing_minutes(120),
     params:
         folder=output_folder,
+        ids=ids_of_study,
+        code=code_hash("volforge.cli.model:distances"),
+    shell:
+        "volforge model distances --scans {input.scans:q} --recipe {wildcards.recipe:q} --ids {params.ids:q} "
+        "--out {params.folder:q} > {log:q} 2>&1"
+
+
+rule train_model:
+    """One model of a fold and seed. It goes on from its last checkpoint, after any end and at every retry."""
+    input:
+        settings="results/studies/{study}/{arm}/{model}.train.json",
+        scans=scans_of_study,
+        index=recipe_of_model,
+        distances=distances_of_model,
+    output:
+        weights="results/studies/{study}/{arm}/fold{fold}/seed{seed}/models/{model}/weights.safetensors",
+        model="results/studies/{study}/{arm}/fold{fold}/seed{seed}/models/{model}/model.json",
+        history="results/studies/{study}/{arm}/fold{fold}/seed{seed}/models/{model}/history.tsv",
+    log:
+        "logs/train_model/{study}/{arm}-{model}/fold{fold}-seed{seed}.log",
+    benchmark:
+        "benchmarks/jobs/train_model/{study}/{arm}-{model}/fold{fold}-seed{seed}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    retries: 10
+    threads: train_threads
+    resources:
+        mem_mb=train_memory,
+        runtime=1440,
+        gpu=gpus_of_model,
+        workers=train_workers,
+        attempt=number_of_try,
+    params:
+        folder=output_folder,
+        checkpoints=checkpoints_of_model,
+        distances=distances_option,
+        code=code_hash("volforge.cli.model:train"),
+    shell:
+        "[ {resources.attempt} -gt 1 ] || : > {log:q}; "
+        "volforge model train --settings {input.settings:q} --scans {input.scans:q} --fold {wildcards.fold} "
+        "--seed {wildcards.seed} --checkpoints {params.checkpoints:q} {params.distances} "
+        "--minutes $(( {resources.runtime} * 9 / 10 )) --workers {resources.workers} "
+        "--attempt {resources.attempt} --out {params.folder:q} >> {log:q} 2>&1"
+
+
+rule predict:
+    """What an arm makes of the test scans of a fold."""
+    input:
+        settings="results/studies/{study}/{arm}/predict.json",
+        scans=scans_of_study,
+        models=models_of_arm,
+    output:
+        "results/studies/{study}/{arm}/fold{fold}/seed{seed}/predictions/predictions.tsv",
+    log:
+        "logs/predict/{study}/{arm}/fold{fold}-seed{seed}.log",
+    benchmark:
+        "benchmarks/jobs/predict/{study}/{arm}/fold{fold}-seed{seed}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: predict_threads
+    resources:
+        mem_mb=study_memory,
+        runtime=growing_minutes(240),
+        gpu=gpus_of_arm,
+    params:
+        folder=output_folder,
         outside=outside_stamps,
+        models=models_option,
         code=code_hash("volforge.cli.model:predict"),
     shell:
         "volforge model predict --settings {input.settings:q} --scans {input.scans:q} "
-        "--fold {wildcards.fold} --out {params.folder:q} > {log:q} 2>&1"
+        "--fold {wildcards.fold} {params.models} --out {params.folder:q} > {log:q} 2>&1"

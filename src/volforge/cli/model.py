@@ -1,13 +1,14 @@
-"""`volforge model`: what a model (or a baseline) makes of the scans of a study."""
+"""`volforge model`: training of the models of a study, and what models or baselines make of scans."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Models and baselines of a study: train, predict.")
+app = typer.Typer(no_args_is_help=True, help="Models and baselines of a study: train, predict, export.")
 
 Settings = Annotated[Path, typer.Option(help="settings.json of the arm.")]
 Scans = Annotated[Path, typer.Option(help="scans.tsv of the cohort.")]
@@ -16,17 +17,62 @@ Seed = Annotated[int, typer.Option(help="Seed.")]
 
 
 @app.command()
+def train(
+    settings: Annotated[Path, typer.Option(help="<model>.train.json of the arm.")],
+    scans: Scans,
+    out: Annotated[Path, typer.Option(help="Folder of the model; it appears whole.")],
+    checkpoints: Annotated[Path, typer.Option(help="Folder of checkpoints: a training goes on where its last stands.")],
+    fold: Fold = 0,
+    seed: Seed = 0,
+    distances: Annotated[Path | None, typer.Option(help="Folder of distance maps, for boundary losses.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time after which it keeps a checkpoint and exits by 75.")] = None,
+    workers: Annotated[int, typer.Option(help="Loader processes.")] = 0,
+    attempt: Annotated[int, typer.Option(help="Number of the try; a retry without a new step fails.")] = 1,
+    resume: Annotated[Path | None, typer.Option(help="Checkpoint of the same settings to go on from.")] = None,
+    checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 120.0,
+) -> None:
+    """Train a model of a study. A signal (SIGTERM, SIGUSR1) keeps a checkpoint first."""
+    from volforge.study.model_settings import ModelSettings
+    from volforge.study.train_model import Run, train_model
+
+    run = Run(scans, fold, seed, checkpoints, distances, minutes, workers, attempt, resume, checkpoint_seconds)
+    stopped = train_model(ModelSettings.load(settings), run, out)
+    if stopped:
+        typer.echo(f"stopped by {stopped}; the same command goes on from {checkpoints / 'last.pt'}", err=True)
+        raise typer.Exit(75)
+    typer.echo(f"model in {out}")
+
+
+@app.command()
+def distances(
+    scans: Scans,
+    recipe: Annotated[str, typer.Option(help="Name of the recipe.")],
+    ids: Annotated[str, typer.Option(help="Ids of the structures, as a JSON list.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it appears whole.")],
+) -> None:
+    """Make signed distance maps of all cuts of a recipe."""
+    from volforge.study.distances import make_distances
+
+    typer.echo(f"distance maps of {make_distances(scans, recipe, json.loads(ids), out)} scans in {out}")
+
+
+@app.command()
 def predict(
     settings: Settings,
     scans: Scans,
     out: Annotated[Path, typer.Option(help="Folder to write; it appears whole.")],
     fold: Fold = 0,
+    model: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of each model of the arm.")] = None,
+    localiser: Annotated[Path | None, typer.Option(help="Folder of the model that finds the joints.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Predict the test scans of an arm: its baseline, or files made elsewhere."""
+    """Predict the test scans of an arm: by its models, its baseline, or files made elsewhere."""
+    from volforge.study.predict import Weights, named_folders
     from volforge.study.predict import predict as run
     from volforge.study.settings import ArmSettings
 
-    count = run(ArmSettings.load(settings), scans, fold, out)
+    weights = Weights(named_folders(model or []), localiser, device)
+    count = run(ArmSettings.load(settings), scans, fold, out, weights)
     typer.echo(f"{count} predictions in {out}")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from volforge.config.model import Model, Name
+from volforge.config.training import Inference, ModelOptions, StructureName
 
 Task = Literal["segmentation", "implant", "semantic_synthesis", "translation"]
 Baseline = Literal[
@@ -20,7 +21,6 @@ BASELINES: dict[str, tuple[str, ...]] = {
     "translation": ("constant", "histogram_matching", "identity"),
 }
 SHARED = "shared"  # the arm whose models serve all arms of a study
-StructureName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 
 
 class Arm(Model):
@@ -40,13 +40,17 @@ class Arm(Model):
     threshold_hu: float = Field(default=250, description="`threshold_components`: bone lies above this value")
     constant_hu: float = Field(default=40, description="`constant`: value of the whole body")
     closing_mm: float = Field(default=20, gt=0, le=100, description="`closing`: radius that closes the defect")
+    models: dict[Name, ModelOptions] = Field(
+        default={}, description="models that are trained, by name; their structures are joined to one label map"
+    )
+    inference: Inference = Field(default=Inference(), description="how the models are applied to a scan")
     published_as: str = Field(default="", description="name of the arm in the published table; empty: its own")
     note: str = Field(default="", description="a sentence for the table's foot")
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Arm:
-        if (self.baseline is None) == (self.predictions is None):
-            raise ValueError("an arm needs either `baseline` or `predictions`")
+        if [self.baseline is None, self.predictions is None, not self.models].count(False) != 1:
+            raise ValueError("an arm needs one of `models`, `baseline` and `predictions`")
         return self
 
 
@@ -55,6 +59,14 @@ class ScanChoice(Model):
 
     modality: Literal["CT", "CBCT", "MR"] = Field(description="modality of the scans")
     contrast: str | None = Field(default=None, description="contrast of the scans; empty: any")
+
+
+class Near(Model):
+    """Where two structures face each other: the part of a structure within a distance of another one."""
+
+    structure: StructureName = Field(description="structure or group that is measured")
+    of: StructureName = Field(description="structure or group whose neighbourhood counts, by the reference")
+    mm: float = Field(default=10, gt=0, le=100, description="distance")
 
 
 class StudyMetrics(Model):
@@ -68,6 +80,7 @@ class StudyMetrics(Model):
         description="`voxels`: border voxels (MONAI, MedPy); `elements`: pieces weighted by area (surface-distance)",
     )
     boundary_mm: float = Field(default=10, gt=0, description="implants: width of the boundary Dice around the bone")
+    near: Near | None = Field(default=None, description="segmentation: the Dice of a structure close to another one")
     range_hu: list[float] = Field(
         default=[-1024, 3000], min_length=2, max_length=2, description="range of PSNR and SSIM (SynthRAD2023)"
     )
@@ -119,6 +132,12 @@ class Study(Model):
     )
     target: ScanChoice = Field(default=ScanChoice(modality="CT"), description="image tasks: what is made")
     metrics: StudyMetrics = Field(default=StudyMetrics(), description="which numbers")
+    defaults: ModelOptions = Field(
+        default=ModelOptions(), description="settings of every model of the study that its own do not override"
+    )
+    shared: dict[Name, ModelOptions] = Field(
+        default={}, description="models that serve all arms: the localiser that finds the joints"
+    )
     arms: dict[Name, Arm] = Field(min_length=1, description="arms by name; ours is called `volforge`")
     published: Published | None = Field(default=None, description="published numbers beside ours")
     cases: int = Field(default=6, ge=0, description="cases per arm whose slices are in the report: worst, median, best")
@@ -129,6 +148,9 @@ class Study(Model):
             raise ValueError("folds and seeds must differ from each other")
         if SHARED in self.arms:
             raise ValueError(f"'{SHARED}' is the name of the models that serve all arms; call the arm otherwise")
+        trained = [a for a, arm in self.arms.items() if arm.models]
+        if (trained or self.shared) and self.task != "segmentation":
+            raise ValueError(f"models are trained for the task segmentation; not yet for {self.task}")
         if self.task in ("semantic_synthesis", "translation") and self.target.modality == "MR":
             raise ValueError("image tasks make CT or CBCT: their measures are in HU")
         if self.task == "translation" and self.source == self.target:

@@ -23,9 +23,9 @@ _UNITS = {
     "_hours": "h",
     "_gib": "GiB",
 }
-_NO_UNIT = ("nsd_", "boundary_dice_")  # their ending is a tolerance
+_NO_UNIT = ("nsd_", "boundary_dice_", "near_dice_")  # their ending is a tolerance
 _HIGHER = ("dice", "iou", "sensitivity", "precision", "nsd", "boundary_dice", "psnr", "ssim", "ms_ssim", "ncc",
-           "outline_dice", "bone_dice")  # fmt: skip
+           "outline_dice", "bone_dice", "near_dice", "region_recall")  # fmt: skip
 NOMINAL = {"coverage_95": 0.95}  # the best is the nearest to this
 _NEUTRAL = (
     "diversity",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from volforge.metrics.crop import Box, grown, structure_boxes, union
+from volforge.metrics.crop import Box, foreground_box, grown, structure_boxes, union
 from volforge.metrics.measure import Measure, Status, nothing
 from volforge.metrics.overlap import Overlap, count
 from volforge.metrics.surface import Surface, SurfaceDistances, surface_distances
@@ -144,6 +144,31 @@ def overlap_values(counts: Overlap) -> dict[str, float]:
     error = counts.volume_error_percent
     values = (counts.dice, counts.iou, counts.sensitivity, counts.precision, error, abs(error))
     return dict(zip(OVERLAP, values, strict=True))
+
+
+def near_dice(
+    prediction: Array, reference: Array, other: Array, spacing: Sequence[float], width_mm: float, structure: str
+) -> Measure:
+    """Dice of a structure among the voxels within a distance of another structure, `near_dice_<width>mm`.
+
+    Args:
+        prediction, reference: Masks of the structure, shape (X, Y, Z).
+        other: Mask of the other structure, of the reference.
+        spacing: Voxel size in mm.
+        width_mm: Distance of voxel centres.
+        structure: Name of the structure.
+    """
+    name = f"near_dice_{_mm(width_mm)}mm"
+    status = presence(bool(prediction.any()), bool(reference.any()))
+    box = foreground_box(other)
+    if status != "ok":
+        return nothing(name, status, structure)
+    if box is None:
+        return nothing(name, "undefined", structure)
+    wide = grown(box, [math.ceil(width_mm / s) + 1 for s in spacing], other.shape)
+    near = _near(other, wide, spacing, width_mm)
+    counts = count(prediction[wide] & near, reference[wide] & near)
+    return Measure(name, counts.dice, structure, "undefined" if math.isnan(counts.dice) else "ok", counts.reference)
 
 
 def boundary_name(width_mm: float) -> str:

@@ -46,6 +46,7 @@ def costs(settings: Mapping[str, Any], arms: list[str], folder: Path) -> list[di
         found = [f / "predictions" / "cost.json" for f in own]
         costs_ = [read_json(p) for p in found if p.exists()]
         models = [read_json(p) for f in own for p in sorted(f.glob("models/*/model.json"))]
+        spent = [read_json(p) for f in own for p in sorted(f.glob("models/*/cost.json"))]
         folds = max(1, len(found))
         cases = sum(c["cases"] for c in costs_)
         rows.append(
@@ -54,10 +55,10 @@ def costs(settings: Mapping[str, Any], arms: list[str], folder: Path) -> list[di
                 "arm": arm,
                 "parameters": sum(m.get("parameters", 0) for m in models) // folds,
                 "multiply_adds": sum(m.get("multiply_adds", 0) for m in models) // folds,
-                "train_device_hours": number(sum(m.get("device_hours", 0.0) for m in models)),
+                "train_device_hours": number(sum(c["device_hours"] for c in spent)),
                 "predict_seconds_per_case": number(sum(c["seconds"] for c in costs_) / cases) if cases else "",
-                "peak_memory_gib": number(max((c["peak_memory_gib"] for c in costs_), default=math.nan)),
-                "device": ", ".join(dict.fromkeys(c["device"] for c in costs_)),
+                "peak_memory_gib": number(max((c["peak_memory_gib"] for c in costs_ + spent), default=math.nan)),
+                "device": ", ".join(dict.fromkeys(c["device"] for c in costs_ + spent)),
             }
         )
     return rows

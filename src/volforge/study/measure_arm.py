@@ -17,7 +17,7 @@ from volforge.metrics.measure import Measure, nothing
 from volforge.study.cases import Cohort
 from volforge.study.measure_case import Volumes, load_case, measure_case, on_reference
 from volforge.study.measures import Origin, number, row, write_measures
-from volforge.study.predictions import Prediction, read_predictions
+from volforge.study.predictions import Prediction, parse_by_structure, read_joints, read_predictions
 from volforge.study.settings import ArmSettings
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array
@@ -77,7 +77,7 @@ def measure_arm(
         result = measure_case(
             settings, volumes, extra["confidence"], on_reference(cohort, prediction, extra["deviation"])
         )
-        measures = [*result.measures, *_cross_entropy(prediction)]
+        measures = [*result.measures, *_cross_entropy(settings, prediction), *_joints(predictions, prediction)]
         rows += [row(_origin(settings, place, prediction, side), m) for side, m in measures]
         curves += [result.curve] if result.curve is not None else []
         scores.append((_score(settings.task, [m for _, m in measures]), prediction))
@@ -112,10 +112,25 @@ def _origin(settings: ArmSettings, place: Place, prediction: Prediction, side: s
     )
 
 
-def _cross_entropy(prediction: Prediction) -> list[tuple[str, Measure]]:
-    if not prediction.cross_entropy_nats:
-        return []
-    return [("", Measure("cross_entropy_nats", float(prediction.cross_entropy_nats), "region", "ok", 1))]
+def _cross_entropy(settings: ArmSettings, prediction: Prediction) -> list[tuple[str, Measure]]:
+    names = ["cross_entropy_nats"] + (["legacy_cross_entropy_nats"] if settings.metrics["legacy"] else [])
+    return [
+        (side, Measure(name, value, structure, "ok", 1))
+        for name in names
+        for structure, side, value in parse_by_structure(getattr(prediction, name))
+    ]
+
+
+def _joints(predictions: Path, prediction: Prediction) -> list[tuple[str, Measure]]:
+    """How well the localiser found the joints of a case: distance of the centre, and how much of it the box holds."""
+    found = []
+    for r in read_joints(predictions):
+        if r["scan"] == prediction.scan and r["centre_error_mm"]:
+            found += [
+                (r["side"], Measure("centre_error_mm", float(r["centre_error_mm"]), r["structure"], "ok", 1)),
+                (r["side"], Measure("region_recall", float(r["region_recall"]), r["structure"], "ok", 1)),
+            ]
+    return found
 
 
 def _score(task: str, measures: list[Measure]) -> float:

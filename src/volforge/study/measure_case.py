@@ -141,11 +141,38 @@ def _measure_labels(settings: ArmSettings, volumes: Volumes, confidence: Array |
         if settings.metrics["legacy"]:
             found += _legacy(volumes.prediction == i, volumes.reference == i, key, settings.task)
     measures = [_sided(m, sides) for m in found]
+    if settings.metrics.get("near"):
+        measures += _near(settings, volumes)
     curve = None
     if confidence is not None:
         curve, doubts = _label_uncertainty(volumes, confidence, list(ids.values()), f"arm {settings.arm}")
         measures += [("", m) for m in doubts]
     return CaseResult(measures, curve)
+
+
+def _near(settings: ArmSettings, volumes: Volumes) -> list[tuple[str, Measure]]:
+    """Dice of a structure where it faces another one of its side, by the reference."""
+    from volforge.metrics.segmentation import near_dice
+
+    assert volumes.prediction is not None
+    wanted = settings.metrics["near"]
+    found = []
+    for part in (p for p in settings.structures if p.structure == wanted["structure"]):
+        others = [p.id for p in settings.structures if p.structure == wanted["of"] and p.side == part.side]
+        found.append(
+            (
+                part.side,
+                near_dice(
+                    volumes.prediction == part.id,
+                    volumes.reference == part.id,
+                    np.isin(volumes.reference, others),
+                    volumes.spacing,
+                    wanted["mm"],
+                    part.structure,
+                ),
+            )
+        )
+    return found
 
 
 def _legacy(prediction: Array, reference: Array, key: str, task: str) -> list[Measure]:

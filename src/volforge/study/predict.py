@@ -1,31 +1,49 @@
-"""Predictions of an arm that learns nothing: its baseline, or files made elsewhere."""
+"""Predictions of an arm: of its models, of its baseline, or files made elsewhere."""
 
 from __future__ import annotations
 
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from volforge.cohort.collect import as_tsv
 from volforge.errors import VolforgeError
 from volforge.study.cases import Case, Cohort, Row, measured_cases, of_modality, training_rows
 from volforge.study.measure_case import whole_numbers
 from volforge.study.outside import prediction_file, unmatched
-from volforge.study.predictions import Prediction, write_predictions
+from volforge.study.predictions import JOINT_COLUMNS, JOINTS, Prediction, by_structure, write_predictions
 from volforge.study.settings import ArmSettings
 from volforge.volume.companions import companions
 from volforge.volume.folders import sha256_of, sha256_of_text, whole_folder, write_json
 from volforge.volume.geometry import Array
 from volforge.volume.restore import on_scan_grid, write_on_source_grid
+from volforge.volume.write import write_whole
 
 # a prediction on a scan's canonical grid, and its confidence where it has one
 Predictor = Callable[[Case], tuple[Array, Array | None]]
 
 
-def predict(settings: ArmSettings, scans: Path, fold: int, out: Path) -> int:
+@dataclass(frozen=True)
+class Weights:
+    """Folders of trained models.
+
+    Attributes:
+        models: By name, of the arm.
+        localiser: Of the study, or None.
+        device: `cpu` or `cuda`.
+    """
+
+    models: Mapping[str, Path] = field(default_factory=dict)
+    localiser: Path | None = None
+    device: str = "cpu"
+
+
+def predict(settings: ArmSettings, scans: Path, fold: int, out: Path, weights: Weights | None = None) -> int:
     """Predict all test cases of a fold into a folder that appears whole.
 
     Args:
@@ -33,6 +51,7 @@ def predict(settings: ArmSettings, scans: Path, fold: int, out: Path) -> int:
         scans: scans.tsv of the cohort.
         fold: Fold, or 0 for the split `test`.
         out: Folder `predictions`: a volume per case on the grid of its source file, and predictions.tsv.
+        weights: Models of a trained arm.
 
     Returns:
         Number of cases.
@@ -48,12 +67,57 @@ def predict(settings: ArmSettings, scans: Path, fold: int, out: Path) -> int:
         with whole_folder(out) as scratch:
             write_predictions(scratch, [_outside(settings, case) for case in cases])
         return len(cases)
+    if settings.baseline is None:
+        return _with_models(settings, cohort, cases, out, weights or Weights())
     rows = training_rows(settings, cohort, fold)
     predictor = _PREDICTORS[str(settings.baseline)](settings, cohort, rows)
     with whole_folder(out) as scratch:
         write_predictions(scratch, [_written(cohort, case, predictor, scratch) for case in cases])
         write_json(scratch / "cost.json", cost(len(cases), time.perf_counter() - start))
     return len(cases)
+
+
+def named_folders(words: Sequence[str]) -> dict[str, Path]:
+    """Folders of models from `NAME=FOLDER`.
+
+    Raises:
+        VolforgeError: A word is none.
+    """
+    found = {}
+    for word in words:
+        name, separator, folder = word.partition("=")
+        if not separator:
+            raise VolforgeError(f"'{word}' is not NAME=FOLDER", "--model", "write --model joint=path/of/the/model")
+        found[name] = Path(folder)
+    return found
+
+
+def _with_models(settings: ArmSettings, cohort: Cohort, cases: list[Case], out: Path, weights: Weights) -> int:
+    from volforge.study.predict_models import segmenter
+
+    start = time.perf_counter()
+    one = segmenter(settings, cohort, weights.models, weights.localiser, weights.device)
+    predictions, joints = [], []
+    with whole_folder(out) as scratch:
+        for case in cases:
+            found, rows = one(case)
+            written = _written(cohort, case, lambda _, f=found: (f.labels, f.confidence), scratch)  # type: ignore[misc]
+            plain = by_structure((s, side, value) for s, side, value, _ in found.cross_entropy)
+            doubled = by_structure((s, side, value) for s, side, _, value in found.cross_entropy)
+            predictions.append(replace(written, cross_entropy_nats=plain, legacy_cross_entropy_nats=doubled))
+            joints += rows
+        write_predictions(scratch, predictions)
+        if joints:
+            write_whole(scratch / JOINTS, as_tsv(JOINT_COLUMNS, joints))
+        device = "CPU" if weights.device == "cpu" else _device_name()
+        write_json(scratch / "cost.json", cost(len(cases), time.perf_counter() - start, device))
+    return len(cases)
+
+
+def _device_name() -> str:
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def cost(cases: int, seconds: float, device: str = "CPU") -> dict[str, object]:

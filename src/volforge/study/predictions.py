@@ -26,7 +26,9 @@ class Prediction:
         file: The volume, relative to the folder or absolute; empty where there is none (a failure).
         confidence: Probability of the predicted label, by voxel; empty where the arm gives none.
         deviation: Standard deviation of predicted HU, by voxel; empty where the arm gives none.
-        cross_entropy_nats: Mean over the region, where logits existed; else empty.
+        cross_entropy_nats: Mean over the region by structure and side (`condyle/left=0.02 ...`), where probabilities
+            existed; else empty.
+        legacy_cross_entropy_nats: The same of the doubled softmax.
         sha256: Hash of the file.
     """
 
@@ -39,11 +41,27 @@ class Prediction:
     confidence: str = ""
     deviation: str = ""
     cross_entropy_nats: str = ""
+    legacy_cross_entropy_nats: str = ""
     sha256: str = ""
 
     def path(self, folder: Path) -> Path:
         """The volume's path."""
         return folder / self.file
+
+
+def by_structure(values: Iterable[tuple[str, str, float]]) -> str:
+    """Values by structure and side as one cell."""
+    return " ".join(f"{structure}/{side}={value:.10g}" for structure, side, value in values)
+
+
+def parse_by_structure(cell: str) -> list[tuple[str, str, float]]:
+    """Structure, side and value from such a cell."""
+    found = []
+    for word in cell.split():
+        name, value = word.split("=")
+        structure, side = name.split("/")
+        found.append((structure, side, float(value)))
+    return found
 
 
 def write_predictions(folder: Path, predictions: Iterable[Prediction]) -> None:
@@ -57,3 +75,15 @@ def read_predictions(folder: Path) -> list[Prediction]:
     with (folder / FILE).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return [Prediction(**{**r, "sample": int(r["sample"])}) for r in rows]  # type: ignore[arg-type]
+
+
+JOINTS = "joints.tsv"
+JOINT_COLUMNS = ("scan", "side", "structure", "origin", "centre_error_mm", "region_recall")
+
+
+def read_joints(folder: Path) -> list[dict[str, str]]:
+    """Rows of joints.tsv: what the localiser found; none where there was no localiser."""
+    if not (folder / JOINTS).exists():
+        return []
+    with (folder / JOINTS).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))

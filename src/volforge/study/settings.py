@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class ArmSettings:
         baseline: Name of the baseline, else None.
         options: Numbers of the baselines.
         weights: Paths of public weights by name.
+        inference: How models are applied: overlap, flips, keep, threads.
     """
 
     study: str
@@ -65,6 +66,7 @@ class ArmSettings:
     baseline: str | None
     options: Mapping[str, float]
     weights: Mapping[str, str]
+    inference: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_image_task(self) -> bool:

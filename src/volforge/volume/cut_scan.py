@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,11 @@ def _cut(
     else:
         around = body if body is not None else (focus if image is None or record["modality"] == "mask" else None)
         placement = region_placement(grid, recipe, around, labels, structures)
-    outside = float(record.get("values", {}).get("outside", _outside(record, image)))
+    outside = outside_of(record, image)
     values: dict[str, Any] | None = None
     arrays: dict[str, Array] = {}
     if image is not None:
-        arrays["image"], values = _cut_image(image, body, grid, placement, record, recipe, outside)
+        arrays["image"], values = cut_image(image, body, grid, placement, record, recipe, outside)
     if labels is not None:
         arrays["labels"] = take(labels, grid, placement, outside=0, kind="labels")
     for name in MASKS:
@@ -131,13 +132,17 @@ def _load(scan: Path) -> tuple[dict[str, Array], Grid]:
     return volumes, grid
 
 
-def _outside(record: dict[str, Any], image: Array | None) -> float:
+def outside_of(record: Mapping[str, Any], image: Array | None) -> float:
+    """Value beyond a cut: what the import recorded; else air for HU, or the smallest of 0 and the darkest value."""
+    known = record.get("values", {}).get("outside")
+    if known is not None:
+        return float(known)
     if image is None or record["modality"] == "mask":
         return 0.0
     return -1024.0 if record["unit"] == "hu" else min(0.0, float(image.min()))
 
 
-def _cut_image(
+def cut_image(
     image: Array,
     body: Array | None,
     grid: Grid,
@@ -146,6 +151,7 @@ def _cut_image(
     recipe: SliceRecipe | RegionRecipe,
     outside: float,
 ) -> tuple[Array, dict[str, Any]]:
+    """An image cut by a recipe as it is stored, and how its values are read (`values` of geometry.json)."""
     if record["modality"] == "mask":
         cut = take(image, grid, placement, outside=0, kind="mask")
         return stored_values(cut, None, "mask", "", recipe)

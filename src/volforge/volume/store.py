@@ -68,8 +68,11 @@ class SliceStore:
 
     def normalised(self, key: Any) -> Array:
         """Image values as float32 in [-1, 1] by the recipe's window; `key` indexes slices or a region."""
-        values = self.geometry["values"]
-        stored = np.asarray(self["image"][key], dtype=np.float32)
-        unit = stored * values["slope"] + values["intercept"]
-        low, high = values["low"], values["high"]
-        return np.clip((unit - low) * (2 / (high - low)) - 1, -1, 1)
+        return normalise(np.asarray(self["image"][key]), self.geometry["values"])
+
+
+def normalise(stored: Array, values: dict[str, Any]) -> Array:
+    """Stored image values as float32 in [-1, 1] by the window that `geometry.json` keeps as `values`."""
+    unit = stored.astype(np.float32) * np.float32(values["slope"]) + np.float32(values["intercept"])
+    low, high = values["low"], values["high"]
+    return np.clip((unit - low) * np.float32(2 / (high - low)) - 1, -1, 1)

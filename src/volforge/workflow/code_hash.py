@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -41,6 +42,19 @@ def modules_of(entry: str) -> set[str]:
         found.add(name)
         waiting += _imports(_tree(name), name)
     return found
+
+
+def hash_of_modules(modules: Iterable[str]) -> str:
+    """The hash of modules and all modules of the package that they import, 16 hexadecimal digits; empty for none."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += _imports(_tree(name), name)
+    digest = hashlib.sha256("".join(f"\n{name}\n{_module_text(name)}" for name in sorted(found)).encode())
+    return digest.hexdigest()[:16] if found else ""
 
 
 @cache

@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from volforge.workflow.jobs import RESULTS, made_labels, makes_labels, scan_folder
 from volforge.workflow.run import Run
 from volforge.workflow.studies import ResolvedStudy
-from volforge.workflow.study_jobs import encoder, encoder_file, part, predict_file, settings_file
+from volforge.workflow import study_models
+from volforge.workflow.study_jobs import (
+    distance_recipes,
+    distances_file,
+    encoder,
+    encoder_file,
+    model_file,
+    part,
+    predict_file,
+    settings_file,
+    train_file,
+    trainings,
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,14 @@ def _of_study(study: ResolvedStudy) -> Iterator[Step]:
         for fold in study.folds:
             wildcards = {**here, "fold": str(fold), "seed": str(study.settings.seeds[0])}
             yield Step(whole, "train_slice_encoder", encoder(study, fold), wildcards)
+    for arm, model in study_models.trained(study):
+        wildcards = {**here, "arm": arm, "model": model}
+        yield Step(f"{whole}, arm {arm}", "write_model_settings", train_file(study, arm, model), wildcards)
+    for recipe in distance_recipes(study):
+        yield Step(whole, "make_distances", distances_file(study, recipe), {**here, "recipe": recipe})
+    for arm, model, fold, seed in trainings(study):
+        wildcards = {**here, "arm": arm, "model": model, "fold": str(fold), "seed": str(seed)}
+        yield Step(f"{whole}, arm {arm}", "train_model", model_file(study, arm, model, fold, seed), wildcards)
     for arm, fold, seed in study.parts():
         place = part(study, arm, fold, seed)
         wildcards = {**here, "arm": arm, "fold": str(fold), "seed": str(seed)}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volforge.cohort.sheet import from_here
 from volforge.config.load import Loaded
-from volforge.config.studies import BASELINES, Arm, Study
+from volforge.config.studies import BASELINES, SHARED, Arm, Study
 from volforge.errors import Problem, VolforgeError
+from volforge.workflow import study_models
 
 if TYPE_CHECKING:
     from volforge.workflow.run import ResolvedCohort
@@ -30,6 +31,7 @@ class ResolvedStudy:
         cohort: Its cohort.
         published: Path of the table of published numbers, empty where there is none.
         predictions: Folder of outside predictions by arm.
+        recipes: Recipes of the run by name, as plain values.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ResolvedStudy:
     cohort: ResolvedCohort
     published: str
     predictions: Mapping[str, str]
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def folds(self) -> list[int]:
@@ -91,7 +94,7 @@ class ResolvedStudy:
     def encoder_settings(self) -> str:
         """What the encoder of the Fréchet distance is trained by; no arm has a part in it."""
         metrics = self.settings.metrics
-        return self._settings("shared", {"window_hu": metrics.window_hu, "encoder_steps": metrics.encoder_steps}, 0, {})
+        return self._settings(SHARED, {"window_hu": metrics.window_hu, "encoder_steps": metrics.encoder_steps}, 0, {})
 
     def _settings(self, arm: str, metrics: Mapping[str, Any], cases: int, weights: Mapping[str, str]) -> str:
         study = self.settings
@@ -111,13 +114,15 @@ class ResolvedStudy:
             "weights": dict(weights),
             **chosen.model_dump(include={"baseline", "threshold_hu", "constant_hu", "closing_mm"}),
         }
+        if chosen.models:
+            content["inference"] = study_models.inference(self, arm)
         return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
     def table_settings(self) -> str:
         """What the study's table reads of the configuration, as one line of JSON."""
         arms = {
             name: {
-                "kind": "baseline" if arm.baseline else "predictions",
+                "kind": "baseline" if arm.baseline else "model" if arm.models else "predictions",
                 "published_as": arm.published_as or name,
                 "note": arm.note,
             }
@@ -163,8 +168,9 @@ def resolve_studies(
             for a, arm in study.arms.items()
             if arm.predictions is not None
         }
-        resolved = ResolvedStudy(name, study, cohort, published, predictions)
-        loaded.problems += _problems(loaded, resolved, check_files)
+        recipes = {n: r.model_dump() for n, r in loaded.configuration.recipes.items()}
+        resolved = ResolvedStudy(name, study, cohort, published, predictions, recipes)
+        loaded.problems += [*_problems(loaded, resolved, check_files), *study_models.problems(loaded, resolved)]
         found[name] = resolved
     return found
 

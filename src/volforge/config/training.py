@@ -1,0 +1,147 @@
+"""The part of the configuration that speaks of models: networks, losses, regions, training, inference."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from volforge.config.model import Model, Name
+
+StructureName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+Side = Annotated[int, Field(ge=4, le=1024)]
+
+
+class Component(Model):
+    """A network or a loss: its name and the keywords of its constructor."""
+
+    name: str = Field(description="known name, or `file.py:Class` of your own")
+    keywords: dict[str, Any] = Field(default={}, description="keywords of the constructor")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and "name" in value and "keywords" not in value:
+            return {"name": value["name"], "keywords": {k: v for k, v in value.items() if k != "name"}}
+        return value
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Name and keywords as one mapping."""
+        return {"name": self.name, **self.keywords}
+
+
+class Region(Model):
+    """A box of fixed size about every joint: one pass per side, the sides mirrored onto each other."""
+
+    around: StructureName = Field(description="structure or group with sides whose centroid is the box's centre")
+    size: list[Side] = Field(min_length=3, max_length=3, description="voxels of the recipe along R, A, S")
+    offset_mm: list[float] = Field(
+        default=[0.0, 0.0, 0.0],
+        min_length=3,
+        max_length=3,
+        description="from that centroid to the box's centre along R, A, S on the left side; mirrored on the right",
+    )
+    jitter_mm: float = Field(default=3.0, ge=0, description="training: the centre is moved by up to this on each axis")
+    mirror: bool = Field(default=True, description="show right sides as left ones, so that one model sees one side")
+
+
+class Training(Model):
+    """How a model is trained. Its length is counted in steps; time, memory and workers are resources."""
+
+    steps: int = Field(default=1000, ge=1, description="optimiser steps")
+    batch: int = Field(default=2, ge=1, description="samples per step and device")
+    patch: list[Side] | None = Field(
+        default=None, min_length=3, max_length=3, description="voxels along R, A, S; empty: the whole region"
+    )
+    patches: Literal["random", "grid"] = Field(
+        default="random", description="`grid`: starts at 0 and at the far end of each axis only, as published"
+    )
+    foreground: float = Field(
+        default=0.33, ge=0, le=1, description="share of random patches that are centred on a voxel of a structure"
+    )
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(default="adamw", description="`sgd` has Nesterov momentum 0.99")
+    rate: float = Field(default=1e-3, gt=0, description="learning rate")
+    weight_decay: float = Field(default=1e-4, ge=0, description="L2 with `adam` and `sgd`, decoupled with `adamw`")
+    schedule: Literal["constant", "cosine", "poly", "step"] = Field(
+        default="cosine", description="`poly`: (1 - t)^0.9; `step`: a tenth after every `step_every` steps"
+    )
+    step_every: int = Field(default=2400, ge=1, description="`step`: steps between two falls of the rate")
+    warmup: int = Field(default=0, ge=0, description="steps of linear rise")
+    clip: float = Field(default=12.0, ge=0, description="largest norm of the gradient; 0: no limit")
+    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the mean weights that are kept; 0: none")
+    augmentation: Literal["none", "published", "standard"] = Field(
+        default="standard", description="`published`: flip, rotation, mild elastic, contrast; see docs/training.md"
+    )
+    flip: list[Literal["x", "y", "z"]] = Field(default=[], description="`standard`: axes that are flipped at random")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        default="32-true", description="arithmetic; losses are always 32 bit"
+    )
+    channels_last: bool = Field(default=True, description="memory layout of networks and batches")
+    compile: bool = Field(default=False, description="torch.compile; pays on long trainings only")
+    threads: int = Field(default=1, ge=1, le=64, description="compute threads on CPU; results depend on them")
+    accelerator: Literal["cpu", "gpu"] = Field(default="cpu", description="where it runs; `gpu` asks for a GPU job")
+    devices: int = Field(default=1, ge=1, le=64, description="GPUs (or CPU processes) that share the batch by DDP")
+    validation: float = Field(
+        default=0.1, ge=0, lt=1, description="share of the training subjects that choose the weights; 0: the last win"
+    )
+    validation_cases: int = Field(default=16, ge=1, description="regions that are looked at, at most")
+    validate_every: int = Field(default=250, ge=1, description="steps between two validations")
+    patience: int = Field(default=0, ge=0, description="validations without gain of 0.001 that end it; 0: never")
+
+
+class ModelOptions(Model):
+    """Settings of one model; what is not said comes from the study's `defaults`."""
+
+    kind: Literal["structures", "localiser"] | None = Field(
+        default=None, description="`structures`: a label map; `localiser`: where the joints are, on a coarse recipe"
+    )
+    network: Component | None = Field(default=None, description="name, or name and keywords")
+    loss: Component | None = Field(default=None, description="name, or name and keywords")
+    structures: list[StructureName] | None = Field(
+        default=None, min_length=1, description="what it learns; empty: all structures of the study"
+    )
+    recipe: Name | None = Field(default=None, description="recipe of the kind `region` that it sees scans through")
+    region: Region | None = Field(default=None, description="boxes about the joints instead of the whole region")
+    needs: list[str] | None = Field(default=None, description="`shared/<model>`: the localiser that finds the joints")
+    dilate_mm: float | None = Field(default=None, ge=0, le=50, description="localiser: its target is grown by this")
+    training: Training | None = Field(default=None, description="how it is trained")
+
+
+class Inference(Model):
+    """How an arm's models are applied to a scan."""
+
+    window: list[Side] | None = Field(
+        default=None,
+        min_length=3,
+        max_length=3,
+        description="voxels that the network sees at a time; empty: its training patch. Larger is faster, and for "
+        "networks with norms over a window not quite the same",
+    )
+    overlap: float = Field(default=0.5, ge=0, lt=1, description="overlap of sliding windows")
+    flips: list[Literal["x", "y", "z"]] = Field(default=[], description="axes whose flips are averaged")
+    keep: dict[StructureName, float] = Field(
+        default={},
+        description="share of the largest component's volume that a component needs to stay; 1: the largest alone, "
+        "0: all; 1 where a structure is not named",
+    )
+
+    @field_validator("keep")
+    @classmethod
+    def _are_shares(cls, value: dict[str, float]) -> dict[str, float]:
+        if any(not 0 <= v <= 1 for v in value.values()):
+            raise ValueError("shares lie between 0 and 1")
+        return value
+
+
+def resolve(options: ModelOptions, defaults: ModelOptions) -> ModelOptions:
+    """A model's settings over the study's defaults; training key by key."""
+    said = {k: getattr(options, k) for k in options.model_fields_set if getattr(options, k) is not None}
+    merged = {k: getattr(defaults, k) for k in defaults.model_fields_set if getattr(defaults, k) is not None}
+    if "training" in said and "training" in merged:
+        own, base = said["training"], merged["training"]
+        keys = {k: getattr(base, k) for k in base.model_fields_set} | {k: getattr(own, k) for k in own.model_fields_set}
+        said["training"] = Training(**keys)
+    return ModelOptions(**{**merged, **said})

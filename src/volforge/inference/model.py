@@ -1,0 +1,70 @@
+"""A trained model as its folder describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from volforge.errors import VolforgeError
+from volforge.study.model_settings import ModelSettings
+from volforge.volume.folders import read_json, sha256_of
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model.
+
+    Attributes:
+        folder: Where it lies.
+        about: Content of model.json.
+        network: In evaluation mode, on its device.
+    """
+
+    folder: Path
+    about: Mapping[str, Any]
+    network: nn.Module
+
+    @cached_property
+    def settings(self) -> ModelSettings:
+        """What it was trained by."""
+        names = {f.name for f in fields(ModelSettings)}
+        return ModelSettings.of({k: v for k, v in self.about.items() if k in names})
+
+    @property
+    def sees(self) -> tuple[Any, ...]:
+        """What models must have in common to be averaged."""
+        s = self.settings
+        return s.kind, s.classes, repr(s.recipe_settings), repr(s.region), tuple(self.about["patch"])
+
+
+def load_model(folder: Path, device: str = "cpu") -> Model:
+    """Load a model's folder: model.json and weights.safetensors.
+
+    Raises:
+        VolforgeError: Files are missing, damaged or of another model.
+    """
+    from safetensors.torch import load_file
+
+    from volforge.training.segmentation import make_network
+
+    about = read_json(folder / "model.json")
+    weights = folder / "weights.safetensors"
+    if not weights.exists():
+        raise VolforgeError("no weights.safetensors beside model.json", str(folder), "name the folder of a trained model")
+    if sha256_of(weights) != about.get("sha256"):
+        raise VolforgeError("the weights are not those that model.json describes", str(weights), "copy both files anew")
+    model = Model(folder, about, nn.Identity())
+    network = make_network(model.settings)
+    try:
+        network.load_state_dict(load_file(weights))
+    except RuntimeError as error:
+        raise VolforgeError(f"the weights do not fit the network: {error}", str(weights), "use the version that made them") from error
+    if model.settings.training["channels_last"]:
+        network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return Model(folder, about, network.eval().to(device))

@@ -1,0 +1,87 @@
+"""`<model>.train.json`: all that the training of one model reads, and what its `model.json` repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from volforge.volume.folders import read_json
+
+
+@dataclass(frozen=True)
+class Class:
+    """One class of a model's label map.
+
+    Attributes:
+        structure: Structure or group, as tables name it.
+        side: `left`, `right` or empty; empty too where one class serves both sides.
+        ids: Id in the cohort's label maps by side; the key is empty where there is one.
+    """
+
+    structure: str
+    side: str
+    ids: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """A model as resolved.
+
+    Attributes:
+        study, arm, model, cohort: Where it belongs.
+        by_fold: Test scans are those of a fold, not of the split `test`.
+        kind: `structures` or `localiser`.
+        classes: What it learns, in the order of its channels; the background comes before them.
+        recipe: Name of the recipe.
+        recipe_settings: The recipe.
+        region: Box about the joints (`size`, `jitter_mm`, `mirror`, `ids` of the centre by side), or None.
+        dilate_mm: The localiser's target is grown by this.
+        network, loss: Name and keywords.
+        training: As in the configuration.
+        own: Hashes of the user's own files.
+    """
+
+    study: str
+    arm: str
+    model: str
+    cohort: str
+    by_fold: bool
+    kind: str
+    classes: tuple[Class, ...]
+    recipe: str
+    recipe_settings: Mapping[str, Any]
+    region: Mapping[str, Any] | None
+    dilate_mm: float
+    network: Mapping[str, Any]
+    loss: Mapping[str, Any]
+    training: Mapping[str, Any]
+    own: str = ""
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> ModelSettings:
+        """From plain values."""
+        classes = tuple(Class(**c) for c in content["classes"])
+        return cls(**{**content, "classes": classes})
+
+    @classmethod
+    def load(cls, path: Path) -> ModelSettings:
+        """Read `<model>.train.json`."""
+        return cls.of(read_json(path))
+
+    @property
+    def channels(self) -> int:
+        """Output channels of the network: the background and the classes; two for a localiser."""
+        return 2 if self.kind == "localiser" else 1 + len(self.classes)
+
+    @property
+    def spacing_mm(self) -> list[float] | None:
+        """Voxel size that the recipe asks for, None where it is the scan's own."""
+        spacing = self.recipe_settings.get("spacing_mm")
+        return list(spacing) if spacing is not None else None
+
+    @property
+    def sides(self) -> list[str]:
+        """Sides that have a box of their own; one empty name where the whole region is seen."""
+        return list(self.region["ids"]) if self.region is not None else [""]

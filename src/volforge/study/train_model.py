@@ -1,0 +1,233 @@
+"""The training of one model of a study: scans in, weights, their description and the history of the training out."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from volforge.cohort.collect import as_tsv
+from volforge.cohort.splits import rank
+from volforge.errors import VolforgeError
+from volforge.study.cases import Cohort, Row
+from volforge.study.model_settings import ModelSettings
+from volforge.study.measures import number
+from volforge.training.attempt import note_attempt
+from volforge.volume.folders import sha256_of, whole_folder, write_json
+from volforge.volume.write import write_whole
+
+if TYPE_CHECKING:
+    from volforge.training.loop import Trained
+    from volforge.training.regions import Regions
+    from volforge.training.segmentation import SegmentationTask
+    from volforge.training.task import Plan
+
+VERSIONS = ("volforge", "torch", "monai", "lightning", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training job is told beside its settings.
+
+    Attributes:
+        scans: scans.tsv of the cohort.
+        fold, seed: Fold that is left out (0 for the split `test`) and seed.
+        checkpoints: Folder of its checkpoints.
+        distances: Folder of distance maps, or None.
+        minutes: Time after which it keeps a checkpoint and ends unfinished; None: no limit.
+        workers: Loader processes.
+        attempt: Number of the try, from 1.
+        resume: A checkpoint to go on from, or None: the last one of the same settings, if there is one.
+        checkpoint_seconds: Time between checkpoints.
+    """
+
+    scans: Path
+    fold: int
+    seed: int
+    checkpoints: Path
+    distances: Path | None = None
+    minutes: float | None = None
+    workers: int = 0
+    attempt: int = 1
+    resume: Path | None = None
+    checkpoint_seconds: float = 120.0
+
+
+def train_model(settings: ModelSettings, run: Run, out: Path) -> str:
+    """Train a model, or go on with it.
+
+    Args:
+        settings: The model.
+        run: Scans, fold, seed, checkpoints, resources.
+        out: Folder of the model: weights.safetensors, model.json, history.tsv, cost.json. It appears whole.
+
+    Returns:
+        Why the training ended before its last step, empty where it is finished.
+
+    Raises:
+        VolforgeError: Nothing to learn from; settings that do not fit; a checkpoint of other settings.
+    """
+    note_attempt(run.checkpoints, run.attempt)
+    from volforge.training.loop import train
+    from volforge.training.segmentation import SegmentationTask
+    from volforge.training.stop import Stop
+
+    stop = Stop(run.minutes)  # before anything slow: a signal during the loading of scans counts too
+    training, validation, subjects = regions_of(settings, run)
+    plain = checked_settings(settings, run, subjects)
+    task = SegmentationTask(settings, run.seed, training, validation, plain)
+    plan = plan_of(settings, run)
+    size = size_of(settings, task.patch)
+    done = train(task, plan, run.seed, run.checkpoints, stop, run.resume)
+    if done.stopped:
+        return f"{done.stopped}, at step {done.steps} of {plan.steps}"
+    if done.is_first_rank:
+        write_model(settings, task, plan, done, subjects, size, out)
+    return ""
+
+
+def regions_of(settings: ModelSettings, run: Run) -> tuple[Regions, Regions | None, dict[str, list[str]]]:
+    """Regions to learn from and to choose weights by, and the subjects of both."""
+    from volforge.training.regions import Regions
+
+    cohort = Cohort(run.scans)
+    rows, chosen = inner_split(settings, cohort.rows, run.fold)
+    recipe = run.scans.parent / "recipes" / settings.recipe
+    training = Regions(settings, recipe, rows, run.distances)
+    validation = Regions(settings, recipe, chosen, run.distances) if chosen else None
+    subjects = {
+        "training": sorted({r.subject for r in training.regions}),
+        "validation": sorted({r.subject for r in validation.regions}) if validation else [],
+    }
+    return training, validation, subjects
+
+
+def inner_split(settings: ModelSettings, rows: Sequence[Row], fold: int) -> tuple[list[Row], list[Row]]:
+    """Rows to train on and rows that choose the weights; never a subject that is tested.
+
+    Without folds the split `val` chooses, where the cohort has one. Else a share of the training subjects does, ranked
+    by a hash, at least one and never all.
+    """
+    tested = {r["subject"] for r in rows if (r["fold"] == str(fold) if settings.by_fold else r["split"] == "test")}
+    free = [r for r in rows if r["subject"] not in tested]
+    if not settings.by_fold:
+        chosen = [r for r in free if r["split"] == "val"]
+        free = [r for r in free if r["split"] == "train"]
+        if chosen and settings.training["validation"]:
+            return free, chosen
+    ranked = rank({r["subject"] for r in free}, 0, "inner validation")
+    share = settings.training["validation"]
+    count = min(len(ranked) - 1, max(1, round(share * len(ranked)))) if share and len(ranked) > 1 else 0
+    held = set(ranked[:count])
+    return [r for r in free if r["subject"] not in held], [r for r in free if r["subject"] in held]
+
+
+def checked_settings(settings: ModelSettings, run: Run, subjects: Mapping[str, list[str]]) -> dict[str, Any]:
+    """All that the weights depend on, as plain values; a checkpoint must agree with them."""
+    return {**asdict(settings), "fold": run.fold, "seed": run.seed, "subjects": dict(subjects)}
+
+
+def plan_of(settings: ModelSettings, run: Run) -> Plan:
+    """The loop's plan."""
+    from volforge.training.task import Plan
+
+    options = settings.training
+    same = (
+        "steps", "batch", "schedule", "step_every", "warmup", "clip", "precision", "accelerator", "devices",
+        "channels_last", "compile", "threads", "validate_every", "patience",
+    )  # fmt: skip
+    return Plan(
+        **{k: options[k] for k in same},
+        ema={"network": options["ema"]},
+        workers=run.workers,
+        checkpoint_seconds=run.checkpoint_seconds,
+    )
+
+
+def write_model(
+    settings: ModelSettings,
+    task: SegmentationTask,
+    plan: Plan,
+    done: Trained,
+    subjects: Mapping[str, list[str]],
+    size: tuple[int, int],
+    out: Path,
+) -> None:
+    """Write the folder of a trained model."""
+    from safetensors.torch import save
+
+    parameters, multiply_adds = size
+    with whole_folder(out) as folder:
+        weights = {k: v.contiguous() for k, v in done.weights["network"].items()}
+        write_whole(folder / "weights.safetensors", save(weights))
+        columns = list(dict.fromkeys(k for row in done.history for k in row))
+        lines = [{k: number(row[k]) if k in row else "" for k in columns} for row in done.history]
+        write_whole(folder / "history.tsv", as_tsv(columns, lines))
+        content = {
+            **asdict(settings),
+            "patch": list(task.patch),
+            "channels": settings.channels,
+            "parameters": parameters,
+            "multiply_adds": multiply_adds,
+            "step": done.step,
+            "steps": done.steps,
+            "expected": {k: float(f"{v:.10g}") for k, v in done.score.items()},
+            "subjects": dict(subjects),
+            "prior": prior_of(task.training) if settings.kind == "localiser" else None,
+            "sha256": sha256_of(folder / "weights.safetensors"),
+            "versions": {name: version(name) for name in VERSIONS},
+        }
+        write_json(folder / "model.json", content)
+        cost = {
+            "device_hours": round(done.seconds * plan.devices / 3600, 6),
+            "seconds": round(done.seconds, 3),
+            "peak_memory_gib": round(done.peak_memory_gib, 3),
+            "device": done.device if plan.accelerator == "gpu" else f"{done.device}, {platform.machine()}",
+        }
+        write_json(folder / "cost.json", cost)
+
+
+def size_of(settings: ModelSettings, patch: Sequence[int]) -> tuple[int, int]:
+    """Parameters, and multiply-adds of one pass over a patch, counted without computing anything."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from volforge.training.segmentation import make_network
+
+    with torch.device("meta"):
+        network = make_network(settings).eval()
+        image = torch.zeros((1, 1, *patch))
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(image)
+    return sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2
+
+
+def prior_of(training: Regions) -> dict[str, list[float]]:
+    """Mean place of the joint of each side, as shares of the body's box (of the cut where there is no body)."""
+    from volforge.inference.joints import box_of_body
+
+    found: dict[str, list[Any]] = {}
+    for region in training.regions:
+        body = training.body(region)
+        low, high = box_of_body(body, region.shape)
+        labels = training.labels(region)
+        for c in training.settings.classes:
+            for side, identifier in c.ids.items():
+                own = np.argwhere(labels == identifier)
+                if len(own):
+                    found.setdefault(side, []).append((own.mean(axis=0) - low) / (high - low))
+    if not found:
+        raise VolforgeError("no training scan shows a joint", settings_name(training), "look at its structures")
+    return {side: [round(float(v), 6) for v in np.mean(places, axis=0)] for side, places in sorted(found.items())}
+
+
+def settings_name(training: Regions) -> str:
+    """Where a model belongs, for messages."""
+    s = training.settings
+    return f"{s.study}, {s.arm}/{s.model}"

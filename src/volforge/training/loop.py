@@ -1,0 +1,243 @@
+"""The step loop of all trainings, on Lightning Fabric: counted in steps, resumed exactly, stopped at any of them.
+
+The loop is ours because Lightning's Trainer was seen not to resume exactly; devices, precision and DDP are Fabric's.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import LightningEnvironment
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from volforge.errors import VolforgeError
+from volforge.training.attempt import note_step
+from volforge.training.checkpoint import LAST, read_checkpoint, write_checkpoint
+from volforge.training.ema import Ema
+from volforge.training.progress import Progress
+from volforge.training.schedule import factor
+from volforge.training.state import State, seed_of_rank
+from volforge.training.stop import Stop
+from volforge.training.task import Batch, Plan, Task
+
+FIRST_CHECKPOINT_SECONDS = 10.0
+
+@dataclass
+class Trained:
+    """What a training leaves.
+
+    Attributes:
+        weights: State of every network: the best by validation, or the last.
+        history: One row per validation and logged step: `step` and measures.
+        step, steps: The step that the weights are of, and the steps that were made.
+        score: Validation measures at that step.
+        stopped: Why it ended early, else empty; then it is not finished.
+        seconds: Time of this process, with validation.
+        peak_memory_gib: Of the device, or of the process on CPU.
+        device: In words.
+        is_first_rank: Whether this process is the one that writes.
+    """
+
+    weights: dict[str, dict[str, Tensor]]
+    history: list[dict[str, float]]
+    step: int
+    steps: int
+    score: dict[str, float]
+    stopped: str
+    seconds: float
+    peak_memory_gib: float
+    device: str
+    is_first_rank: bool
+
+
+class _Samples(Dataset[Batch]):
+    def __init__(self, task: Task):
+        self.task = task
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.task.sample(index)
+
+
+class _Hands:
+    def __init__(self, fabric: Fabric, plan: Plan, optimizers: Mapping[str, tuple[Any, list[Any]]]):
+        self.fabric, self.plan, self.optimizers = fabric, plan, optimizers
+        self.device = fabric.device
+        self.progress = 0.0
+
+    def backward(self, loss: Tensor) -> None:
+        self.fabric.backward(loss)
+
+    def update(self, name: str) -> None:
+        optimizer, modules = self.optimizers[name]
+        if self.plan.clip:
+            for module in modules:
+                self.fabric.clip_gradients(module, optimizer, max_norm=self.plan.clip, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+def train(
+    task: Task,
+    plan: Plan,
+    seed: int,
+    folder: Path,
+    stop: Stop,
+    resume: Path | None = None,
+) -> Trained:
+    """Train, or go on where a checkpoint of the same settings in `folder` stands.
+
+    Args:
+        task: What is trained.
+        plan: How long and on what.
+        seed: Of weights, samples and everything that is drawn.
+        folder: Folder of checkpoints, `last.pt` and `best.pt`.
+        stop: Asked after every step.
+        resume: A checkpoint to go on from instead.
+
+    Raises:
+        VolforgeError: The checkpoint does not fit; no device; the loss is not finite.
+    """
+    began = time.monotonic()
+    fabric = _fabric(plan)
+    torch.manual_seed(seed)
+    made = task.networks()
+    if plan.channels_last:
+        for network in made.values():
+            network.to(memory_format=torch.channels_last_3d)
+    own = task.optimizers(made)
+    rates = {name: [g["lr"] for g in optimizer.param_groups] for name, (optimizer, _) in own.items()}
+    of_network = {n: name for name, (_, networks) in own.items() for n in networks}
+    networks: dict[str, Any] = {}
+    optimizers: dict[str, Any] = {name: (fabric.setup_optimizers(o), []) for name, (o, _) in own.items()}
+    for name, network in made.items():
+        module = torch.compile(network) if plan.compile else network
+        networks[name] = fabric.setup_module(module)  # type: ignore[arg-type]
+        if name in of_network:
+            optimizers[of_network[name]][1].append(networks[name])
+    emas = {name: Ema(made[name], decay) for name, decay in plan.ema.items() if decay}
+    state = State()
+    settings = json.loads(json.dumps(task.settings))
+    path = resume or folder / LAST
+    if resume is not None or path.exists():
+        state.load(read_checkpoint(path, settings), made, optimizers, emas, fabric)
+        print(f"going on from step {state.step}", file=sys.stderr)
+    torch.manual_seed(seed_of_rank(seed, fabric.global_rank)) if state.step == 0 else state.restore_rng(fabric)
+    hands = _Hands(fabric, plan, optimizers)
+    keep = _Keeper(folder, plan, began)
+    say = Progress(plan, state.step, fabric.is_global_zero, folder / "tensorboard")
+    for batch in _batches(task, plan, state.step, fabric):
+        step = state.step
+        for name, (optimizer, _) in optimizers.items():
+            scale = factor(plan.schedule, step, plan.steps, plan.warmup, plan.step_every)
+            for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
+                group["lr"] = rate * scale
+        hands.progress = step / plan.steps
+        logged = task.step(networks, fabric.to_device(batch), step, hands)
+        for ema_name, ema in emas.items():
+            ema.update(made[ema_name])
+        state.step = step + 1
+        state.add(logged)
+        say.step(state)
+        if state.step % plan.validate_every == 0 or state.step == plan.steps:
+            state.validated(task, networks, made, emas, fabric, folder, settings)
+            say.validated(state)
+        is_last = state.step == plan.steps or bool(plan.patience and state.since_best >= plan.patience)
+        asked = _anyone(stop.asked(), fabric)
+        if asked or is_last or keep.due():
+            fabric.barrier()
+            if fabric.is_global_zero:
+                write_checkpoint(folder / LAST, state.save(made, optimizers, emas, fabric, settings))
+                note_step(folder, state.step)
+            keep.kept()
+        if asked and not is_last:
+            return _result(state, {}, stop.reason or "another process was told to", began, fabric)
+        if is_last:
+            break
+    return _result(state, state.chosen(made, emas, folder), "", began, fabric)
+
+
+def _fabric(plan: Plan) -> Fabric:
+    if plan.accelerator == "gpu" and not torch.cuda.is_available():
+        raise VolforgeError(
+            "no GPU is visible to this process", "training.accelerator", "run it on a GPU node, or set `cpu`"
+        )
+    torch.set_num_threads(plan.threads)
+    if plan.accelerator == "cpu":
+        torch.use_deterministic_algorithms(True)
+    else:
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    fabric = Fabric(
+        accelerator="cuda" if plan.accelerator == "gpu" else "cpu",
+        devices=plan.devices,
+        precision=plan.precision,  # type: ignore[arg-type]
+        strategy="ddp" if plan.devices > 1 else "auto",
+        # one job, one node: Fabric starts the other processes itself, inside a SLURM job too
+        plugins=LightningEnvironment(),
+    )
+    fabric.launch()
+    torch.set_num_threads(plan.threads)
+    return fabric
+
+
+def _batches(task: Task, plan: Plan, first: int, fabric: Fabric) -> Iterator[Batch]:
+    """Batches from a step on; sample k of step s on rank r is (s * batch + k) * ranks + r, whoever loads it."""
+    ranks, rank = fabric.world_size, fabric.global_rank
+    numbers = [
+        [(s * plan.batch + k) * ranks + rank for k in range(plan.batch)] for s in range(first, plan.steps)
+    ]
+    loader: DataLoader[Batch] = DataLoader(
+        _Samples(task),
+        batch_sampler=numbers,
+        num_workers=plan.workers,
+        pin_memory=plan.accelerator == "gpu",
+        persistent_workers=False,
+        prefetch_factor=4 if plan.workers else None,
+        generator=torch.Generator().manual_seed(0),  # else it draws from the generator that the training draws from
+    )
+    return iter(loader)
+
+
+def _anyone(asked: bool, fabric: Fabric) -> bool:
+    if fabric.world_size == 1:
+        return asked
+    return bool(fabric.strategy.reduce_boolean_decision(asked, all=False))  # type: ignore[attr-defined]
+
+
+def _result(
+    state: State, weights: dict[str, dict[str, Tensor]], stopped: str, began: float, fabric: Fabric
+) -> Trained:
+    import resource
+
+    if fabric.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(fabric.device) / 2**30
+        device = f"{fabric.world_size} x {torch.cuda.get_device_name(fabric.device)}"
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        device = f"CPU, {torch.get_num_threads()} threads"
+    seconds = state.seconds_before + time.monotonic() - began
+    step = state.best_step if weights and state.best_step else state.step
+    return Trained(weights, state.history, step, state.step, state.best, stopped, seconds, peak, device, fabric.is_global_zero)
+
+
+class _Keeper:
+    """When a checkpoint is due: soon after the start, then at even times."""
+
+    def __init__(self, folder: Path, plan: Plan, began: float):
+        self.every = plan.checkpoint_seconds
+        self.next = began + min(FIRST_CHECKPOINT_SECONDS, self.every)
+
+    def due(self) -> bool:
+        return time.monotonic() >= self.next
+
+    def kept(self) -> None:
+        self.next = time.monotonic() + self.every

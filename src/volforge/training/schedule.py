@@ -1,0 +1,26 @@
+"""The learning rate as a function of the step alone, so that nothing of it needs to be kept."""
+
+from __future__ import annotations
+
+import math
+
+
+def factor(schedule: str, step: int, steps: int, warmup: int = 0, step_every: int = 1) -> float:
+    """What the learning rate is multiplied by at a step (from 0).
+
+    Args:
+        schedule: `constant`, `cosine`, `poly` ((1 - t)^0.9) or `step` (a tenth every `step_every`).
+        step, steps: This step and how many there are.
+        warmup: Steps of linear rise before.
+        step_every: Of `step`.
+    """
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1, steps - warmup)
+    if schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * done))
+    if schedule == "poly":
+        return float((1 - done) ** 0.9)
+    if schedule == "step":
+        return float(0.1 ** (step // step_every))
+    return 1.0

@@ -1,0 +1,172 @@
+"""Where a training stands: all that a checkpoint holds, and the weights that the inner validation prefers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from volforge.errors import VolforgeError
+from volforge.training.checkpoint import BEST, write_checkpoint
+from volforge.training.ema import Ema
+
+if TYPE_CHECKING:
+    from volforge.training.task import Task
+
+GAIN = 1e-3  # what counts as better for early stopping
+
+
+def seed_of_rank(seed: int, rank: int) -> int:
+    """Seed of one of several processes; the first has the seed itself."""
+    return seed + 1_000_003 * rank
+
+
+class State:
+    """Where a training stands: all that a checkpoint holds, but for networks and optimisers."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.best_step = 0
+        self.since_best = 0
+        self.best: dict[str, float] = {}
+        self.history: list[dict[str, float]] = []
+        self.sums: dict[str, Any] = {}
+        self.counted = 0
+        self.seconds_before = 0.0
+        self.began = time.monotonic()
+        self.rng: list[Any] = []
+
+    def add(self, logged: Mapping[str, Tensor]) -> None:
+        """Sum up what a step logged; on the device, since a look at a value waits for it."""
+        self.counted += 1
+        for name, value in logged.items():
+            self.sums[name] = value.detach() + self.sums.get(name, 0.0)
+
+    def means(self) -> dict[str, float]:
+        """Means of what was logged since the last validation.
+
+        Raises:
+            VolforgeError: One is not a number: the training has come apart.
+        """
+        means = {k: float(v) / self.counted for k, v in self.sums.items()} if self.counted else {}
+        if any(not math.isfinite(v) for v in means.values()):
+            raise VolforgeError(
+                f"the loss is not finite, before step {self.step}", "", "lower the rate, or use precision 32-true"
+            )
+        return means
+
+    def validated(
+        self,
+        task: Task,
+        networks: Mapping[str, nn.Module],
+        made: Mapping[str, nn.Module],
+        emas: Mapping[str, Ema],
+        fabric: Fabric,
+        folder: Path,
+        settings: Mapping[str, Any],
+    ) -> None:
+        """Measure on the inner validation, with the mean weights where there are some, and keep the best."""
+        row: dict[str, float] = {"step": float(self.step)}
+        row |= self.means()
+        self.sums, self.counted = {}, 0
+        for name, ema in emas.items():
+            ema.swap(made[name])
+        rng = torch.get_rng_state()
+        for network in networks.values():
+            network.eval()
+        found: dict[str, float] = {}
+        if fabric.is_global_zero:
+            with torch.inference_mode():
+                found = task.validate(made, fabric.device)
+        found = fabric.broadcast(found) if fabric.world_size > 1 else found
+        for network in networks.values():
+            network.train()
+        torch.set_rng_state(rng)
+        row |= {f"validation_{k}": v for k, v in found.items()}
+        self.history.append(row)
+        if found and (not self.best or found["score"] > self.best["score"]):
+            gained = not self.best or found["score"] > self.best["score"] + GAIN
+            self.since_best = 0 if gained else self.since_best + 1
+            self.best, self.best_step = found, self.step
+            if fabric.is_global_zero:
+                content = {n: {k: v.cpu().clone() for k, v in m.state_dict().items()} for n, m in made.items()}
+                write_checkpoint(folder / BEST, {"settings": settings, "step": self.step, "networks": content})
+        elif found:
+            self.since_best += 1
+        for name, ema in emas.items():
+            ema.swap(made[name])
+
+    def chosen(
+        self, made: Mapping[str, nn.Module], emas: Mapping[str, Ema], folder: Path
+    ) -> dict[str, dict[str, Tensor]]:
+        """The best weights, or the last ones where nothing was validated."""
+        if self.best_step:
+            best = torch.load(folder / BEST, map_location="cpu", weights_only=True)
+            return dict(best["networks"])
+        for name, ema in emas.items():
+            ema.swap(made[name])
+        return {n: {k: v.detach().cpu().clone() for k, v in m.state_dict().items()} for n, m in made.items()}
+
+    def save(
+        self,
+        made: Mapping[str, nn.Module],
+        optimizers: Mapping[str, Any],
+        emas: Mapping[str, Ema],
+        fabric: Fabric,
+        settings: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Content of a checkpoint."""
+        self.means()  # weights that have come apart are not worth keeping
+        return {
+            "settings": settings,
+            "networks": {n: m.state_dict() for n, m in made.items()},
+            "optimizers": {n: o.state_dict() for n, (o, _) in optimizers.items()},
+            "ema": {n: e.state() for n, e in emas.items()},
+            "precision": dict(fabric.strategy.precision.state_dict()),
+            "rng": [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])],
+            "step": self.step,
+            "best_step": self.best_step,
+            "since_best": self.since_best,
+            "best": self.best,
+            "history": self.history,
+            "sums": {k: float(v) for k, v in self.sums.items()},
+            "counted": self.counted,
+            "seconds": self.seconds_before + time.monotonic() - self.began,
+        }
+
+    def load(
+        self,
+        content: Mapping[str, Any],
+        made: Mapping[str, nn.Module],
+        optimizers: Mapping[str, Any],
+        emas: Mapping[str, Ema],
+        fabric: Fabric,
+    ) -> None:
+        """Take up a checkpoint."""
+        for name, module in made.items():
+            module.load_state_dict(content["networks"][name])
+        for name, (optimizer, _) in optimizers.items():
+            optimizer.load_state_dict(content["optimizers"][name])
+        for name, ema in emas.items():
+            ema.load(content["ema"][name], fabric.device)
+        if content["precision"]:
+            fabric.strategy.precision.load_state_dict(content["precision"])
+        self.rng = content["rng"]
+        self.step, self.best_step = content["step"], content["best_step"]
+        self.since_best, self.best = content["since_best"], content["best"]
+        self.history, self.sums, self.counted = content["history"], content["sums"], content["counted"]
+        self.seconds_before = content["seconds"]
+
+    def restore_rng(self, fabric: Fabric) -> None:
+        """Go on drawing where the checkpoint stopped."""
+        torch.set_rng_state(self.rng[0])
+        if len(self.rng) > 1 and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(self.rng[1:])
+        if fabric.world_size > 1:  # the checkpoint holds the first process only
+            torch.manual_seed(seed_of_rank(int(self.rng[0][:8].sum()) + self.step, fabric.global_rank))

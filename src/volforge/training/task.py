@@ -1,0 +1,82 @@
+"""What the loop asks of a kind of training, and the plan that it runs by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+Batch = dict[str, Tensor]
+
+
+class Hands(Protocol):
+    """What a step may do to networks: backward and update, with precision, clipping and rate taken care of."""
+
+    device: torch.device
+    progress: float
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of a loss."""
+
+    def update(self, name: str) -> None:
+        """One step of the optimiser of this name; its gradients are then cleared."""
+
+
+class Task(Protocol):
+    """What a kind of training says of itself. `settings` are all values that its result depends on."""
+
+    settings: Mapping[str, Any]
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks, made with the seed that is set."""
+
+    def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, tuple[Optimizer, list[str]]]:
+        """Optimisers by name, each with the networks that it moves."""
+
+    def sample(self, index: int) -> Batch:
+        """Sample of this number; depends on (seed, index) alone."""
+
+    def step(self, networks: Mapping[str, nn.Module], batch: Batch, step: int, hands: Hands) -> dict[str, Tensor]:
+        """One step; returns what is logged."""
+
+    def validate(self, networks: Mapping[str, nn.Module], device: torch.device) -> dict[str, float]:
+        """Measures of the inner validation; `score` chooses the weights, the larger the better. Empty: none."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and on what a training runs.
+
+    Attributes:
+        steps, batch: Steps, and samples per step and device.
+        schedule, step_every, warmup: Of the learning rate.
+        clip: Largest gradient norm; 0: no limit.
+        ema: Decay of mean weights by network; networks that are not named have none.
+        precision, accelerator, devices: As Fabric has them.
+        channels_last, compile, threads: Of networks; threads on CPU.
+        validate_every, patience: Steps between validations; validations without gain that end it, 0: never.
+        workers: Loader processes.
+        checkpoint_seconds: Time between checkpoints.
+    """
+
+    steps: int
+    batch: int
+    schedule: str = "constant"
+    step_every: int = 1
+    warmup: int = 0
+    clip: float = 0.0
+    ema: Mapping[str, float] = field(default_factory=dict)
+    precision: str = "32-true"
+    accelerator: str = "cpu"
+    devices: int = 1
+    channels_last: bool = False
+    compile: bool = False
+    threads: int = 1
+    validate_every: int = 250
+    patience: int = 0
+    workers: int = 0
+    checkpoint_seconds: float = 120.0
