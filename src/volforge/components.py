@@ -16,6 +16,7 @@ NAMES: dict[Kind, dict[str, str]] = {
     "network": {
         "unet3d": "volforge.networks.unet3d:UNet3D",
         "vnet": "volforge.networks.vnet:VNet",
+        "monai_unet": "volforge.networks.monai_unet:MonaiUNet",
         "residual_unet": "volforge.networks.residual_unet:ResidualUNet",
     },
     "loss": {

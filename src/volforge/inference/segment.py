@@ -99,7 +99,8 @@ def locate(localiser: Model, scan: Scan, device: str = "cpu") -> list[Joint]:
     cut = cut_for(localiser, scan)
     image = torch.from_numpy(np.ascontiguousarray(cut.image))[None, None].to(device)
     with torch.inference_mode():
-        found = probabilities(localiser.network, image, localiser.about["patch"], overlap=0.25)
+        precision = localiser.settings.training["precision"]
+        found = probabilities(localiser.network, image, localiser.about["patch"], overlap=0.25, precision=precision)
     grid = cut.placement.grid
     joints = find_joints(found[0, 1].cpu().numpy(), cut.body, localiser.about["prior"], grid.spacing_mm)
     there = np.linalg.inv(scan.grid.affine) @ grid.affine
@@ -205,7 +206,10 @@ def _one_region(
     seen = torch.from_numpy(np.ascontiguousarray(image[::-1] if turned else image))[None, None].to(look.device)
     with torch.inference_mode():
         networks = [m.network for m in group]
-        found = probabilities(networks, seen, look.window, overlap=look.overlap, flips=look.flips)[0]
+        precision = settings.training["precision"]
+        found = probabilities(
+            networks, seen, look.window, overlap=look.overlap, flips=look.flips, precision=precision
+        )[0]
         found = found.flip(1) if turned else found
     share = found.cpu().numpy()
     grid = cut.placement.grid

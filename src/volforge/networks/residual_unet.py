@@ -15,10 +15,14 @@ from torch import Tensor, nn
 Size = tuple[int, int, int]
 
 
-def _unit(before: int, after: int, stride: Size | int = 1) -> nn.Sequential:
+def _norm(channels: int, norm: str) -> nn.Module:
+    return nn.BatchNorm3d(channels) if norm == "batch" else nn.InstanceNorm3d(channels, affine=True)
+
+
+def _unit(before: int, after: int, norm: str, stride: Size | int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(before, after, 3, stride=stride, padding=1, bias=False),
-        nn.InstanceNorm3d(after, affine=True),
+        _norm(after, norm),
         nn.LeakyReLU(0.01, inplace=True),
     )
 
@@ -26,18 +30,18 @@ def _unit(before: int, after: int, stride: Size | int = 1) -> nn.Sequential:
 class _Residual(nn.Module):
     """Two convolutions and a way past them: average pooling where the block goes down, 1x1x1 where it widens."""
 
-    def __init__(self, before: int, after: int, stride: Size):
+    def __init__(self, before: int, after: int, stride: Size, norm: str):
         super().__init__()
         self.body = nn.Sequential(
-            _unit(before, after, stride),
+            _unit(before, after, norm, stride),
             nn.Conv3d(after, after, 3, padding=1, bias=False),
-            nn.InstanceNorm3d(after, affine=True),
+            _norm(after, norm),
         )
         past: list[nn.Module] = []
         if stride != (1, 1, 1):
             past.append(nn.AvgPool3d(stride, stride, ceil_mode=True))
         if before != after:
-            past += [nn.Conv3d(before, after, 1, bias=False), nn.InstanceNorm3d(after, affine=True)]
+            past += [nn.Conv3d(before, after, 1, bias=False), _norm(after, norm)]
         self.past = nn.Sequential(*past)
         self.act = nn.LeakyReLU(0.01, inplace=True)
 
@@ -71,6 +75,7 @@ class ResidualUNet(nn.Module):
         levels: Resolutions.
         blocks: Residual blocks of each level; the last number serves all deeper ones.
         most: Largest number of channels.
+        norm: `instance`; or `batch`, whose running statistics make results independent of the window.
         supervised: Resolutions whose logits are trained, the full one included.
         spacing_mm: Voxel size, for the strides of anisotropic images.
 
@@ -88,6 +93,7 @@ class ResidualUNet(nn.Module):
         blocks: Sequence[int] = (1, 2, 3),
         most: int = 320,
         supervised: int = 3,
+        norm: str = "instance",
         spacing_mm: Sequence[float] | None = None,
     ):
         super().__init__()
@@ -96,16 +102,19 @@ class ResidualUNet(nn.Module):
         widths = [min(most, width * 2**k) for k in range(levels)]
         strides = strides_of(levels, spacing_mm)
         counts = [blocks[min(k, len(blocks) - 1)] for k in range(levels)]
-        self.first = _unit(channels, width)
+        if norm not in ("batch", "instance"):
+            raise ValueError(f"norm is batch or instance, not {norm!r}")
+        self.first = _unit(channels, width, norm)
         self.down = nn.ModuleList(
             nn.Sequential(
-                _Residual(widths[max(0, k - 1)], w, strides[k]), *(_Residual(w, w, (1, 1, 1)) for _ in range(n - 1))
+                _Residual(widths[max(0, k - 1)], w, strides[k], norm),
+                *(_Residual(w, w, (1, 1, 1), norm) for _ in range(n - 1))
             )
             for k, (w, n) in enumerate(zip(widths, counts, strict=True))
         )
         pairs = [(widths[k + 1], widths[k], strides[k + 1]) for k in reversed(range(levels - 1))]
         self.widen = nn.ModuleList(nn.ConvTranspose3d(below, here, s, stride=s) for below, here, s in pairs)
-        self.up = nn.ModuleList(_unit(2 * here, here) for _, here, _ in pairs)
+        self.up = nn.ModuleList(_unit(2 * here, here, norm) for _, here, _ in pairs)
         self.supervised = max(1, min(supervised, levels - 1))
         self.heads = nn.ModuleList(nn.Conv3d(w, classes, 1) for w in widths[: self.supervised])
         a, b, c = (math.prod(s[axis] for s in strides) for axis in range(3))

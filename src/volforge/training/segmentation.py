@@ -151,7 +151,9 @@ class SegmentationTask:
             start = self.validation.box_start(region, size) if region.centre is not None else np.zeros(3, int)
             cut = self.validation.cut(region, start, size)
             image = torch.from_numpy(cut["image"])[None].to(device)
-            predicted = probabilities(networks["network"], image, self.patch, overlap=0.25).argmax(dim=1)
+            precision = self.model.training["precision"]
+            found = probabilities(networks["network"], image, self.patch, overlap=0.25, precision=precision)
+            predicted = found.argmax(dim=1)
             labels = torch.from_numpy(cut["labels"]).to(device).long()
             for k, value in _dice(predicted, labels, self.model.channels).items():
                 per_class.setdefault(k, []).append(value)
