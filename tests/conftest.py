@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# two workers of pytest share two cores: libraries that take all of them wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import subprocess
 import sys
 from collections.abc import Callable, Sequence

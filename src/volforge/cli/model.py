@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from volforge.errors import VolforgeError
+
 app = typer.Typer(no_args_is_help=True, help="Models and baselines of a study: train, predict, export.")
 
 Settings = Annotated[Path, typer.Option(help="settings.json of the arm.")]
@@ -58,15 +60,39 @@ def distances(
 
 @app.command()
 def predict(
-    settings: Settings,
-    scans: Scans,
-    out: Annotated[Path, typer.Option(help="Folder to write; it appears whole.")],
+    out: Annotated[Path, typer.Option(help="Label map of --image, or folder to write; it appears whole.")],
+    image: Annotated[Path | None, typer.Option(help="Any scan, by hand; else --settings and --scans.")] = None,
+    weights_of: Annotated[
+        list[Path] | None,
+        typer.Option("--weights", help="Folder of a model, by hand; several are averaged or joined."),
+    ] = None,
+    localiser: Annotated[Path | None, typer.Option(help="Folder of the model that finds the joints.")] = None,
+    modality: Annotated[str, typer.Option(help="By hand: CT, CBCT or MR.")] = "CT",
+    unit: Annotated[str, typer.Option(help="By hand: hu, hu+1024 or arbitrary; empty: by the modality.")] = "",
+    confidence: Annotated[Path | None, typer.Option(help="By hand: file for the label's probability.")] = None,
+    overlap: Annotated[float, typer.Option(help="By hand: overlap of windows.")] = 0.5,
+    flips: Annotated[str, typer.Option(help="By hand: axes whose flips are averaged, such as x or xy.")] = "",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    settings: Annotated[Path | None, typer.Option(help="predict.json of an arm.")] = None,
+    scans: Annotated[Path | None, typer.Option(help="scans.tsv of the cohort.")] = None,
     fold: Fold = 0,
     model: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of each model of the arm.")] = None,
-    localiser: Annotated[Path | None, typer.Option(help="Folder of the model that finds the joints.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Predict the test scans of an arm: by its models, its baseline, or files made elsewhere."""
+    """Predict any scan by the weights of a model, or the test scans of an arm of a study."""
+    if image is not None:
+        from volforge.study.predict_scan import Options, predict_scan
+
+        if not weights_of:
+            raise VolforgeError("no model is named", str(image), "pass --weights FOLDER")
+        unit = unit or ("arbitrary" if modality == "MR" else "hu")
+        options = Options(modality, unit, localiser, None, overlap, tuple(flips), {}, device)
+        found = predict_scan(image, weights_of, out, options, confidence)
+        for joint in found.joints:
+            typer.echo(f"{joint.side} joint: {joint.origin}")
+        typer.echo(str(out))
+        return
+    if settings is None or scans is None:
+        raise VolforgeError("what is to be predicted?", "", "pass --image and --weights, or --settings and --scans")
     from volforge.study.predict import Weights, named_folders
     from volforge.study.predict import predict as run
     from volforge.study.settings import ArmSettings
@@ -74,6 +100,17 @@ def predict(
     weights = Weights(named_folders(model or []), localiser, device)
     count = run(ArmSettings.load(settings), scans, fold, out, weights)
     typer.echo(f"{count} predictions in {out}")
+
+
+@app.command()
+def export(
+    weights: Annotated[Path, typer.Option(help="Folder of a trained model.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; it appears whole.")],
+) -> None:
+    """Write a model as a MONAI bundle, for `monai.bundle`, MONAI Label and 3D Slicer."""
+    from volforge.inference.bundle import export_bundle
+
+    typer.echo(f"bundle in {export_bundle(weights, out)}")
 
 
 @app.command("train-encoder")

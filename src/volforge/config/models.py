@@ -81,6 +81,19 @@ class LabelsCommand(Model):
         return self
 
 
+class Balls(Model):
+    """Synthetic negative-volume balls: what an annotator leaves who lays a sphere over a joint and cuts out the bones.
+
+    They are written where no structure lies, and count as labels of the source `derived`.
+    """
+
+    structure: Name = Field(
+        default="negative_volume", description="group of the table of structures, with a left and a right one"
+    )
+    condyle: Name = Field(default="condyle", description="group of the condyles, over whose heads the balls lie")
+    radius_mm: float = Field(default=15.0, gt=0, le=60, description="radius")
+
+
 class Cohort(Model):
     """A set of scans described by one sample sheet."""
 
@@ -112,6 +125,9 @@ class Cohort(Model):
         default="air", description="what stands outside of the body in the canonical image"
     )
     body_mask: BodyMask = Field(default=BodyMask(), description="how the body is found")
+    balls: Balls | None = Field(
+        default=None, description="spheres over the jaw joints without the bones, as a structure made at import"
+    )
     labels_command: LabelsCommand | None = Field(
         default=None, description="program that makes label maps for scans that have none"
     )

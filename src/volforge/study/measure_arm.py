@@ -78,7 +78,7 @@ def measure_arm(
             settings, volumes, extra["confidence"], on_reference(cohort, prediction, extra["deviation"])
         )
         measures = [*result.measures, *_cross_entropy(settings, prediction), *_joints(predictions, prediction)]
-        rows += [row(_origin(settings, place, prediction, side), m) for side, m in measures]
+        rows += [row(_origin(settings, place, prediction, side, m.structure), m) for side, m in measures]
         curves += [result.curve] if result.curve is not None else []
         scores.append((_score(settings.task, [m for _, m in measures]), prediction))
         slices.add(volumes, prediction)
@@ -97,7 +97,8 @@ def measure_arm(
     return len(rows)
 
 
-def _origin(settings: ArmSettings, place: Place, prediction: Prediction, side: str) -> Origin:
+def _origin(settings: ArmSettings, place: Place, prediction: Prediction, side: str, structure: str = "") -> Origin:
+    own = next((p.label_source for p in settings.structures if p.structure == structure and p.label_source), "")
     return Origin(
         settings.study,
         settings.arm,
@@ -108,7 +109,7 @@ def _origin(settings: ArmSettings, place: Place, prediction: Prediction, side: s
         prediction.scan,
         side,
         prediction.sample,
-        prediction.label_source,
+        own or prediction.label_source,
     )
 
 

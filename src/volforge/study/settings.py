@@ -18,11 +18,13 @@ class Part:
         structure: Structure or group, as tables name it.
         side: `left`, `right` or empty.
         id: Its value in label maps.
+        label_source: Where its labels come from, if not where those of the scan do.
     """
 
     structure: str
     side: str
     id: int
+    label_source: str = ""
 
     @property
     def key(self) -> str:

@@ -18,7 +18,7 @@ from volforge.study.cases import Cohort, Row
 from volforge.study.model_settings import ModelSettings
 from volforge.study.measures import number
 from volforge.training.attempt import note_attempt
-from volforge.volume.folders import sha256_of, whole_folder, write_json
+from volforge.volume.folders import read_json, sha256_of, whole_folder, write_json
 from volforge.volume.write import write_whole
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def train_model(settings: ModelSettings, run: Run, out: Path) -> str:
     if done.stopped:
         return f"{done.stopped}, at step {done.steps} of {plan.steps}"
     if done.is_first_rank:
-        write_model(settings, task, plan, done, subjects, size, out)
+        write_model(settings, task, plan, done, subjects, size, import_of(run.scans, subjects), out)
     return ""
 
 
@@ -156,6 +156,7 @@ def write_model(
     done: Trained,
     subjects: Mapping[str, list[str]],
     size: tuple[int, int],
+    imported: Mapping[str, Any],
     out: Path,
 ) -> None:
     """Write the folder of a trained model."""
@@ -179,6 +180,7 @@ def write_model(
             "expected": {k: float(f"{v:.10g}") for k, v in done.score.items()},
             "subjects": dict(subjects),
             "prior": prior_of(task.training) if settings.kind == "localiser" else None,
+            "import": dict(imported),
             "sha256": sha256_of(folder / "weights.safetensors"),
             "versions": {name: version(name) for name in VERSIONS},
         }
@@ -190,6 +192,19 @@ def write_model(
             "device": done.device if plan.accelerator == "gpu" else f"{done.device}, {platform.machine()}",
         }
         write_json(folder / "cost.json", cost)
+
+
+def import_of(scans: Path, subjects: Mapping[str, list[str]]) -> dict[str, Any]:
+    """How the training scans were imported: what a new scan must be put through too."""
+    content = read_json(scans.parent / "settings.json")
+    cohort = Cohort(scans)
+    first = next(r for r in cohort.rows if r["subject"] in subjects["training"])
+    return {
+        "background": content.get("background", "air"),
+        "body_mask": content.get("body_mask", {}),
+        "modality": first["modality"],
+        "unit": cohort.record(first["scan"])["unit"],
+    }
 
 
 def size_of(settings: ModelSettings, patch: Sequence[int]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from volforge.config.models import BodyMask
 from volforge.errors import ScanError
+from volforge.shape.balls import Ball, with_balls
 from volforge.volume.body_mask import find_body
 from volforge.volume.dicom.headers import without_names
 from volforge.volume.folders import read_json, whole_folder, write_json
@@ -51,6 +52,7 @@ class ImportSettings:
     mesh_frame: str = "lps"
     background: str = "air"
     body_mask: BodyMask = field(default_factory=BodyMask)
+    balls: dict[str, Any] | None = None
 
     @staticmethod
     def load(path: Path | None) -> ImportSettings:
@@ -259,13 +261,17 @@ def _binary(values: Array, where: str) -> Array:
 def _labels(request: ScanRequest, settings: ImportSettings, target: Target | None) -> LabelMap | None:
     if "labels" not in request.files:
         return None
-    return read_labels(
+    labels = read_labels(
         request.files["labels"],
         target,
         settings.structures,
         resample=settings.label_grid == "resample",
         mesh_frame=settings.mesh_frame,
     )
+    if settings.balls is not None:
+        balls = [Ball(**b) for b in settings.balls["joints"]]
+        labels.array = with_balls(labels.array, labels.grid, balls, settings.balls["radius_mm"])
+    return labels
 
 
 def _mask(path: Path, target: Target, settings: ImportSettings) -> LabelMap:

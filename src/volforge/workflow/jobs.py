@@ -39,7 +39,24 @@ def cohort_settings(cohort: ResolvedCohort) -> str:
         "background": settings.background,
         "body_mask": settings.body_mask.model_dump(),
     }
+    if settings.balls is not None:
+        content["balls"] = {"radius_mm": settings.balls.radius_mm, "joints": balls_of(cohort)}
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def balls_of(cohort: ResolvedCohort) -> list[dict[str, int]]:
+    """Id of each side's condyle and of the ball over it."""
+    wanted = cohort.settings.balls
+    assert wanted is not None
+    sides = {
+        name: {s.side: s.id for s in cohort.structures if s.group == name and s.side}
+        for name in (wanted.condyle, wanted.structure)
+    }
+    return [
+        {"condyle": i, "id": sides[wanted.structure][side]}
+        for side, i in sides[wanted.condyle].items()
+        if side in sides[wanted.structure]
+    ]
 
 
 def makes_labels(cohort: ResolvedCohort, row: SheetRow) -> bool:

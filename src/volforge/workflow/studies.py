@@ -68,6 +68,10 @@ class ResolvedStudy:
             else:
                 continue
             found.append({"structure": named[0], "side": named[1], "id": s.id})
+        balls = self.cohort.settings.balls
+        if balls is not None:  # made by the import, not drawn by the source of the other labels
+            made = {"label_source": "derived"}
+            found = [{**f, **made} if f["structure"] == balls.structure else f for f in found]
         names = [(f["structure"], f["side"]) for f in found]
         by_id: dict[Any, str] = {s.id: s.structure for s in self.cohort.structures}
         # several structures of one group and side (vertebrae, ribs) keep names of their own

@@ -1,0 +1,1 @@
+"""Shapes of bones and of the space between them."""
