@@ -40,7 +40,7 @@ wildcard_constraints:
     scan="[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
     study="[a-z][a-z0-9_]{0,39}",
     arm="[a-z][a-z0-9_]{0,39}",
-    model="[a-z][a-z0-9_]{0,39}",
+    model="(?!slice_encoder/)[a-z][a-z0-9_]{0,39}",  # that one has a rule of its own
     fold="[0-9]+",
     seed="[0-9]+",
 

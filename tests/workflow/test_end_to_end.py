@@ -219,7 +219,7 @@ def test_labels_command_runs_as_a_job_and_is_recorded(tmp_path):
 
 
 STUDIES = {
-    "tmj_segmentation": ("threshold_components", "mean_labels"),
+    "tmj_segmentation": ("threshold_components", "mean_labels", "volforge"),
     "skull_implant": ("mirror",),
     "body_semantic_synthesis": ("mean_painting",),
     "body_translation": ("histogram_matching",),

@@ -138,9 +138,9 @@ class Inference(Model):
 
 def resolve(options: ModelOptions, defaults: ModelOptions) -> ModelOptions:
     """A model's settings over the study's defaults; training key by key."""
-    said = {k: getattr(options, k) for k in options.model_fields_set if getattr(options, k) is not None}
-    merged = {k: getattr(defaults, k) for k in defaults.model_fields_set if getattr(defaults, k) is not None}
-    if "training" in said and "training" in merged:
+    said = {k: getattr(options, k) for k in options.model_fields_set}  # `region: null` says: none
+    merged = {k: getattr(defaults, k) for k in defaults.model_fields_set}
+    if said.get("training") is not None and merged.get("training") is not None:
         own, base = said["training"], merged["training"]
         keys = {k: getattr(base, k) for k in base.model_fields_set} | {k: getattr(own, k) for k in own.model_fields_set}
         said["training"] = Training(**keys)

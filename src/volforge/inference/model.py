@@ -40,7 +40,7 @@ class Model:
     def sees(self) -> tuple[Any, ...]:
         """What models must have in common to be averaged."""
         s = self.settings
-        return s.kind, s.classes, repr(s.recipe_settings), repr(s.region), tuple(self.about["patch"])
+        return s.kind, repr(s.classes), repr(s.recipe_settings), repr(s.region), tuple(self.about["patch"])
 
 
 def load_model(folder: Path, device: str = "cpu") -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -189,7 +188,8 @@ def write_model(
             "device_hours": round(done.seconds * plan.devices / 3600, 6),
             "seconds": round(done.seconds, 3),
             "peak_memory_gib": round(done.peak_memory_gib, 3),
-            "device": done.device if plan.accelerator == "gpu" else f"{done.device}, {platform.machine()}",
+            "device": done.device,
+            "threads": plan.threads,
         }
         write_json(folder / "cost.json", cost)
 

@@ -223,7 +223,7 @@ def _result(
         device = f"{fabric.world_size} x {torch.cuda.get_device_name(fabric.device)}"
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        device = f"CPU, {torch.get_num_threads()} threads"
+        device = "CPU"
     seconds = state.seconds_before + time.monotonic() - began
     step = state.best_step if weights and state.best_step else state.step
     return Trained(weights, state.history, step, state.step, state.best, stopped, seconds, peak, device, fabric.is_global_zero)

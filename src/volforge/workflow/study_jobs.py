@@ -109,7 +109,7 @@ def train_memory_mb(study: ResolvedStudy, arm: str, model: str, attempt: int) ->
     """Memory that a training asks for: the libraries, what it keeps of the cohort, its patches; at most doubled."""
     training = study_models.training_of(study, arm, model)
     voxels = math.prod(training.patch or [96, 96, 96]) * training.batch
-    base = 4000 + voxels * 4 * 200 / 2**20  # some hundred values of activations a voxel on CPU
+    base = 2000 + voxels * 4 * 200 / 2**20  # some hundred values of activations a voxel on CPU
     largest = max((import_memory_mb(study.cohort, scan, 1) for scan in study.cohort.rows), default=1000)
     return int(1000 * math.ceil(max(base, largest) / 1000)) * min(attempt, 2) * training.devices
 
