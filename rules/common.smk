@@ -269,7 +269,10 @@ def scans_of_study(wildcards):
 
 def arm_of(wildcards):
     study = study_of(wildcards)
-    if wildcards.arm != study_models.SHARED and wildcards.arm not in study.settings.arms:
+    if (
+        wildcards.arm != study_models.SHARED
+        and wildcards.arm not in study.settings.arms
+    ):
         raise WorkflowError(f"study '{study.name}' has no arm '{wildcards.arm}'")
     return study
 
@@ -324,9 +327,7 @@ def checkpoints_of_model(wildcards):
 
 
 def training_of(wildcards):
-    return study_models.training_of(
-        model_of(wildcards), wildcards.arm, wildcards.model
-    )
+    return study_models.training_of(model_of(wildcards), wildcards.arm, wildcards.model)
 
 
 def gpus_of_model(wildcards):

@@ -144,9 +144,9 @@ rule train_model:
         "logs/train_model/{study}/{arm}-{model}/fold{fold}-seed{seed}.log",
     benchmark:
         "benchmarks/jobs/train_model/{study}/{arm}-{model}/fold{fold}-seed{seed}.tsv"
+    retries: 10
     conda:
         "../envs/gpu.yaml"
-    retries: 10
     threads: train_threads
     resources:
         mem_mb=train_memory,

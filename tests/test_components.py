@@ -50,7 +50,9 @@ def test_own_file(tmp_path):
     file = tmp_path / "tiny.py"
     file.write_text(OWN)
     name = f"{file}:Tiny"
-    assert components.check("network", {"name": name}) == [(f"network '{name}' needs the keyword 'width'", "add `width:`")]
+    assert components.check("network", {"name": name}) == [
+        (f"network '{name}' needs the keyword 'width'", "add `width:`")
+    ]
     assert components.check("network", {"name": name, "width": 3, "depth": 1}) == []
     assert components.check("network", {"name": f"{file}:Other"})[0][0].startswith("no class 'Other'")
     network = components.build("network", {"name": name, "width": 3}, channels=1, classes=2, spacing_mm=None)

@@ -57,7 +57,9 @@ def scan(shape=(40, 36, 20), labels=False) -> Scan:
     index = np.indices(shape)
     hu = np.full(shape, -1000, np.int16)
     for centre in ((10, 18, 10), (30, 18, 10)):
-        away = (((index - np.array(centre).reshape(3, 1, 1, 1)) * np.array(grid.spacing_mm).reshape(3, 1, 1, 1)) ** 2).sum(0)
+        away = (
+            ((index - np.array(centre).reshape(3, 1, 1, 1)) * np.array(grid.spacing_mm).reshape(3, 1, 1, 1)) ** 2
+        ).sum(0)
         hu[away <= 64] = 1000
     reference = (hu > 0).astype(np.uint8) * 7 if labels else None
     return Scan(np.asfortranarray(hu), None, grid, RECORD, reference)
@@ -107,18 +109,24 @@ def finder() -> Model:
 
 
 def model_with_prior(finder: Model) -> Model:
-    return Model(finder.folder, {**finder.about, "prior": {"left": [0.25, 0.5, 0.5], "right": [0.75, 0.5, 0.5]}}, finder.network)
+    return Model(
+        finder.folder, {**finder.about, "prior": {"left": [0.25, 0.5, 0.5], "right": [0.75, 0.5, 0.5]}}, finder.network
+    )
 
 
 def test_each_joint_is_seen_alone_and_the_right_one_in_the_mirror(finder):
     one = scan()
-    found = segment([[sided(LeftIsFirst(), True)]], one, localiser=model_with_prior(finder), keep={"outer": 0, "inner": 0})
+    found = segment(
+        [[sided(LeftIsFirst(), True)]], one, localiser=model_with_prior(finder), keep={"outer": 0, "inner": 0}
+    )
     assert [(j.side, j.origin) for j in found.joints] == [("left", "found"), ("right", "found")]
     assert found.joints[0].centre == pytest.approx((10, 18, 10), abs=0.3)
     x = {i: np.argwhere(found.labels == i)[:, 0].mean() for i in (1, 2, 3, 4)}
     assert x[1] < x[3] < x[4] < x[2]  # outer halves lie outside on both sides
     assert np.array_equal(found.labels > 0, one.image > 0)
-    plain = segment([[sided(LeftIsFirst(), False)]], one, localiser=model_with_prior(finder), keep={"outer": 0, "inner": 0})
+    plain = segment(
+        [[sided(LeftIsFirst(), False)]], one, localiser=model_with_prior(finder), keep={"outer": 0, "inner": 0}
+    )
     x = {i: np.argwhere(plain.labels == i)[:, 0].mean() for i in (1, 2, 3, 4)}
     assert x[1] < x[3] < x[2] < x[4]
 
@@ -126,7 +134,9 @@ def test_each_joint_is_seen_alone_and_the_right_one_in_the_mirror(finder):
 def test_a_box_that_leaves_the_scan_is_cut_off(finder):
     one = scan((40, 36, 20))
     near = Scan(np.asfortranarray(np.roll(one.image, -7, axis=0)), None, one.grid, RECORD)
-    found = segment([[sided(LeftIsFirst(), True)]], near, localiser=model_with_prior(finder), keep={"outer": 0, "inner": 0})
+    found = segment(
+        [[sided(LeftIsFirst(), True)]], near, localiser=model_with_prior(finder), keep={"outer": 0, "inner": 0}
+    )
     assert np.array_equal((found.labels > 0)[:15], (near.image > 0)[:15])
 
 

@@ -73,9 +73,7 @@ def test_hard_forward_dice_has_the_value_of_the_hard_prediction_and_the_written_
 def test_hard_forward_dice_of_several_structures_is_their_mean(batch):
     logits, labels = batch
     hard = logits.argmax(1)
-    values = [
-        1 - 2 * ((hard == k) & (labels == k)).sum() / ((hard == k).sum() + (labels == k).sum()) for k in (1, 2)
-    ]
+    values = [1 - 2 * ((hard == k) & (labels == k)).sum() / ((hard == k).sum() + (labels == k).sum()) for k in (1, 2)]
     assert torch.allclose(HardForwardDice()(logits, labels).float(), torch.stack(values).mean(), atol=1e-6)
     both = HardForwardDiceCE()(logits, labels)
     assert torch.allclose(both, HardForwardDice()(logits, labels) + CrossEntropy()(logits, labels))

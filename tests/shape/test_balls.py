@@ -43,7 +43,10 @@ def test_a_ball_is_a_sphere_without_the_bones(spacing, turn):
         centre = head_centre(labels == bone, grid.affine)
         inside = (np.linalg.norm(places - centre, axis=1) <= 15).sum() * voxel
         assert inside == pytest.approx(4 / 3 * np.pi * 15**3, rel=0.02)
-        assert np.linalg.norm(np.argwhere(made == i) @ grid.affine[:3, :3].T + grid.affine[:3, 3] - centre, axis=1).max() <= 15.001
+        assert (
+            np.linalg.norm(np.argwhere(made == i) @ grid.affine[:3, :3].T + grid.affine[:3, 3] - centre, axis=1).max()
+            <= 15.001
+        )
 
 
 def test_the_centre_is_that_of_the_head_not_of_the_neck():

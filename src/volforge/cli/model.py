@@ -27,7 +27,9 @@ def train(
     fold: Fold = 0,
     seed: Seed = 0,
     distances: Annotated[Path | None, typer.Option(help="Folder of distance maps, for boundary losses.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time after which it keeps a checkpoint and exits by 75.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time after which it keeps a checkpoint and exits by 75.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Loader processes.")] = 0,
     attempt: Annotated[int, typer.Option(help="Number of the try; a retry without a new step fails.")] = 1,
     resume: Annotated[Path | None, typer.Option(help="Checkpoint of the same settings to go on from.")] = None,

@@ -237,7 +237,8 @@ def reference_yaml() -> str:
                 depth = indent + 1
                 if prefix:
                     tag = m.model_fields.get("kind")
-                    lines.append(f"{'  ' * depth}<name>{'_' + get_args(tag.annotation)[0] if tag else ''}:")
+                    words = get_args(tag.annotation) if tag and get_origin(tag.annotation) is Literal else ()
+                    lines.append(f"{'  ' * depth}<name>{'_' + words[0] if len(words) == 1 else ''}:")
                     depth += 1
                 elif len(inner) > 1:
                     lines.append(f"{'  ' * depth}# either")

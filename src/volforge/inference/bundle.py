@@ -162,7 +162,8 @@ def _metadata(about: Any, patch: list[int]) -> dict[str, Any]:
 
 def _readme(about: Any) -> str:
     return (
-        f"# {about['study']}, {about['arm']}\n\nExported by volforge; research only. Put NIfTI files into `images/` and run\n\n"
+        f"# {about['study']}, {about['arm']}\n\nExported by volforge; research only. Put NIfTI files into `images/` "
+        "and run (needs the package fire)\n\n"
         "    python -m monai.bundle run --config_file configs/inference.json --bundle_root .\n\n"
         "Label maps on the grids of the images appear in `eval/`. The body mask, flips and the choice of components of "
         "`volforge model predict` are left out; percentiles of a window are of the whole image.\n"

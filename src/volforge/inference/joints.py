@@ -71,7 +71,7 @@ def find_joints(
                 found[side] = (size, centre)
     middle = np.mean([u[0] for u in usual.values()])
     joints = []
-    for side in usual:
+    for side, place in usual.items():
         other = next((s for s in found if s != side), None)
         if side in found:
             centre, origin = found[side][1], "found"
@@ -80,6 +80,6 @@ def find_joints(
             centre[0] = 2 * middle - centre[0]
             origin = "mirrored"
         else:
-            centre, origin = usual[side], "prior"
+            centre, origin = place, "prior"
         joints.append(Joint(side, (float(centre[0]), float(centre[1]), float(centre[2])), origin))
     return joints

@@ -56,7 +56,9 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     about = read_json(folder / "model.json")
     weights = folder / "weights.safetensors"
     if not weights.exists():
-        raise VolforgeError("no weights.safetensors beside model.json", str(folder), "name the folder of a trained model")
+        raise VolforgeError(
+            "no weights.safetensors beside model.json", str(folder), "name the folder of a trained model"
+        )
     if sha256_of(weights) != about.get("sha256"):
         raise VolforgeError("the weights are not those that model.json describes", str(weights), "copy both files anew")
     model = Model(folder, about, nn.Identity())
@@ -64,7 +66,9 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     try:
         network.load_state_dict(load_file(weights))
     except RuntimeError as error:
-        raise VolforgeError(f"the weights do not fit the network: {error}", str(weights), "use the version that made them") from error
+        raise VolforgeError(
+            f"the weights do not fit the network: {error}", str(weights), "use the version that made them"
+        ) from error
     if model.settings.training["channels_last"]:
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return Model(folder, about, network.eval().to(device))

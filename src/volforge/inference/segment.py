@@ -164,9 +164,9 @@ def segment(
             _one_region(group, scan, cut, np.zeros(3, int), whole.shape, "", result, claimed, look)
             continue
         for joint in result.joints:
-            size = group[0].settings.region["size"]  # type: ignore[index]
+            size = group[0].settings.region["size"]
             there = np.linalg.inv(cut.placement.grid.affine) @ scan.grid.affine
-            offset = np.array(group[0].settings.region["offset_mm"]) * ([-1, 1, 1] if joint.side == "right" else 1)  # type: ignore[index]
+            offset = np.array(group[0].settings.region["offset_mm"]) * ([-1, 1, 1] if joint.side == "right" else 1)
             centre = (there @ np.array([*joint.centre, 1.0]))[:3] + offset / np.array(cut.placement.grid.spacing_mm)
             start = np.rint(centre - (np.array(size) - 1) / 2).astype(int)
             _one_region(group, scan, cut, start, size, joint.side, result, claimed, look)
@@ -207,9 +207,9 @@ def _one_region(
     with torch.inference_mode():
         networks = [m.network for m in group]
         precision = settings.training["precision"]
-        found = probabilities(
-            networks, seen, look.window, overlap=look.overlap, flips=look.flips, precision=precision
-        )[0]
+        found = probabilities(networks, seen, look.window, overlap=look.overlap, flips=look.flips, precision=precision)[
+            0
+        ]
         found = found.flip(1) if turned else found
     share = found.cpu().numpy()
     grid = cut.placement.grid

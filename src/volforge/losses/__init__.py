@@ -1,1 +1,1 @@
-"""Losses of label maps: one file per family. Every loss is called with logits, labels and, where it needs them, distances."""
+"""Losses of label maps, one file per family; called with logits, labels and, where they need them, distances."""

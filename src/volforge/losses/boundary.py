@@ -49,9 +49,7 @@ class DiceBoundary(nn.Module):
 
     needs_distance = True
 
-    def __init__(
-        self, schedule: str = "rebalance", weight: float = 0.9, start: float = 0.2, clip_mm: float = 20.0
-    ):
+    def __init__(self, schedule: str = "rebalance", weight: float = 0.9, start: float = 0.2, clip_mm: float = 20.0):
         super().__init__()
         from volforge.losses.combined import DiceCE
 

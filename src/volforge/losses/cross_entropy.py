@@ -17,10 +17,13 @@ class CrossEntropy(nn.Module):
     """
 
     needs_distance = False
+    weights: Tensor | None
 
     def __init__(self, weights: Sequence[float] | None = None):
         super().__init__()
-        self.register_buffer("weights", torch.tensor([float(w) for w in weights]) if weights is not None else None, persistent=False)
+        self.register_buffer(
+            "weights", torch.tensor([float(w) for w in weights]) if weights is not None else None, persistent=False
+        )
 
     def forward(self, logits: Tensor, labels: Tensor, distance: Tensor | None = None, progress: float = 0.0) -> Tensor:
         """Loss of logits (N, C, X, Y, Z) against ids (N, X, Y, Z)."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 Size = tuple[int, int, int]
 
 
-def _norm(channels: int, norm: str) -> nn.Module:
+def _norm(channels: int, norm: str) -> nn.BatchNorm3d | nn.InstanceNorm3d:
     return nn.BatchNorm3d(channels) if norm == "batch" else nn.InstanceNorm3d(channels, affine=True)
 
 
@@ -108,7 +108,7 @@ class ResidualUNet(nn.Module):
         self.down = nn.ModuleList(
             nn.Sequential(
                 _Residual(widths[max(0, k - 1)], w, strides[k], norm),
-                *(_Residual(w, w, (1, 1, 1), norm) for _ in range(n - 1))
+                *(_Residual(w, w, (1, 1, 1), norm) for _ in range(n - 1)),
             )
             for k, (w, n) in enumerate(zip(widths, counts, strict=True))
         )
@@ -124,9 +124,11 @@ class ResidualUNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for block in self.down:
-            for residual in block:
-                nn.init.zeros_(residual.body[-1].weight)  # a block begins as its way past
+        for module in self.modules():
+            if isinstance(module, _Residual):
+                last = module.body[-1]
+                assert isinstance(last, (nn.BatchNorm3d, nn.InstanceNorm3d))
+                nn.init.zeros_(last.weight)  # a block begins as its way past
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Logits of an image."""

@@ -38,7 +38,7 @@ def segmenter(
         record = cohort.record(case.scan)
         stored = record["grid"]
         a, b, c = stored["shape"]  # type: ignore[index]
-        grid = Grid((a, b, c), np.array(stored["affine"], float))  # type: ignore[index]
+        grid = Grid((a, b, c), np.array(stored["affine"], np.float64))  # type: ignore[index]
         body = cohort.read(case.scan, "body") > 0 if cohort.has(case.scan, "body") else None
         labels = cohort.read(case.scan, "labels") if cohort.has(case.scan, "labels") else None
         options = settings.inference

@@ -14,8 +14,8 @@ from volforge.cohort.collect import as_tsv
 from volforge.cohort.splits import rank
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort, Row
-from volforge.study.model_settings import ModelSettings
 from volforge.study.measures import number
+from volforge.study.model_settings import ModelSettings
 from volforge.training.attempt import note_attempt
 from volforge.volume.folders import read_json, sha256_of, whole_folder, write_json
 from volforge.volume.write import write_whole

@@ -67,9 +67,13 @@ def published(keys: Sequence[str], patch: Sequence[int]) -> Compose:
         for axis in range(3)
     ]
     elastic = Rand3DElasticd(
-        keys, sigma_range=(5, 5), magnitude_range=(30, 30), prob=0.5, mode=["bilinear" if k != "labels" else "nearest" for k in keys],
-        padding_mode=["reflection" if k != "labels" else "reflection" for k in keys],
-    )  # fmt: skip
+        keys,
+        sigma_range=(5, 5),
+        magnitude_range=(30, 30),
+        prob=0.5,
+        mode=["nearest" if k == "labels" else "bilinear" for k in keys],
+        padding_mode="reflection",
+    )
     return Compose([RandFlipd(keys, prob=0.5, spatial_axis=0), OneOf(turns), elastic, _Contrast(0.5)])
 
 
@@ -77,13 +81,14 @@ def standard(keys: Sequence[str], patch: Sequence[int], flip: Sequence[str]) -> 
     """Ours, after nnU-Net: turns, scales, sometimes elastic, noise, blur, brightness, contrast, low resolution."""
     modes = ["nearest" if k == "labels" else "bilinear" for k in keys]
     edges = ["zeros" if k == "labels" else "border" for k in keys]
+    x, y, z = patch
     turn, scale = [20 * DEGREES] * 3, [(-0.2, 0.25)] * 3
     affine = RandAffined(
         keys, prob=0.7, rotate_range=turn, scale_range=scale, spatial_size=patch, mode=modes, padding_mode=edges
     )
     elastic = Rand3DElasticd(
         keys, sigma_range=(5, 8), magnitude_range=(60, 160), prob=1.0, rotate_range=turn, scale_range=scale,
-        spatial_size=patch, mode=modes, padding_mode=edges,
+        spatial_size=(x, y, z), mode=modes, padding_mode=edges,
     )  # fmt: skip
     return Compose(
         [

@@ -31,6 +31,7 @@ from volforge.training.task import Batch, Plan, Task
 
 FIRST_CHECKPOINT_SECONDS = 10.0
 
+
 @dataclass
 class Trained:
     """What a training leaves.
@@ -112,7 +113,7 @@ def train(
     made = task.networks()
     if plan.channels_last:
         for network in made.values():
-            network.to(memory_format=torch.channels_last_3d)
+            network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     own = task.optimizers(made)
     rates = {name: [g["lr"] for g in optimizer.param_groups] for name, (optimizer, _) in own.items()}
     of_network = {n: name for name, (_, networks) in own.items() for n in networks}
@@ -192,9 +193,7 @@ def _fabric(plan: Plan) -> Fabric:
 def _batches(task: Task, plan: Plan, first: int, fabric: Fabric) -> Iterator[Batch]:
     """Batches from a step on; sample k of step s on rank r is (s * batch + k) * ranks + r, whoever loads it."""
     ranks, rank = fabric.world_size, fabric.global_rank
-    numbers = [
-        [(s * plan.batch + k) * ranks + rank for k in range(plan.batch)] for s in range(first, plan.steps)
-    ]
+    numbers = [[(s * plan.batch + k) * ranks + rank for k in range(plan.batch)] for s in range(first, plan.steps)]
     loader: DataLoader[Batch] = DataLoader(
         _Samples(task),
         batch_sampler=numbers,
@@ -210,12 +209,10 @@ def _batches(task: Task, plan: Plan, first: int, fabric: Fabric) -> Iterator[Bat
 def _anyone(asked: bool, fabric: Fabric) -> bool:
     if fabric.world_size == 1:
         return asked
-    return bool(fabric.strategy.reduce_boolean_decision(asked, all=False))  # type: ignore[attr-defined]
+    return bool(fabric.strategy.reduce_boolean_decision(asked, all=False))
 
 
-def _result(
-    state: State, weights: dict[str, dict[str, Tensor]], stopped: str, began: float, fabric: Fabric
-) -> Trained:
+def _result(state: State, weights: dict[str, dict[str, Tensor]], stopped: str, began: float, fabric: Fabric) -> Trained:
     import resource
 
     if fabric.device.type == "cuda":
@@ -226,7 +223,9 @@ def _result(
         device = "CPU"
     seconds = state.seconds_before + time.monotonic() - began
     step = state.best_step if weights and state.best_step else state.step
-    return Trained(weights, state.history, step, state.step, state.best, stopped, seconds, peak, device, fabric.is_global_zero)
+    return Trained(
+        weights, state.history, step, state.step, state.best, stopped, seconds, peak, device, fabric.is_global_zero
+    )
 
 
 class _Keeper:

@@ -178,14 +178,14 @@ class Regions:
         labels = np.zeros(tuple(size), np.uint8)
         inner, where = padded(self._array(region.scan, "labels"), start, size)
         labels[where] = self._lut(region.side)[inner]
-        result = {"image": cut[None], "labels": labels[None]}
+        result: dict[str, Array] = {"image": cut[None], "labels": labels[None]}
         if with_distances:
             maps = self._array(region.scan, "distances")
             order = [self._row_of(i) for c in self.settings.classes for i in self._ids_of(c.ids, region.side)]
             far = np.full((len(order), *size), 100.0, np.float32)
             for k, row in enumerate(order):
                 inner, where = padded(maps, start, size, row)
-                far[(k, *where)] = inner
+                far[k][where] = inner
             result["distance"] = far
         if self.settings.region is not None and self.settings.region["mirror"] and region.side == "right":
             result = {k: np.ascontiguousarray(v[:, ::-1]) for k, v in result.items()}

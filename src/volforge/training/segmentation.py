@@ -124,9 +124,7 @@ class SegmentationTask:
         hands.update("network")
         return {"loss": loss}
 
-    def supervised(
-        self, found: Sequence[Tensor], labels: Tensor, distance: Tensor | None, hands: Hands
-    ) -> Tensor:
+    def supervised(self, found: Sequence[Tensor], labels: Tensor, distance: Tensor | None, hands: Hands) -> Tensor:
         """Loss over the resolutions that a network gives, each lower one with half the weight of the one above."""
         self.loss.to(labels.device)
         weights = np.array([0.5**k for k in range(len(found))])

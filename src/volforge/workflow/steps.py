@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from volforge.workflow import study_models
 from volforge.workflow.jobs import RESULTS, made_labels, makes_labels, scan_folder
 from volforge.workflow.run import Run
 from volforge.workflow.studies import ResolvedStudy
-from volforge.workflow import study_models
 from volforge.workflow.study_jobs import (
     distance_recipes,
     distances_file,

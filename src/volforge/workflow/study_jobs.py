@@ -6,11 +6,11 @@ import math
 import shlex
 from pathlib import Path
 
+from volforge.config.studies import SHARED
 from volforge.study.outside import prediction_file
 from volforge.volume.companions import companions
-from volforge.workflow.jobs import RESULTS, file_stamps, import_memory_mb, is_plain, short_hash
-from volforge.config.studies import SHARED
 from volforge.workflow import study_models
+from volforge.workflow.jobs import RESULTS, file_stamps, import_memory_mb, is_plain, short_hash
 from volforge.workflow.studies import IMAGE_TASKS, ResolvedStudy
 
 ENCODER = "slice_encoder"

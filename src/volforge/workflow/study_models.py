@@ -133,9 +133,7 @@ def _of_components(
             yield loaded.problem(place, message, remedy, component.name)
 
 
-def _of_data(
-    loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], options: ModelOptions
-) -> Iterator[Problem]:
+def _of_data(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], options: ModelOptions) -> Iterator[Problem]:
     names = list(dict.fromkeys(s["structure"] for s in study.structures()))
     sided = by_side(study)
     for name in options.structures or []:
@@ -167,7 +165,9 @@ def _of_recipe(
         remedy = f"did you mean '{near[0]}'?" if near else f"defined: {', '.join(recipes) or 'none'}"
         yield loaded.problem(keys, "recipe is not defined", remedy, name)
     elif recipes[name]["kind"] != "region":
-        yield loaded.problem(keys, "label maps are learnt from regions, not slices", "name a recipe `kind: region`", name)
+        yield loaded.problem(
+            keys, "label maps are learnt from regions, not slices", "name a recipe `kind: region`", name
+        )
     elif not isinstance(recipes[name]["around"], str):
         text = "the recipe lies around labels, which a scan to be predicted does not have"
         yield loaded.problem(keys, text, "use `around: image` or `body`, and a localiser for small regions", name)
