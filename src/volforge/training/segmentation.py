@@ -153,7 +153,7 @@ class SegmentationTask:
             found = probabilities(networks["network"], image, self.patch, overlap=0.25, precision=precision)
             predicted = found.argmax(dim=1)
             labels = torch.from_numpy(cut["labels"]).to(device).long()
-            for k, value in _dice(predicted, labels, self.model.channels).items():
+            for k, value in dice_by_class(predicted, labels, self.model.channels).items():
                 per_class.setdefault(k, []).append(value)
         means = {k: float(np.mean(v)) for k, v in sorted(per_class.items())}
         if not means:
@@ -171,7 +171,7 @@ def make_network(settings: ModelSettings) -> nn.Module:
     return made
 
 
-def _dice(predicted: Tensor, labels: Tensor, classes: int) -> dict[int, float]:
+def dice_by_class(predicted: Tensor, labels: Tensor, classes: int) -> dict[int, float]:
     """Dice of each class that the labels hold."""
     p, g = (one_hot(v, classes).flatten(2).sum(dim=(0, 2)) for v in (predicted, labels))
     both = (one_hot(predicted, classes) * one_hot(labels, classes)).flatten(2).sum(dim=(0, 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def resolve(
             cohorts[name] = _resolve_cohort(loaded, name, settings, check_files, phantoms / name)
     studies: dict[str, ResolvedStudy] = {}
     if loaded.configuration is not None:
-        loaded.problems += _check_regions(loaded, cohorts)
+        loaded.problems += [*_check_regions(loaded, cohorts), *_check_balls(loaded, cohorts)]
         studies = resolve_studies(loaded, cohorts, check_files=check_files)
         if check_files:
             loaded.problems += _check_published(loaded)
@@ -188,6 +188,18 @@ def _resolve_cohort(
             loaded.problems.append(Problem(str(sheet), row.line, "fold", str(row.fold), text, remedy))
     rows = {r.scan: r for r in table.rows}
     return ResolvedCohort(name, settings, sheet, rows, structures, table.comments)
+
+
+def _check_balls(loaded: Loaded, cohorts: Mapping[str, ResolvedCohort]) -> Iterator[Problem]:
+    """Balls over joints need a left and a right condyle, and a left and a right name of their own."""
+    for cohort in cohorts.values():
+        balls = cohort.settings.balls
+        for key in ("condyle", "structure") if balls is not None else ():
+            group = getattr(balls, key)
+            if {s.side for s in cohort.structures if s.group == group} < {"left", "right"}:
+                text = f"the table of structures has no group '{group}' with a left and a right one"
+                remedy = "add two rows with this `group` and the sides left and right"
+                yield loaded.problem(("cohorts", cohort.name, "balls", key), text, remedy, group)
 
 
 def _check_regions(loaded: Loaded, cohorts: Mapping[str, ResolvedCohort]) -> list[Problem]:

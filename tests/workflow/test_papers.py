@@ -1,0 +1,54 @@
+"""Configurations of papers plan on a generated layout of their cohort."""
+
+import re
+import shutil
+
+from tests.conftest import ROOT, snakemake
+from volforge.workflow.run import load_run
+
+
+def jaw_joints(folder, subjects=10):
+    shutil.copytree(ROOT / "config/papers", folder / "papers")
+    lines = ["subject\tscan\tmodality\timage\tlabels\tlabel_source"]
+    for i in range(subjects):
+        for name in ("ct", "bones"):
+            (folder / f"papers/{i}_{name}.nii.gz").write_bytes(b"")
+        lines.append(f"patient {i}\tp{i}\tCT\t{i}_ct.nii.gz\t{i}_bones.nii.gz\texpert")
+    (folder / "papers/negative_volume.tsv").write_text("\n".join(lines) + "\n")
+    return folder / "papers/negative_volume.yaml"
+
+
+def test_negative_volume_plans_the_whole_table(tmp_path):
+    config = jaw_joints(tmp_path)
+    plan = snakemake("-n", "--configfile", config, cwd=tmp_path)
+    assert plan.returncode == 0, plan.stderr[-3000:]
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout + plan.stderr, re.MULTILINE))
+    # 5 arms x 3 structures x 5 folds, ours and the localiser once a fold
+    assert counts["train_model"] == str(75 + 5 + 5)
+    assert counts["predict"] == counts["measure"] == str(8 * 5)
+    assert counts["make_distances"] == "1"
+
+
+def test_negative_volume_has_the_published_arms_structures_and_sizes(tmp_path):
+    from volforge.report.published import read_published
+    from volforge.workflow.study_models import model_settings, models_of
+
+    config = jaw_joints(tmp_path)
+    study = load_run([config], None, check_files=True).studies["tmj_segmentation"]
+    numbers = [
+        p for p in read_published(config.parent / "published/negative_volume.tsv").numbers if p.study == "segmentation"
+    ]
+    arms = {p.arm for p in numbers}
+    assert arms <= set(study.settings.arms)
+    assert {p.structure for p in numbers} <= {s["structure"] for s in study.structures()}
+    for arm in arms:
+        assert set(models_of(study, arm)) == {"condyle", "temporal_bone", "negative_volume"}
+        for name in models_of(study, arm):
+            settings = model_settings(study, arm, name)
+            assert [c["structure"] for c in settings["classes"]] == [name]
+            assert (settings["training"]["optimizer"], settings["training"]["rate"]) == ("adam", 1e-4)
+            assert settings["training"]["steps"] == 8000
+    ours = model_settings(study, "volforge", "joint")
+    assert len(ours["classes"]) == 3
+    derived = {s["structure"] for s in study.structures() if s.get("label_source") == "derived"}
+    assert derived == {"negative_volume"}
