@@ -4,8 +4,8 @@ Usage: python benchmarks/bench_training.py [--minutes 5]. It needs the cohort of
 
 1. Overhead: steps per second of the whole loop (loading, augmentation, mean weights, logging) against bare forward and
    backward passes with the same network, loss and optimiser on one cached batch. One run after the other, twice.
-2. Same wall time, same subjects: our arm against MONAI's U-Net with DiceCELoss and Adam in a loop as tutorials write it;
-   mean Dice on the 40 held-out subjects of fold 0.
+2. Same wall time, same subjects: our arm against MONAI's U-Net with DiceCELoss and Adam in a loop as tutorials write
+   it; mean Dice on the 40 held-out subjects of fold 0.
 """
 
 from __future__ import annotations
@@ -95,9 +95,16 @@ def overhead(settings, steps: int = 30) -> None:
 
         task.step = timed  # type: ignore[method-assign]
         plan = Plan(
-            steps + 4, options["batch"], ema={"network": options["ema"]}, clip=options["clip"], threads=options["threads"],
-            precision=options["precision"], channels_last=True, validate_every=10**6, checkpoint_seconds=10**6,
-        )  # fmt: skip
+            steps + 4,
+            options["batch"],
+            ema={"network": options["ema"]},
+            clip=options["clip"],
+            threads=options["threads"],
+            precision=options["precision"],
+            channels_last=True,
+            validate_every=10**6,
+            checkpoint_seconds=10**6,
+        )
         task.validation = None
         with tempfile.TemporaryDirectory() as folder:
             train(task, plan, 0, Path(folder), Stop())

@@ -210,8 +210,8 @@ def recipes_of_cohorts(kind=None):
     wanted = RUN.configuration.recipes
     return [
         (name, recipe)
-        for name, cohort in RUN.cohorts.items()
-        for recipe in cohort.settings.recipes
+        for name in RUN.cohorts
+        for recipe in RUN.recipes_of(name)
         if kind is None or wanted[recipe].kind == kind
     ]
 

@@ -91,3 +91,32 @@ def test_hash_covers_every_module_that_is_loaded_at_run_time(tmp_path, what):
         assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout.splitlines()[-1])) - {"volforge.cli", "volforge.cli.scan"}
     assert loaded <= modules_of(f"volforge.cli.scan:{'import_' if what == 'import' else 'cut'}")
+
+
+def test_hash_of_a_training_covers_all_but_the_networks_and_losses_which_settings_hash(tmp_path):
+    from tests.training.cohort import content, cut_cohort
+    from tests.training.test_resume import words
+    from volforge.workflow.code_hash import hash_of_modules
+
+    scans = cut_cohort(tmp_path, 3)
+    settings = content(training={"steps": 1, "validation": 0, "augmentation": "none"})
+    script = (
+        "import sys, json; from volforge.cli import app\n"
+        "sys.argv = ['volforge'] + json.loads(sys.argv[1])\n"
+        "try: app()\n"
+        "except SystemExit as e: assert not e.code, e.code\n"
+        "print(json.dumps([m for m in sys.modules if m.split('.')[0] == 'volforge']))"
+    )
+    arguments = words(tmp_path / "run", scans, settings)
+    done = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(json.loads(done.stdout.splitlines()[-1])) - {"volforge.cli", "volforge.cli.model"}
+    by_name = {m for m in loaded if m.startswith(("volforge.networks.", "volforge.losses."))}
+    assert by_name == {f"volforge.{m}" for m in (
+        "networks.vnet", "losses.combined", "losses.cross_entropy", "losses.dice",
+    )}  # fmt: skip
+    assert loaded - by_name - {"volforge.networks"} <= modules_of("volforge.cli.model:train")
+    assert hash_of_modules(["volforge.losses.combined"]) != hash_of_modules(["volforge.losses.dice"])
+    assert hash_of_modules([]) == ""

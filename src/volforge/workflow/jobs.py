@@ -213,7 +213,7 @@ def report_settings(run: Run) -> str:
             "licence": c.settings.licence,
             "phantom": c.settings.phantom is not None,
             "structures": [[s.structure, s.id, s.colour, s.side, s.group] for s in c.structures],
-            "recipes": c.settings.recipes,
+            "recipes": run.recipes_of(name),
         }
         for name, c in run.cohorts.items()
     }

@@ -14,6 +14,7 @@ from volforge.config.load import Loaded, load_configuration
 from volforge.config.models import Cohort, RegionRecipe
 from volforge.errors import Problem, ProblemsError, VolforgeError, errors_of
 from volforge.weights import REGISTRY, cached
+from volforge.workflow import study_models
 from volforge.workflow.studies import ResolvedStudy, resolve_studies
 
 
@@ -48,6 +49,14 @@ class Run:
     weights: dict[str, str] = field(default_factory=dict)
     published: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+    def recipes_of(self, cohort: str) -> list[str]:
+        """Recipes that are cut of a cohort: those that it names, and those of the models of its studies."""
+        found = list(self.cohorts[cohort].settings.recipes)
+        for study in self.studies.values():
+            if study.cohort.name == cohort:
+                found += [study_models.models_of(study, a)[m].recipe or "" for a, m in study_models.trained(study)]
+        return list(dict.fromkeys(filter(None, found)))
 
 
 def load_run(

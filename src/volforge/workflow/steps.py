@@ -59,7 +59,7 @@ def steps(run: Run) -> Iterator[Step]:
                 yield Step(part, "make_labels", made_labels(name, scan), wildcards, scan)
             yield Step(part, "import_scan", f"{scan_folder(name, scan)}/record.json", wildcards, scan)
         yield Step(part, "collect_scans", f"{RESULTS}/cohorts/{name}/scans.tsv", here)
-        for recipe in cohort.settings.recipes:
+        for recipe in run.recipes_of(name):
             folder = f"{RESULTS}/cohorts/{name}/recipes/{recipe}"
             of_recipe, both = f"{part}, recipe {recipe}", {**here, "recipe": recipe}
             for scan in cohort.rows:
