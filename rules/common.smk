@@ -267,48 +267,42 @@ def scans_of_study(wildcards):
     return f"{jobs.RESULTS}/cohorts/{study_of(wildcards).cohort.name}/scans.tsv"
 
 
-def arm_of(wildcards):
-    study = study_of(wildcards)
-    if (
-        wildcards.arm != study_models.SHARED
-        and wildcards.arm not in study.settings.arms
-    ):
-        raise WorkflowError(f"study '{study.name}' has no arm '{wildcards.arm}'")
-    return study
-
-
 def model_of(wildcards):
-    study = arm_of(wildcards)
-    if wildcards.model not in study_models.models_of(study, wildcards.arm):
+    study = study_of(wildcards)
+    arms = (study_models.SHARED, *study.settings.arms)
+    if wildcards.arm not in arms or wildcards.model not in study_models.models_of(
+        study, wildcards.arm
+    ):
         raise WorkflowError(
             f"arm '{wildcards.arm}' of study '{study.name}' has no model '{wildcards.model}'"
         )
     return study
 
 
-def model_settings(wildcards):
-    settings = study_models.model_settings(
-        model_of(wildcards), wildcards.arm, wildcards.model
-    )
-    return json.dumps(settings, ensure_ascii=False, separators=(",", ":"))
+def of_model(function):
+    def given(wildcards):
+        return function(model_of(wildcards), wildcards.arm, wildcards.model)
+
+    return given
+
+
+def of_arm(function):
+    def given(wildcards):
+        return function(study_of(wildcards), wildcards.arm)
+
+    return given
+
+
+def of_part(function):
+    def given(wildcards):
+        w = wildcards
+        return function(study_of(w), w.arm, w.fold, w.seed)
+
+    return given
 
 
 def recipe_of_study(wildcards):
     return study_jobs.recipe_index(study_of(wildcards), wildcards.recipe)
-
-
-def recipe_of_model(wildcards):
-    study = model_of(wildcards)
-    options = study_models.models_of(study, wildcards.arm)[wildcards.model]
-    return study_jobs.recipe_index(study, options.recipe)
-
-
-def distances_of_model(wildcards):
-    study, arm, model = model_of(wildcards), wildcards.arm, wildcards.model
-    if not study_models.needs_distances(study, arm, model):
-        return []
-    recipe = study_models.models_of(study, arm)[model].recipe
-    return [study_jobs.distances_file(study, recipe)]
 
 
 def distances_option(wildcards, input):
@@ -326,52 +320,10 @@ def checkpoints_of_model(wildcards):
     return study_jobs.checkpoint_folder(model_of(w), w.arm, w.model, w.fold, w.seed)
 
 
-def training_of(wildcards):
-    return study_models.training_of(model_of(wildcards), wildcards.arm, wildcards.model)
-
-
-def gpus_of_model(wildcards):
-    training = training_of(wildcards)
-    return training.devices if training.accelerator == "gpu" else 0
-
-
-def train_workers(wildcards):
-    return 4 if training_of(wildcards).accelerator == "gpu" else 0
-
-
-def train_threads(wildcards):
-    training = training_of(wildcards)
-    each = 5 if training.accelerator == "gpu" else training.threads
-    return each * training.devices
-
-
 def train_memory(wildcards, attempt):
     return study_jobs.train_memory_mb(
         model_of(wildcards), wildcards.arm, wildcards.model, attempt
     )
-
-
-def number_of_try(wildcards, attempt):
-    return attempt
-
-
-def models_of_arm(wildcards):
-    w = wildcards
-    needed = study_jobs.models_needed(study_of(w), w.arm, w.fold, w.seed)
-    return list(needed.values())
-
-
-def models_option(wildcards):
-    w = wildcards
-    return study_jobs.models_option(study_of(w), w.arm, w.fold, w.seed)
-
-
-def gpus_of_arm(wildcards):
-    return int(study_jobs.predicts_on_gpu(study_of(wildcards), wildcards.arm))
-
-
-def predict_threads(wildcards):
-    return study_jobs.predict_threads(study_of(wildcards), wildcards.arm)
 
 
 def outside_stamps(wildcards):

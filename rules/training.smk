@@ -98,7 +98,7 @@ rule write_model_settings:
         mem_mb=100,
         runtime=5,
     params:
-        settings=model_settings,
+        settings=of_model(study_models.settings_json),
     shell:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 
@@ -134,8 +134,8 @@ rule train_model:
     input:
         settings="results/studies/{study}/{arm}/{model}.train.json",
         scans=scans_of_study,
-        index=recipe_of_model,
-        distances=distances_of_model,
+        index=of_model(study_jobs.recipe_of_model),
+        distances=of_model(study_jobs.distances_of_model),
     output:
         weights="results/studies/{study}/{arm}/fold{fold}/seed{seed}/models/{model}/weights.safetensors",
         model="results/studies/{study}/{arm}/fold{fold}/seed{seed}/models/{model}/model.json",
@@ -147,13 +147,13 @@ rule train_model:
     retries: 10
     conda:
         "../envs/gpu.yaml"
-    threads: train_threads
+    threads: of_model(study_jobs.train_threads)
     resources:
         mem_mb=train_memory,
         runtime=1440,
-        gpu=gpus_of_model,
-        workers=train_workers,
-        attempt=number_of_try,
+        gpu=of_model(study_jobs.train_gpus),
+        workers=of_model(study_jobs.train_workers),
+        attempt=lambda wildcards, attempt: attempt,
     params:
         folder=output_folder,
         checkpoints=checkpoints_of_model,
@@ -164,7 +164,7 @@ rule train_model:
         "volforge model train --settings {input.settings:q} --scans {input.scans:q} --fold {wildcards.fold} "
         "--seed {wildcards.seed} --checkpoints {params.checkpoints:q} {params.distances} "
         "--minutes $(( {resources.runtime} * 9 / 10 )) --workers {resources.workers} "
-        "--attempt {resources.attempt} --out {params.folder:q} >> {log:q} 2>&1"
+        "--attempt {resources.attempt} --code {params.code} --out {params.folder:q} >> {log:q} 2>&1"
 
 
 rule predict:
@@ -172,7 +172,7 @@ rule predict:
     input:
         settings="results/studies/{study}/{arm}/predict.json",
         scans=scans_of_study,
-        models=models_of_arm,
+        models=of_part(study_jobs.models_of_part),
     output:
         "results/studies/{study}/{arm}/fold{fold}/seed{seed}/predictions/predictions.tsv",
     log:
@@ -181,15 +181,15 @@ rule predict:
         "benchmarks/jobs/predict/{study}/{arm}/fold{fold}-seed{seed}.tsv"
     conda:
         "../envs/gpu.yaml"
-    threads: predict_threads
+    threads: of_arm(study_jobs.predict_threads)
     resources:
         mem_mb=study_memory,
         runtime=growing_minutes(240),
-        gpu=gpus_of_arm,
+        gpu=of_arm(study_jobs.predict_gpus),
     params:
         folder=output_folder,
         outside=outside_stamps,
-        models=models_option,
+        models=of_part(study_jobs.models_option),
         code=code_hash("volforge.cli.model:predict"),
     shell:
         "volforge model predict --settings {input.settings:q} --scans {input.scans:q} "

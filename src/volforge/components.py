@@ -125,8 +125,11 @@ def _signature(file: Path, name: str) -> tuple[list[str], list[str], bool]:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             distance = any(
-                isinstance(n, ast.Assign)
-                and any(isinstance(t, ast.Name) and t.id == "needs_distance" for t in n.targets)
+                isinstance(n, (ast.Assign, ast.AnnAssign))
+                and any(
+                    isinstance(t, ast.Name) and t.id == "needs_distance"
+                    for t in (n.targets if isinstance(n, ast.Assign) else [n.target])
+                )
                 and isinstance(n.value, ast.Constant)
                 and bool(n.value.value)
                 for n in node.body

@@ -83,6 +83,8 @@ def test_null_takes_back_a_default(tmp_path):
         ("needs: [shared/finder], ", "", "boxes about joints need a localiser"),
         ("needs: [shared/finder]", "needs: [shared/other]", "localisers: shared/finder"),
         ("plate: {structures", "plate: {kind: localiser, structures", "write it under `shared`"),
+        ("structures: [head]}\n", "structures: [head], loss: dice_boundary}\n", "has no distance maps"),
+        ("structures: [plate], network", "training: {flip: [x]}, network", "exchange left and right of head"),
         ("training: {rate: 0.2}", "training: {rat: 0.2}", "did you mean 'rate'?"),
         ("training: {rate: 0.2}", "training: {rate: -1}", "greater than 0"),
         ("    arms:", "    arms:\n      b: {}", "an arm needs one of `models`, `baseline` and `predictions`"),

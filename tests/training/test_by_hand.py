@@ -60,7 +60,7 @@ def test_any_scan_is_segmented_on_its_own_grid(trained, tmp_path):
     assert made.shape == source.shape == sure.shape
     truth = np.asanyarray(nib.load(trained / "s4_l.nii.gz").dataobj)
     assert count(np.asanyarray(made.dataobj) > 0, truth > 0).dice > 0.6
-    assert float(np.asanyarray(sure.dataobj).min()) > 0.3
+    assert float(np.asanyarray(sure.dataobj)[np.asanyarray(made.dataobj) > 0].min()) > 0.3
     twice = volforge(
         "model", "predict", "--image", image, "--weights", trained / "model", "--weights", trained / "model",
         "--out", tmp_path / "twice.nii.gz", "--flips", "y",

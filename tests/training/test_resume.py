@@ -114,10 +114,11 @@ def test_a_retry_without_a_new_step_fails_at_once(tmp_path, scans):
     assert first.returncode == 1
     assert "no GPU is visible" in first.stderr
     began = time.monotonic()
-    second = volforge(*arguments, "--attempt", "2")
+    third = volforge(*arguments, "--attempt", "3")
     assert time.monotonic() - began < 3  # nothing slow is imported
-    assert second.returncode == 1
-    assert "made no new step (it began at step 0 too)" in second.stderr
+    assert third.returncode == 1
+    assert "no GPU is visible" in volforge(*arguments, "--attempt", "2").stderr  # it has more memory: worth a try
+    assert "made no new step (it began at step 0 too)" in third.stderr
     assert "no GPU is visible" in volforge(*arguments).stderr  # by hand it is tried again
 
 
@@ -163,3 +164,51 @@ def test_two_processes_do_the_work_of_one_with_twice_the_batch(tmp_path, scans):
     one, two = (load(weights(tmp_path / n)) for n in pairs)
     assert one.keys() == two.keys()
     assert max(abs(one[k] - two[k]).max() for k in one) < 1e-4
+
+
+def test_other_data_or_code_sets_the_checkpoint_aside(tmp_path, scans):
+    """A finished checkpoint is no answer to corrected labels."""
+    import shutil
+
+    own = tmp_path / "cohort"
+    shutil.copytree(scans.parents[3], own)
+    mine = own / scans.relative_to(scans.parents[3])
+    short = content(training={"steps": 3, "validation": 0})
+    assert volforge(*words(tmp_path / "run", mine, short)).returncode == 0
+    before = weights(tmp_path / "run")
+    again = volforge(*words(tmp_path / "run", mine, short))
+    assert again.returncode == 0
+    assert "going on from step 3" in again.stderr
+    assert weights(tmp_path / "run") == before
+    code = volforge(*words(tmp_path / "run", mine, short, "--code", "other"))
+    assert "set aside" in code.stderr
+    assert "code: '' there, 'other' here" in code.stderr
+    assert weights(tmp_path / "run") == before  # trained again, with the same result
+    from volforge.config.models import RegionRecipe
+    from volforge.volume.cut_scan import cut_scan
+
+    recipe = {**short["recipe_settings"], "spacing_mm": [2.5, 2.5, 2.5]}
+    for scan in ("s0", "s1", "s2"):
+        cut_scan(mine.parent / "scans" / scan, RegionRecipe(**recipe), mine.parent / "recipes/whole" / scan)
+    data = volforge(*words(tmp_path / "run", mine, short, "--code", "other"))
+    assert data.returncode == 0, data.stderr
+    assert "set aside" in data.stderr
+    assert weights(tmp_path / "run") != before
+
+
+@pytest.mark.slow
+def test_two_processes_stop_keep_a_checkpoint_and_go_on(tmp_path, scans):
+    """Processes have clocks of their own: a checkpoint that is due for one is made by all, or none."""
+    training = {"devices": 2, "batch": 1, "steps": 24, "validate_every": 8, "augmentation": "none"}
+    whole = volforge(*words(tmp_path / "whole", scans, content(training=training)))
+    assert whole.returncode == 0, whole.stderr
+    arguments = words(tmp_path / "parts", scans, content(training=training), "--checkpoint-seconds", "0.05")
+    process = start(arguments)
+    wait_for_step(tmp_path / "parts", 3, process)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == 75, said
+    for attempt in ("2", "3"):
+        done = volforge(*arguments, "--attempt", attempt, *(["--minutes", "0"] if attempt == "2" else []))
+        assert done.returncode == (75 if attempt == "2" else 0), done.stderr
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")

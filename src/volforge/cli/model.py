@@ -34,12 +34,13 @@ def train(
     attempt: Annotated[int, typer.Option(help="Number of the try; a retry without a new step fails.")] = 1,
     resume: Annotated[Path | None, typer.Option(help="Checkpoint of the same settings to go on from.")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 120.0,
+    code: Annotated[str, typer.Option(help="Hash of the code: checkpoints of other code are set aside.")] = "",
 ) -> None:
     """Train a model of a study. A signal (SIGTERM, SIGUSR1) keeps a checkpoint first."""
     from volforge.study.model_settings import ModelSettings
     from volforge.study.train_model import Run, train_model
 
-    run = Run(scans, fold, seed, checkpoints, distances, minutes, workers, attempt, resume, checkpoint_seconds)
+    run = Run(scans, fold, seed, checkpoints, distances, minutes, workers, attempt, resume, checkpoint_seconds, code)
     stopped = train_model(ModelSettings.load(settings), run, out)
     if stopped:
         typer.echo(f"stopped by {stopped}; the same command goes on from {checkpoints / 'last.pt'}", err=True)
@@ -74,6 +75,11 @@ def predict(
     confidence: Annotated[Path | None, typer.Option(help="By hand: file for the label's probability.")] = None,
     overlap: Annotated[float, typer.Option(help="By hand: overlap of windows.")] = 0.5,
     flips: Annotated[str, typer.Option(help="By hand: axes whose flips are averaged, such as x or xy.")] = "",
+    window: Annotated[str, typer.Option(help="By hand: voxels seen at a time, X,Y,Z; empty: the patch.")] = "",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="By hand: STRUCTURE=SHARE of the largest component that others need to stay; 0 keeps all."),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     settings: Annotated[Path | None, typer.Option(help="predict.json of an arm.")] = None,
     scans: Annotated[Path | None, typer.Option(help="scans.tsv of the cohort.")] = None,
@@ -87,7 +93,11 @@ def predict(
         if not weights_of:
             raise VolforgeError("no model is named", str(image), "pass --weights FOLDER")
         unit = unit or ("arbitrary" if modality == "MR" else "hu")
-        options = Options(modality, unit, localiser, None, overlap, tuple(flips), {}, device)
+        shares = {n: number_in("--keep", v) for n, v in (w.split("=", 1) for w in keep or [] if "=" in w)}
+        if len(shares) != len(keep or []):
+            raise VolforgeError("not STRUCTURE=SHARE", "--keep", "write --keep kidney=0.1, once for each structure")
+        seen = [int(number_in("--window", n)) for n in window.split(",")] if window else None
+        options = Options(modality, unit, localiser, seen, overlap, tuple(flips), shares, device)
         found = predict_scan(image, weights_of, out, options, confidence)
         for joint in found.joints:
             typer.echo(f"{joint.side} joint: {joint.origin}")
@@ -102,6 +112,18 @@ def predict(
     weights = Weights(named_folders(model or []), localiser, device)
     count = run(ArmSettings.load(settings), scans, fold, out, weights)
     typer.echo(f"{count} predictions in {out}")
+
+
+def number_in(option: str, text: str) -> float:
+    """A number of an option.
+
+    Raises:
+        VolforgeError: It is none.
+    """
+    try:
+        return float(text)
+    except ValueError as error:
+        raise VolforgeError(f"'{text}' is not a number", option, "see `volforge model predict --help`") from error
 
 
 @app.command()

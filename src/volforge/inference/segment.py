@@ -51,6 +51,7 @@ class Segmented:
     Attributes:
         labels: Label map on the scan's grid.
         confidence: Probability of the predicted label, 32 bit.
+        background: Probability of no structure, the least of all regions that saw the voxel.
         joints: Joints that were looked for, in voxels of the scan.
         boxes: Grid of the box of each side that was looked into.
         cross_entropy: (structure, side, nats, nats of the doubled softmax) over the region; where labels are known.
@@ -58,6 +59,7 @@ class Segmented:
 
     labels: Array
     confidence: Array
+    background: Array
     joints: list[Joint] = field(default_factory=list)
     boxes: dict[str, Grid] = field(default_factory=dict)
     cross_entropy: list[tuple[str, str, float, float]] = field(default_factory=list)
@@ -86,6 +88,8 @@ def cut_for(model: Model, scan: Scan) -> Cut:
             "train it on a recipe `around: image` or `body`, with a localiser where regions must be small",
         )
     body = np.asarray(scan.body, np.uint8) if scan.body is not None else None
+    if body is None and scan.record["modality"] == "mask":
+        body = (scan.image > 0).astype(np.uint8)
     placement = region_placement(scan.grid, recipe, body, None, {})
     outside = outside_of(scan.record, scan.image)
     focus = scan.body
@@ -139,7 +143,9 @@ def segment(
     largest = max(i for group in models for c in group[0].settings.classes for i in c.ids.values())
     shape = scan.grid.shape
     result = Segmented(
-        np.zeros(shape, np.uint8 if largest < 256 else np.uint16, order="F"), np.ones(shape, np.float32, order="F")
+        np.zeros(shape, np.uint8 if largest < 256 else np.uint16, order="F"),
+        np.ones(shape, np.float32, order="F"),
+        np.ones(shape, np.float32, order="F"),
     )
     claimed = np.zeros(shape, np.float32, order="F")
     if any(group[0].settings.region is not None for group in models):
@@ -159,6 +165,14 @@ def segment(
             )
         cut = cut_for(group[0], scan)
         look = _Look(window or group[0].about["patch"], overlap, [AXES[a] for a in flips], device)
+        for model in group:
+            divisor = np.broadcast_to(getattr(model.network, "divisor", 1), 3)
+            if any(n % d for n, d in zip(look.window, divisor, strict=True)):
+                raise VolforgeError(
+                    f"the window {list(look.window)} is no multiple of {divisor.tolist()}",
+                    str(model.folder),
+                    "set `inference.window` (or --window) accordingly, or leave it out",
+                )
         if group[0].settings.region is None:
             whole = Grid(cut.placement.grid.shape, cut.placement.grid.affine)
             _one_region(group, scan, cut, np.zeros(3, int), whole.shape, "", result, claimed, look)
@@ -237,11 +251,10 @@ def _one_region(
     surer = is_one & (top > claimed[there])
     result.labels[there][surer] = np.array([0, *ids], result.labels.dtype)[best[surer]]
     claimed[there][surer] = top[surer]
-    result.confidence[there] = np.where(
-        surer,
-        top,
-        np.where(result.labels[there] > 0, result.confidence[there], np.minimum(result.confidence[there], 1 - top)),
-    )
+    least = np.minimum(result.background[there], background)
+    result.background[there] = least
+    before = np.where(result.labels[there] > 0, result.confidence[there], least)
+    result.confidence[there] = np.where(surer, top, before)
 
 
 @dataclass(frozen=True)
@@ -320,4 +333,4 @@ def _keep_components(result: Segmented, models: Sequence[Sequence[Model]], keep:
                     small = np.flatnonzero(np.arange(len(sizes)) != sizes.argmax())
                 lost = np.isin(parts, small[small > 0])
                 result.labels[box][lost] = 0
-                result.confidence[box][lost] = 1 - result.confidence[box][lost]
+                result.confidence[box][lost] = result.background[box][lost]

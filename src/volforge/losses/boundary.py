@@ -30,6 +30,8 @@ class BoundaryLoss(nn.Module):
         """Loss of logits (N, C, X, Y, Z) with distances in mm (N, C - 1, X, Y, Z), negative inside."""
         if distance is None:
             raise ValueError("the boundary loss needs distance maps")
+        if distance.shape[1] != logits.shape[1] - 1:
+            raise ValueError(f"{logits.shape[1] - 1} structures and {distance.shape[1]} distance maps")
         phi = distance.float()
         if self.clip_mm:
             phi = phi.clamp(-self.clip_mm, self.clip_mm) / self.clip_mm

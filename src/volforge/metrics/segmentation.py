@@ -146,6 +146,11 @@ def overlap_values(counts: Overlap) -> dict[str, float]:
     return dict(zip(OVERLAP, values, strict=True))
 
 
+def near_name(width_mm: float) -> str:
+    """Name of the Dice near another structure."""
+    return f"near_dice_{_mm(width_mm)}mm"
+
+
 def near_dice(
     prediction: Array, reference: Array, other: Array, spacing: Sequence[float], width_mm: float, structure: str
 ) -> Measure:
@@ -158,7 +163,7 @@ def near_dice(
         width_mm: Distance of voxel centres.
         structure: Name of the structure.
     """
-    name = f"near_dice_{_mm(width_mm)}mm"
+    name = near_name(width_mm)
     status = presence(bool(prediction.any()), bool(reference.any()))
     box = foreground_box(other)
     if status != "ok":

@@ -39,7 +39,9 @@ def make_distances(scans: Path, recipe: str, ids: Sequence[int], out: Path) -> i
                 continue
             labels = np.asarray(store["labels"][:])
             spacing = store.geometry["spacing_mm"]
-            maps = np.stack([signed_distance(labels == i, spacing) for i in ids]).astype(np.float16)
+            maps = np.empty((len(ids), *labels.shape), np.float16)
+            for k, i in enumerate(ids):
+                maps[k] = signed_distance(labels == i, spacing)
             write_array(folder / f"{row['scan']}.b2nd", maps, (1, *(min(CHUNK, n) for n in labels.shape)))
             made.append(row["scan"])
         write_json(folder / "distances.json", {"ids": list(ids), "recipe": recipe, "scans": made})

@@ -12,7 +12,7 @@ from volforge.errors import VolforgeError
 from volforge.metrics.calibration import CalibrationCurve, calibration_curve, interval_coverage, sparsification_area
 from volforge.metrics.image import ImageMetrics, failed_image, measure_image, measure_outline
 from volforge.metrics.measure import Measure, nothing
-from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
+from volforge.metrics.segmentation import SegmentationMetrics, measure_structures, near_dice, near_name
 from volforge.study.cases import Cohort
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
@@ -127,8 +127,13 @@ def _measure_labels(settings: ArmSettings, volumes: Volumes, confidence: Array |
     sides = {p.key: (p.structure, p.side) for p in settings.structures}
     if volumes.prediction is None:
         names = wanted.names(volumes.boundary is not None)
-        missing = [nothing(m, "missing_prediction", k) for k in ids for m in names]
-        return CaseResult([_sided(m, sides) for m in missing])
+        missing = [_sided(nothing(m, "missing_prediction", k), sides) for k in ids for m in names]
+        wanted_near = settings.metrics.get("near")
+        if wanted_near:
+            near = near_name(wanted_near["mm"])
+            parts = [p for p in settings.structures if p.structure == wanted_near["structure"]]
+            missing += [(p.side, nothing(near, "missing_prediction", p.structure)) for p in parts]
+        return CaseResult(missing)
     found = measure_structures(volumes.prediction, volumes.reference, volumes.spacing, ids, wanted, volumes.boundary)
     voxel = float(np.prod(volumes.spacing))
     for key, i in ids.items():
@@ -152,8 +157,6 @@ def _measure_labels(settings: ArmSettings, volumes: Volumes, confidence: Array |
 
 def _near(settings: ArmSettings, volumes: Volumes) -> list[tuple[str, Measure]]:
     """Dice of a structure where it faces another one of its side, by the reference."""
-    from volforge.metrics.segmentation import near_dice
-
     assert volumes.prediction is not None
     wanted = settings.metrics["near"]
     found = []

@@ -100,6 +100,9 @@ def _with_models(settings: ArmSettings, cohort: Cohort, cases: list[Case], out: 
     predictions, joints = [], []
     with whole_folder(out) as scratch:
         for case in cases:
+            if not cohort.has(case.scan, "image"):  # a failure that is counted, not the end of all others
+                predictions.append(Prediction(case.scan, case.subject, case.reference, case.label_source))
+                continue
             found, rows = one(case)
             written = _written(cohort, case, lambda _, f=found: (f.labels, f.confidence), scratch)  # type: ignore[misc]
             plain = by_structure((s, side, value) for s, side, value, _ in found.cross_entropy)

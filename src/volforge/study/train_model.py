@@ -43,6 +43,7 @@ class Run:
         attempt: Number of the try, from 1.
         resume: A checkpoint to go on from, or None: the last one of the same settings, if there is one.
         checkpoint_seconds: Time between checkpoints.
+        code: Hash of the code that trains: a checkpoint of other code is no beginning.
     """
 
     scans: Path
@@ -55,6 +56,7 @@ class Run:
     attempt: int = 1
     resume: Path | None = None
     checkpoint_seconds: float = 120.0
+    code: str = ""
 
 
 def train_model(settings: ModelSettings, run: Run, out: Path) -> str:
@@ -78,9 +80,11 @@ def train_model(settings: ModelSettings, run: Run, out: Path) -> str:
 
     stop = Stop(run.minutes)  # before anything slow: a signal during the loading of scans counts too
     training, validation, subjects = regions_of(settings, run)
-    plain = checked_settings(settings, run, subjects)
+    data = [r.fingerprint() for r in (training, validation) if r is not None]
+    plain = checked_settings(settings, run, subjects, data)
     task = SegmentationTask(settings, run.seed, training, validation, plain)
     plan = plan_of(settings, run)
+    task.check_patch()
     size = size_of(settings, task.patch)
     done = train(task, plan, run.seed, run.checkpoints, stop, run.resume)
     if done.stopped:
@@ -94,11 +98,13 @@ def regions_of(settings: ModelSettings, run: Run) -> tuple[Regions, Regions | No
     """Regions to learn from and to choose weights by, and the subjects of both."""
     from volforge.training.regions import Regions
 
-    cohort = Cohort(run.scans)
-    rows, chosen = inner_split(settings, cohort.rows, run.fold)
-    recipe = run.scans.parent / "recipes" / settings.recipe
-    training = Regions(settings, recipe, rows, run.distances)
-    validation = Regions(settings, recipe, chosen, run.distances) if chosen else None
+    free = free_rows(settings, Cohort(run.scans).rows, run.fold)
+    every = Regions(settings, run.scans.parent / "recipes" / settings.recipe, free, run.distances)
+    usable = {r.subject for r in every.regions}
+    learnt, chosen = inner_split(settings, [r for r in free if r["subject"] in usable])
+    training, validation = every.only(learnt), every.only(chosen)
+    if training is None:
+        raise VolforgeError("no training scan can be used", settings_name(settings), "look at the column split")
     subjects = {
         "training": sorted({r.subject for r in training.regions}),
         "validation": sorted({r.subject for r in validation.regions}) if validation else [],
@@ -106,29 +112,36 @@ def regions_of(settings: ModelSettings, run: Run) -> tuple[Regions, Regions | No
     return training, validation, subjects
 
 
-def inner_split(settings: ModelSettings, rows: Sequence[Row], fold: int) -> tuple[list[Row], list[Row]]:
-    """Rows to train on and rows that choose the weights; never a subject that is tested.
+def free_rows(settings: ModelSettings, rows: Sequence[Row], fold: int) -> list[Row]:
+    """Rows of subjects that are not tested, whatever is done with them."""
+    tested = {r["subject"] for r in rows if (r["fold"] == str(fold) if settings.by_fold else r["split"] == "test")}
+    return [r for r in rows if r["subject"] not in tested]
+
+
+def inner_split(settings: ModelSettings, free: Sequence[Row]) -> tuple[set[str], set[str]]:
+    """Subjects to train on and subjects that choose the weights, of rows that are not tested and can be used.
 
     Without folds the split `val` chooses, where the cohort has one. Else a share of the training subjects does, ranked
     by a hash, at least one and never all.
     """
-    tested = {r["subject"] for r in rows if (r["fold"] == str(fold) if settings.by_fold else r["split"] == "test")}
-    free = [r for r in rows if r["subject"] not in tested]
-    if not settings.by_fold:
-        chosen = [r for r in free if r["split"] == "val"]
-        free = [r for r in free if r["split"] == "train"]
-        if chosen and settings.training["validation"]:
-            return free, chosen
-    ranked = rank({r["subject"] for r in free}, 0, "inner validation")
     share = settings.training["validation"]
+    subjects = {r["subject"] for r in free}
+    if not settings.by_fold:
+        chosen = {r["subject"] for r in free if r["split"] == "val"}
+        subjects = {r["subject"] for r in free if r["split"] == "train"} - chosen
+        if chosen and share:
+            return subjects, chosen
+    ranked = rank(subjects, 0, "inner validation")
     count = min(len(ranked) - 1, max(1, round(share * len(ranked)))) if share and len(ranked) > 1 else 0
-    held = set(ranked[:count])
-    return [r for r in free if r["subject"] not in held], [r for r in free if r["subject"] in held]
+    return set(ranked[count:]), set(ranked[:count])
 
 
-def checked_settings(settings: ModelSettings, run: Run, subjects: Mapping[str, list[str]]) -> dict[str, Any]:
+def checked_settings(
+    settings: ModelSettings, run: Run, subjects: Mapping[str, list[str]], data: Sequence[str]
+) -> dict[str, Any]:
     """All that the weights depend on, as plain values; a checkpoint must agree with them."""
-    return {**asdict(settings), "fold": run.fold, "seed": run.seed, "subjects": dict(subjects)}
+    own = {"fold": run.fold, "seed": run.seed, "subjects": dict(subjects), "data": data, "code": run.code}
+    return {**asdict(settings), **own}
 
 
 def plan_of(settings: ModelSettings, run: Run) -> Plan:
@@ -238,11 +251,12 @@ def prior_of(training: Regions) -> dict[str, list[float]]:
                 if len(own):
                     found.setdefault(side, []).append((own.mean(axis=0) - low) / (high - low))
     if not found:
-        raise VolforgeError("no training scan shows a joint", settings_name(training), "look at its structures")
+        raise VolforgeError(
+            "no training scan shows a joint", settings_name(training.settings), "look at its structures"
+        )
     return {side: [round(float(v), 6) for v in np.mean(places, axis=0)] for side, places in sorted(found.items())}
 
 
-def settings_name(training: Regions) -> str:
+def settings_name(s: ModelSettings) -> str:
     """Where a model belongs, for messages."""
-    s = training.settings
     return f"{s.study}, {s.arm}/{s.model}"

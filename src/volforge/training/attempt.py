@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from volforge.errors import VolforgeError
@@ -23,10 +24,12 @@ def note_attempt(folder: Path, attempt: int) -> None:
         attempt: Number of the try at the same job, from 1.
 
     Raises:
-        VolforgeError: A retry that begins where the try before it began.
+        VolforgeError: A retry that begins where the try before it began. The first retry may: it has more memory.
     """
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return  # one of several processes of the same try
     step = _number(folder / REACHED, "step") or 0
-    if attempt > 1 and _number(folder / ATTEMPT, "begins_at") == step:
+    if attempt > 2 and _number(folder / ATTEMPT, "begins_at") == step:
         raise VolforgeError(
             f"the try before this one made no new step (it began at step {step} too)",
             str(folder),

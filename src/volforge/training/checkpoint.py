@@ -10,7 +10,12 @@ from typing import Any
 
 from volforge.errors import VolforgeError
 
-LAST, BEST = "last.pt", "best.pt"
+LAST = "last.pt"
+
+
+def best_name(step: int) -> str:
+    """File of the best weights, by the step that they are of: `last.pt` may be older than the newest best."""
+    return f"best-{step}.pt"
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ The loop is ours because Lightning's Trainer was seen not to resume exactly; dev
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from volforge.errors import VolforgeError
 from volforge.training.attempt import note_step
-from volforge.training.checkpoint import LAST, read_checkpoint, write_checkpoint
+from volforge.training.checkpoint import LAST, best_name, read_checkpoint, write_checkpoint
 from volforge.training.ema import Ema
 from volforge.training.progress import Progress
 from volforge.training.schedule import factor
@@ -127,15 +128,17 @@ def train(
     emas = {name: Ema(made[name], decay) for name, decay in plan.ema.items() if decay}
     state = State()
     settings = json.loads(json.dumps(task.settings))
-    path = resume or folder / LAST
-    if resume is not None or path.exists():
-        state.load(read_checkpoint(path, settings), made, optimizers, emas, fabric)
+    found = _checkpoint(folder, resume, settings, fabric)
+    if found is not None:
+        state.load(found, made, optimizers, emas, fabric)
         print(f"going on from step {state.step}", file=sys.stderr)
-    torch.manual_seed(seed_of_rank(seed, fabric.global_rank)) if state.step == 0 else state.restore_rng(fabric)
+        state.restore_rng(fabric)
+    else:
+        torch.manual_seed(seed_of_rank(seed, fabric.global_rank))
     hands = _Hands(fabric, plan, optimizers)
     keep = _Keeper(folder, plan, began)
     say = Progress(plan, state.step, fabric.is_global_zero, folder / "tensorboard")
-    for batch in _batches(task, plan, state.step, fabric):
+    for batch in [] if state.is_last(plan) else _batches(task, plan, state.step, fabric):
         step = state.step
         for name, (optimizer, _) in optimizers.items():
             scale = factor(plan.schedule, step, plan.steps, plan.warmup, plan.step_every)
@@ -151,19 +154,44 @@ def train(
         if state.step % plan.validate_every == 0 or state.step == plan.steps:
             state.validated(task, networks, made, emas, fabric, folder, settings)
             say.validated(state)
-        is_last = state.step == plan.steps or bool(plan.patience and state.since_best >= plan.patience)
-        asked = _anyone(stop.asked(), fabric)
-        if asked or is_last or keep.due():
-            fabric.barrier()
+        is_last = state.is_last(plan)
+        asked, due = _anyone(stop.asked(), fabric), _anyone(keep.due(), fabric)  # clocks of processes differ
+        if asked or is_last or due:
+            content = state.save(made, optimizers, emas, fabric, settings)
             if fabric.is_global_zero:
-                write_checkpoint(folder / LAST, state.save(made, optimizers, emas, fabric, settings))
+                write_checkpoint(folder / LAST, content)
                 note_step(folder, state.step)
+                state.tidy(folder)
             keep.kept()
         if asked and not is_last:
             return _result(state, {}, stop.reason or "another process was told to", began, fabric)
         if is_last:
             break
     return _result(state, state.chosen(made, emas, folder), "", began, fabric)
+
+
+def _checkpoint(folder: Path, resume: Path | None, settings: dict[str, Any], fabric: Fabric) -> dict[str, Any] | None:
+    """The checkpoint to go on from. One of other settings, data or code is refused if it was asked for by name, else
+    set aside: the training starts afresh."""
+    if resume is not None:
+        found = read_checkpoint(resume, settings)
+        if fabric.is_global_zero and found["best_step"] and resume.parent != folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            name = best_name(found["best_step"])
+            shutil.copyfile(resume.parent / name, folder / name)
+        return found
+    if not (folder / LAST).exists():
+        return None
+    try:
+        return read_checkpoint(folder / LAST, settings)
+    except VolforgeError as error:
+        fabric.barrier()  # all have read it
+        if fabric.is_global_zero:
+            print(f"the checkpoint is set aside, the training starts afresh: {error.message}", file=sys.stderr)
+            (folder / LAST).replace(folder / "other.pt")
+            note_step(folder, 0)
+        fabric.barrier()
+        return None
 
 
 def _fabric(plan: Plan) -> Fabric:

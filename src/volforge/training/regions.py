@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 
 from volforge.errors import VolforgeError
 from volforge.study.model_settings import ModelSettings
-from volforge.volume.folders import read_json
+from volforge.volume.folders import read_json, sha256_of
 from volforge.volume.geometry import Array
 from volforge.volume.store import SliceStore, normalise, open_array
 
@@ -31,6 +33,7 @@ class Region:
         shape: Voxels of the cut.
         centre: Centre of the box in voxels of the cut, else None.
         places: Voxels of each class that is there.
+        spacing: Voxel size of the cut in mm.
     """
 
     scan: str
@@ -39,6 +42,7 @@ class Region:
     shape: Size
     centre: Array | None
     places: list[Array] = field(default_factory=list)
+    spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
 
 
 class Regions:
@@ -65,7 +69,7 @@ class Regions:
         self._held: dict[tuple[str, str], Any] = {}
         self._stores: dict[str, SliceStore] = {}
         self._maps: dict[str, Any] = {}
-        self._bytes = 0
+        self._bytes, self._is_full = 0, False
         self.regions: list[Region] = []
         for row in rows:
             if (recipe / row["scan"] / "record.json").exists() and read_json(recipe / row["scan"] / "record.json")[
@@ -78,6 +82,31 @@ class Regions:
                 str(recipe),
                 "look at the columns split and fold of the sheet, and at the study's structures",
             )
+
+        self._hold()
+
+    def _hold(self) -> None:
+        """Take into memory what there is room for, once and before loader processes are forked: they share it."""
+        for region in self.regions:
+            self._array(region.scan, "image")
+            if self.distances is not None:
+                self._array(region.scan, "distances")
+        self._is_full = True
+
+    def only(self, subjects: Collection[str]) -> Regions | None:
+        """The regions of some subjects, with the same memory; None where there are none."""
+        chosen = copy(self)
+        chosen.regions = [r for r in self.regions if r.subject in subjects]
+        return chosen if chosen.regions else None
+
+    def fingerprint(self) -> str:
+        """A hash of all files that the regions are read from: a checkpoint of other data is no beginning."""
+        digest = hashlib.sha256()
+        for scan in sorted({r.scan for r in self.regions}):
+            digest.update(f"{scan} {sha256_of(self.folder / scan)}\n".encode())
+            if self.distances is not None:
+                digest.update(sha256_of(self.distances / f"{scan}.b2nd").encode())
+        return digest.hexdigest()
 
     @property
     def shape(self) -> Size:
@@ -106,7 +135,8 @@ class Regions:
             ids = [i for c in self.settings.classes for i in self._ids_of(c.ids, side)]
             places = [p for p in (_some(np.argwhere(labels == i)) for i in ids) if len(p)]
             if places:
-                found.append(Region(scan, subject, side, shape, centre, places))
+                spacing = tuple(store.geometry["spacing_mm"])
+                found.append(Region(scan, subject, side, shape, centre, places, spacing))
         return found
 
     def _ids_of(self, ids: Mapping[str, int], side: str) -> list[int]:
@@ -124,7 +154,7 @@ class Regions:
             array = self._map(scan) if name == "distances" else self._store(scan)[name]
             size = int(np.prod(array.shape)) * array.dtype.itemsize
             is_changed = name == "labels" and self.settings.kind == "localiser"
-            if self._bytes + size > HELD_BYTES and not is_changed:
+            if (self._is_full or self._bytes + size > HELD_BYTES) and not is_changed:
                 return array
             self._bytes += size
             values = np.asarray(array[:])

@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 from volforge import components
 from volforge.errors import VolforgeError
 from volforge.inference.windows import probabilities
-from volforge.losses.dice import one_hot
 from volforge.study.model_settings import ModelSettings
 from volforge.training.augment import Augmentation
 from volforge.training.regions import Region, Regions
@@ -44,7 +43,7 @@ class SegmentationTask:
         self.training, self.validation = training, validation
         self.patch: tuple[int, ...] = tuple(options["patch"] or training.shape)
         self.loss = components.build("loss", settings.loss)
-        self.needs_distance = bool(self.loss.needs_distance)
+        self.needs_distance = bool(getattr(self.loss, "needs_distance", False))
         keys = ["image", "labels"] + (["distance"] if self.needs_distance else [])
         self.augmentation = Augmentation(options["augmentation"], self.patch, keys, options["flip"], seed)
         if settings.region is not None and any(p > n for p, n in zip(self.patch, training.shape, strict=True)):
@@ -53,6 +52,15 @@ class SegmentationTask:
                 f"model {settings.model}",
                 "make the region larger or the patch smaller",
             )
+
+    def check_patch(self) -> None:
+        """Whether the network takes the patch; asked before anything is computed.
+
+        Raises:
+            VolforgeError: It does not.
+        """
+        with torch.device("meta"):
+            self.networks()
 
     def networks(self) -> dict[str, nn.Module]:
         """The network, as the arm names it."""
@@ -96,8 +104,7 @@ class SegmentationTask:
         patch = np.array(self.patch)
         first, extent = np.zeros(3, int), np.array(region.shape)
         if self.model.region is not None:
-            spacing = self.model.spacing_mm or [1.0, 1.0, 1.0]
-            jitter = self.model.region["jitter_mm"] / np.array(spacing)
+            jitter = self.model.region["jitter_mm"] / np.array(region.spacing)
             first = self.training.box_start(region, self.model.region["size"], rng.uniform(-jitter, jitter))
             extent = np.array(self.model.region["size"])
         room = extent - patch
@@ -172,7 +179,7 @@ def make_network(settings: ModelSettings) -> nn.Module:
 
 
 def dice_by_class(predicted: Tensor, labels: Tensor, classes: int) -> dict[int, float]:
-    """Dice of each class that the labels hold."""
-    p, g = (one_hot(v, classes).flatten(2).sum(dim=(0, 2)) for v in (predicted, labels))
-    both = (one_hot(predicted, classes) * one_hot(labels, classes)).flatten(2).sum(dim=(0, 2))
-    return {k: float(2 * both[k] / (p[k] + g[k])) for k in range(1, classes) if g[k] > 0}
+    """Dice of each class that the labels hold, from one count of pairs."""
+    pairs = torch.bincount((labels * classes + predicted).flatten(), minlength=classes**2).reshape(classes, classes)
+    total, both = pairs.sum(dim=0) + pairs.sum(dim=1), pairs.diagonal()
+    return {k: float(2 * both[k] / total[k]) for k in range(1, classes) if pairs[k].sum() > 0}

@@ -13,11 +13,11 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from volforge.errors import VolforgeError
-from volforge.training.checkpoint import BEST, write_checkpoint
+from volforge.training.checkpoint import best_name, write_checkpoint
 from volforge.training.ema import Ema
 
 if TYPE_CHECKING:
-    from volforge.training.task import Task
+    from volforge.training.task import Plan, Task
 
 GAIN = 1e-3  # what counts as better for early stopping
 
@@ -25,6 +25,17 @@ GAIN = 1e-3  # what counts as better for early stopping
 def seed_of_rank(seed: int, rank: int) -> int:
     """Seed of one of several processes; the first has the seed itself."""
     return seed + 1_000_003 * rank
+
+
+def rng_of_all(fabric: Fabric) -> list[list[Tensor]]:
+    """States of the generators of every process: CPU, and its GPU where it has one. All processes must call it."""
+    states = [torch.get_rng_state()]
+    if fabric.device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(fabric.device))
+    if fabric.world_size == 1:
+        return [states]
+    gathered: list[Any] = [fabric.all_gather(s.to(fabric.device)) for s in states]
+    return [[g[rank].cpu().clone() for g in gathered] for rank in range(fabric.world_size)]
 
 
 class State:
@@ -96,7 +107,8 @@ class State:
             self.best, self.best_step = found, self.step
             if fabric.is_global_zero:
                 content = {n: {k: v.cpu().clone() for k, v in m.state_dict().items()} for n, m in made.items()}
-                write_checkpoint(folder / BEST, {"settings": settings, "step": self.step, "networks": content})
+                path = folder / best_name(self.step)
+                write_checkpoint(path, {"settings": settings, "step": self.step, "networks": content})
         elif found:
             self.since_best += 1
         for name, ema in emas.items():
@@ -107,7 +119,7 @@ class State:
     ) -> dict[str, dict[str, Tensor]]:
         """The best weights, or the last ones where nothing was validated."""
         if self.best_step:
-            best = torch.load(folder / BEST, map_location="cpu", weights_only=True)
+            best = torch.load(folder / best_name(self.best_step), map_location="cpu", weights_only=True)
             return dict(best["networks"])
         for name, ema in emas.items():
             ema.swap(made[name])
@@ -129,7 +141,7 @@ class State:
             "optimizers": {n: o.state_dict() for n, (o, _) in optimizers.items()},
             "ema": {n: e.state() for n, e in emas.items()},
             "precision": dict(fabric.strategy.precision.state_dict()),
-            "rng": [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])],
+            "rng": rng_of_all(fabric),
             "step": self.step,
             "best_step": self.best_step,
             "since_best": self.since_best,
@@ -164,9 +176,18 @@ class State:
         self.seconds_before = content["seconds"]
 
     def restore_rng(self, fabric: Fabric) -> None:
-        """Go on drawing where the checkpoint stopped."""
-        torch.set_rng_state(self.rng[0])
-        if len(self.rng) > 1 and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(self.rng[1:])
-        if fabric.world_size > 1:  # the checkpoint holds the first process only
-            torch.manual_seed(seed_of_rank(int(self.rng[0][:8].sum()) + self.step, fabric.global_rank))
+        """Go on drawing where the checkpoint stopped; every process has its own state in it."""
+        states = self.rng[fabric.global_rank]
+        torch.set_rng_state(states[0])
+        if len(states) > 1 and fabric.device.type == "cuda":
+            torch.cuda.set_rng_state(states[1], fabric.device)
+
+    def is_last(self, plan: Plan) -> bool:
+        """Whether no step is left: all were made, or validations have not gained for too long."""
+        return self.step >= plan.steps or bool(plan.patience and self.since_best >= plan.patience)
+
+    def tidy(self, folder: Path) -> None:
+        """Remove best weights that no checkpoint speaks of any more."""
+        for path in folder.glob("best-*.pt"):
+            if path.name != best_name(self.best_step):
+                path.unlink()

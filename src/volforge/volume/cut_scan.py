@@ -84,9 +84,9 @@ def _cut(
     volumes, grid = _load(scan)
     image, labels = volumes.get("image"), volumes.get("labels")
     body = volumes["body"] > 0 if "body" in volumes else None
-    focus = next((v > 0 for v in (body, labels) if v is not None and v.any()), None)
-    if focus is None and image is not None and record["modality"] == "mask":
-        focus = image > 0
+    # a mask is cut about itself: a scan without labels must be cut as one with them
+    own = image if image is not None and record["modality"] == "mask" else None
+    focus = next((v > 0 for v in (body, own, labels) if v is not None and v.any()), None)
     if focus is None and image is None and "defective" in volumes:
         focus = volumes["defective"] > 0
     if isinstance(recipe, SliceRecipe):

@@ -10,10 +10,11 @@ from volforge.config.studies import SHARED
 from volforge.study.outside import prediction_file
 from volforge.volume.companions import companions
 from volforge.workflow import study_models
-from volforge.workflow.jobs import RESULTS, file_stamps, import_memory_mb, is_plain, short_hash
+from volforge.workflow.jobs import RESULTS, existing_files, file_stamps, import_memory_mb, is_plain, short_hash
 from volforge.workflow.studies import IMAGE_TASKS, ResolvedStudy
 
 ENCODER = "slice_encoder"
+GPU_WORKERS = 4
 
 
 def part(study: ResolvedStudy, arm: str, fold: int | str, seed: int | str) -> str:
@@ -89,15 +90,15 @@ def models_option(study: ResolvedStudy, arm: str, fold: int | str, seed: int | s
     for name, path in models_needed(study, arm, fold, seed).items():
         folder = str(Path(path).parent)
         words += ["--localiser", folder] if name.startswith(f"{SHARED}/") else ["--model", f"{name}={folder}"]
-    if predicts_on_gpu(study, arm):
+    if predict_gpus(study, arm):
         words += ["--device", "cuda"]
     return shlex.join(words)
 
 
-def predicts_on_gpu(study: ResolvedStudy, arm: str) -> bool:
-    """Whether predicting an arm asks for a GPU: where its models were trained on one."""
+def predict_gpus(study: ResolvedStudy, arm: str) -> int:
+    """GPUs that predicting an arm asks for: one where its models were trained on one."""
     trainings_ = [study_models.training_of(study, arm, m) for m in study_models.models_of(study, arm)]
-    return any(t.accelerator == "gpu" for t in trainings_)
+    return int(any(t.accelerator == "gpu" for t in trainings_))
 
 
 def predict_threads(study: ResolvedStudy, arm: str) -> int:
@@ -105,11 +106,53 @@ def predict_threads(study: ResolvedStudy, arm: str) -> int:
     return int(study_models.inference(study, arm)["threads"]) if study.settings.arms[arm].models else 1
 
 
+def models_of_part(study: ResolvedStudy, arm: str, fold: int | str, seed: int | str) -> list[str]:
+    """Weights that the predictions of an arm, fold and seed need."""
+    return list(models_needed(study, arm, fold, seed).values())
+
+
+def recipe_of_model(study: ResolvedStudy, arm: str, model: str) -> str:
+    """Index of the recipe that a model sees scans through."""
+    return recipe_index(study, study_models.models_of(study, arm)[model].recipe or "")
+
+
+def distances_of_model(study: ResolvedStudy, arm: str, model: str) -> list[str]:
+    """Distance maps that a training reads, if any."""
+    if not study_models.needs_distances(study, arm, model):
+        return []
+    return [distances_file(study, study_models.models_of(study, arm)[model].recipe or "")]
+
+
+def train_gpus(study: ResolvedStudy, arm: str, model: str) -> int:
+    """GPUs of a training."""
+    training = study_models.training_of(study, arm, model)
+    return training.devices if training.accelerator == "gpu" else 0
+
+
+def train_workers(study: ResolvedStudy, arm: str, model: str) -> int:
+    """Loader processes of a training: none on CPU, where they would take the cores that compute."""
+    return GPU_WORKERS if train_gpus(study, arm, model) else 0
+
+
+def train_threads(study: ResolvedStudy, arm: str, model: str) -> int:
+    """Cores of a training."""
+    training = study_models.training_of(study, arm, model)
+    return (1 + GPU_WORKERS if train_gpus(study, arm, model) else training.threads) * training.devices
+
+
+def held_mb(study: ResolvedStudy) -> float:
+    """Memory for the cuts that a training keeps, at most 2 GiB: phantoms are small, packed volumes grow fourfold."""
+    if study.cohort.settings.phantom is not None:
+        return 200.0
+    files = [p for r in study.cohort.rows.values() for p in existing_files(r.files.values())]
+    return min(2048.0, sum(4 * Path(p).stat().st_size / 2**20 for p in files if Path(p).is_file()) or 2048.0)
+
+
 def train_memory_mb(study: ResolvedStudy, arm: str, model: str, attempt: int) -> int:
     """Memory that a training asks for: the libraries, what it keeps of the cohort, its patches; at most doubled."""
     training = study_models.training_of(study, arm, model)
     voxels = math.prod(training.patch or [96, 96, 96]) * training.batch
-    base = 2000 + voxels * 4 * 200 / 2**20  # some hundred values of activations a voxel on CPU
+    base = 2000 + held_mb(study) + voxels * 4 * 200 / 2**20  # some hundred values of activations a voxel on CPU
     largest = max((import_memory_mb(study.cohort, scan, 1) for scan in study.cohort.rows), default=1000)
     return int(1000 * math.ceil(max(base, largest) / 1000)) * min(attempt, 2) * training.devices
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,11 @@ def model_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]
     }
 
 
+def settings_json(study: ResolvedStudy, arm: str, model: str) -> str:
+    """The same as one line of JSON."""
+    return json.dumps(model_settings(study, arm, model), ensure_ascii=False, separators=(",", ":"))
+
+
 def problems(loaded: Loaded, study: ResolvedStudy) -> Iterator[Problem]:
     """What is wrong with a study's models."""
     for arm in (SHARED, *study.settings.arms):
@@ -115,6 +121,7 @@ def problems(loaded: Loaded, study: ResolvedStudy) -> Iterator[Problem]:
             yield from _of_components(loaded, study, keys, options)
             yield from _of_data(loaded, study, keys, options)
             yield from _of_needs(loaded, study, keys, options, arm)
+            yield from _of_sides(loaded, study, keys, options, arm)
 
 
 def _of_components(
@@ -157,6 +164,22 @@ def _of_data(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], option
         yield loaded.problem((*keys, "region", "around"), "no such structure with sides", remedy, options.region.around)
 
 
+def _of_sides(
+    loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], options: ModelOptions, arm: str
+) -> Iterator[Problem]:
+    """Flips of left and right exchange the sides of labels that are told apart: only boxes see one side."""
+    if options.region is not None or options.kind == "localiser":
+        return
+    wanted = options.structures or list(by_side(study))
+    sided = [w for w in wanted if w in by_side(study)]
+    training = options.training or Training()
+    flips = training.augmentation == "published" or (training.augmentation == "standard" and "x" in training.flip)
+    if sided and (flips or (arm != SHARED and "x" in study.settings.arms[arm].inference.flips)):
+        text = f"flips of x would exchange left and right of {', '.join(sided)}"
+        remedy = "leave x out of `flip` and `flips` (`published` flips it too), or use boxes about joints (`region`)"
+        yield loaded.problem(keys, text, remedy)
+
+
 def _of_recipe(
     loaded: Loaded, recipes: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], name: str
 ) -> Iterator[Problem]:
@@ -182,6 +205,10 @@ def _of_needs(
             remedy = f"localisers: {', '.join(finders) or 'none; add one under `shared`'}"
             yield loaded.problem((*keys, "needs"), f"no localiser '{need}'", remedy, need)
     is_localiser = options.kind == "localiser"
+    is_known = options.loss is not None and not components.check("loss", options.loss.spec)
+    if is_localiser and is_known and components.needs_distance(_loss(options)):
+        text = "a localiser's target has no distance maps"
+        yield loaded.problem((*keys, "loss"), text, "use dice_ce, dice or ce", _loss(options)["name"])
     if is_localiser and arm != SHARED:
         yield loaded.problem((*keys, "kind"), "a localiser serves all arms", "write it under `shared`")
     if options.region is not None and not options.needs and not is_localiser:
