@@ -52,8 +52,8 @@ def make_task(settings):
 def overhead(settings, steps: int = 30) -> None:
     import torch
 
+    from volforge.inference.model import make_network
     from volforge.training.loop import train
-    from volforge.training.segmentation import make_network
     from volforge.training.stop import Stop
     from volforge.training.task import Plan
 
@@ -169,9 +169,9 @@ def ours(settings, minutes: float) -> list[float]:
     """Our arm with as many steps as fit into this long."""
     from dataclasses import replace
 
+    from volforge.inference.model import make_network
     from volforge.study.train_model import Run, plan_of
     from volforge.training.loop import train
-    from volforge.training.segmentation import make_network
     from volforge.training.stop import Stop
 
     def go(steps: int):

@@ -207,3 +207,21 @@ def test_cross_entropy_is_told_for_labelled_scans_only():
     assert [(s, side) for s, side, _, _ in found.cross_entropy] == [("bone", "")]
     assert found.cross_entropy[0][2] < 1e-3
     assert segment([[model(Bright())]], scan()).cross_entropy == []
+
+
+def test_one_window_pads_as_monais_inferer_does():
+    from monai.inferers import SlidingWindowInferer
+
+    torch.manual_seed(0)
+    net = nn.Conv3d(1, 2, 3, padding=1)
+    image = torch.rand(1, 1, 7, 10, 5) * 2 - 1
+    found = probabilities(net, image, (10, 10, 8))
+    peer = SlidingWindowInferer((10, 10, 8), mode="gaussian", cval=-1.0)(image, lambda x: net(x).softmax(dim=1))
+    assert torch.allclose(found, peer, atol=1e-6)
+
+
+def test_a_window_that_fits_no_network_is_named():
+    bad = Bright()
+    bad.divisor = 8
+    with pytest.raises(VolforgeError, match=r"the window \[10, 16, 16\] is no multiple of \[8, 8, 8\]"):
+        segment([[model(bad)]], scan(), window=[10, 16, 16])

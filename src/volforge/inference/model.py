@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from volforge import components
 from volforge.errors import VolforgeError
 from volforge.study.model_settings import ModelSettings
 from volforge.volume.folders import read_json, sha256_of
@@ -51,8 +52,6 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     """
     from safetensors.torch import load_file
 
-    from volforge.training.segmentation import make_network
-
     about = read_json(folder / "model.json")
     weights = folder / "weights.safetensors"
     if not weights.exists():
@@ -72,3 +71,11 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     if model.settings.training["channels_last"]:
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return Model(folder, about, network.eval().to(device))
+
+
+def make_network(settings: ModelSettings) -> nn.Module:
+    """The network of a model, with fresh weights."""
+    made: nn.Module = components.build(
+        "network", settings.network, channels=1, classes=settings.channels, spacing_mm=settings.spacing_mm
+    )
+    return made

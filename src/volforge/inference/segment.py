@@ -14,14 +14,14 @@ from volforge.config.models import Recipe, RegionRecipe
 from volforge.errors import ScanError, VolforgeError
 from volforge.inference.joints import Joint, find_joints
 from volforge.inference.model import Model
-from volforge.inference.windows import probabilities
-from volforge.training.augment import AXES
+from volforge.inference.windows import OUTSIDE, probabilities
 from volforge.volume.cut import Placement, region_placement, take
 from volforge.volume.cut_scan import cut_image, outside_of
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.resample import resample_to
 from volforge.volume.store import normalise
 
+AXES = {"x": 0, "y": 1, "z": 2}
 LEAST = 1e-7  # probabilities below it count as it, in cross-entropies
 
 
@@ -210,7 +210,7 @@ def _one_region(
     look: _Look,
 ) -> None:
     """Look into one region and lay what was seen onto the scan's grid, where it is surer than what lies there."""
-    from volforge.training.regions import OUTSIDE, padded
+    from volforge.training.regions import padded
 
     settings = group[0].settings
     image = np.full(tuple(size), OUTSIDE, np.float32)

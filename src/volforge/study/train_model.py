@@ -225,7 +225,7 @@ def size_of(settings: ModelSettings, patch: Sequence[int]) -> tuple[int, int]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from volforge.training.segmentation import make_network
+    from volforge.inference.model import make_network
 
     with torch.device("meta"):
         network = make_network(settings).eval()

@@ -20,7 +20,7 @@ from volforge.volume.store import SliceStore, normalise, open_array
 Size = tuple[int, int, int]
 HELD_BYTES = 2**31  # regions up to this in all are held in memory; beyond it they are read patch by patch
 MOST_PLACES = 2000  # voxels of each class that are remembered, for patches that hold a structure
-OUTSIDE = -1.0  # normalised value beyond a cut
+OUTSIDE = -1.0  # normalised value beyond a cut, as in volforge.inference.windows
 
 
 @dataclass

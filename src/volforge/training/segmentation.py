@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from volforge import components
 from volforge.errors import VolforgeError
+from volforge.inference.model import make_network
 from volforge.inference.windows import probabilities
 from volforge.study.model_settings import ModelSettings
 from volforge.training.augment import Augmentation
@@ -168,14 +169,6 @@ class SegmentationTask:
         names = {k + 1: c.structure + (f"_{c.side}" if c.side else "") for k, c in enumerate(self.model.classes)}
         shown = {} if self.model.kind == "localiser" else {f"dice_{names[k]}": v for k, v in means.items()}
         return {"score": float(np.mean(list(means.values()))), **shown}
-
-
-def make_network(settings: ModelSettings) -> nn.Module:
-    """The network of a model, with fresh weights."""
-    made: nn.Module = components.build(
-        "network", settings.network, channels=1, classes=settings.channels, spacing_mm=settings.spacing_mm
-    )
-    return made
 
 
 def dice_by_class(predicted: Tensor, labels: Tensor, classes: int) -> dict[int, float]:
