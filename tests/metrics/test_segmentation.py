@@ -186,3 +186,21 @@ def test_memory_of_a_large_case_stays_below_three_times_its_maps(case):
     assert 490_000 < n < 510_000
     assert 0.9 < dice < 0.99
     assert 0.9 < times < 3
+
+
+def test_near_dice_looks_only_where_the_other_structure_is_near():
+    from volforge.metrics.segmentation import near_dice
+
+    reference, prediction, other = (np.zeros((30, 12, 12), bool) for _ in range(3))
+    other[2:4, 4:8, 4:8] = True
+    reference[6:28, 4:8, 4:8] = True
+    prediction[6:12, 4:8, 4:8] = True  # right near the other one, missing far from it
+    near = near_dice(prediction, reference, other, (1, 1, 1), 6.0, "roof")
+    assert (near.measure, near.value, near.structure, near.unit) == ("near_dice_6mm", 1.0, "roof", "1")
+    whole = near_dice(prediction, reference, other, (1, 1, 1), 40.0, "roof")
+    assert whole.value == pytest.approx(2 * 6 / (6 + 22))
+    coarse = near_dice(prediction, reference, other, (0.5, 1, 1), 3.0, "roof")  # the same voxels, half as long
+    assert coarse.value == 1.0
+    assert near_dice(prediction & False, reference, other, (1, 1, 1), 6.0, "r").status == "empty_prediction"
+    assert near_dice(prediction, reference, other & False, (1, 1, 1), 6.0, "r").status == "undefined"
+    assert near_dice(prediction & False, reference & False, other, (1, 1, 1), 6.0, "r").status == "absent"
