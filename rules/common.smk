@@ -308,7 +308,7 @@ def recipe_of_study(wildcards):
 def distances_option(wildcards, input):
     if not input.distances:
         return ""
-    return "--distances " + shlex.quote(str(Path(input.distances[0]).parent))
+    return f"--distances {shlex.quote(str(Path(input.distances[0]).parent))}"
 
 
 def ids_of_study(wildcards):

@@ -44,7 +44,7 @@ def environment(cluster: OneNode, home: Path) -> dict[str, str]:
     return {**os.environ, **cluster.environment, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
 
 
-def snakemake(cluster: OneNode, folder: Path, *arguments: str, timeout: int = 280) -> subprocess.CompletedProcess[str]:
+def snakemake(cluster: OneNode, folder: Path, *arguments: str, timeout: int = 600) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "snakemake", *arguments, *QUICK]
     return subprocess.run(
         command, cwd=folder, env=environment(cluster, folder), capture_output=True, text=True, timeout=timeout,
