@@ -47,15 +47,17 @@ def labelled_cohort(folder: Path, subjects: int = 4) -> Path:
     return imported(folder, lines, {"ball_left": 1, "ball_right": 2})
 
 
-def imported(folder: Path, lines: list[str], structures: dict[str, int]) -> Path:
-    """Import all rows of a sheet and collect them; returns scans.tsv."""
+def imported(folder: Path, lines: list[str], structures: dict[str, int], **settings) -> Path:
+    """Import all rows of a sheet and collect them; returns scans.tsv. Keywords are further import settings."""
     (folder / "sheet.tsv").write_text("\n".join(lines) + "\n")
     sheet = read_sheet(folder / "sheet.tsv")
     cohort = folder / "results/cohorts/c"
     colours = dict.fromkeys(structures, "#ff8800")
     for r in sheet.rows:
         request = ScanRequest(r.scan, r.modality, r.unit, {c: Path(p) for c, p in r.files.items()})
-        import_scan(request, ImportSettings(structures, colours), cohort / "scans" / r.scan, record_refusal=False)
+        import_scan(
+            request, ImportSettings(structures, colours, **settings), cohort / "scans" / r.scan, record_refusal=False
+        )
     write_json(cohort / "settings.json", {"structures": structures, "colours": colours})
     collect_scans(sheet.rows, cohort / "scans", cohort / "scans.tsv", SPLITS)
     return cohort / "scans.tsv"

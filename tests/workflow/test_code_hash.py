@@ -20,6 +20,16 @@ ENTRIES = [
 ]
 
 
+# runs a command and prints the modules of the package that it loaded
+LOADED = (
+    "import sys, json; from volforge.cli import app\n"
+    "sys.argv = ['volforge'] + json.loads(sys.argv[1])\n"
+    "try: app()\n"
+    "except SystemExit as e: assert not e.code, e.code\n"
+    "print(json.dumps([m for m in sys.modules if m.split('.')[0] == 'volforge']))"
+)
+
+
 def fresh(entry):
     for name in ("_tree", "_file", "_is_module", "_module_text"):
         getattr(module, name).cache_clear()
@@ -77,16 +87,9 @@ def test_hash_covers_every_module_that_is_loaded_at_run_time(tmp_path, what):
         "--out",
         str(tmp_path / "c"),
     ]
-    script = (
-        "import sys, json; from volforge.cli import app\n"
-        "sys.argv = ['volforge'] + json.loads(sys.argv[1])\n"
-        "try: app()\n"
-        "except SystemExit as e: assert not e.code, e.code\n"
-        "print(json.dumps([m for m in sys.modules if m.split('.')[0] == 'volforge']))"
-    )
     for words in [imports, cuts][: 2 if what == "cut" else 1]:
         done = subprocess.run(
-            [sys.executable, "-c", script, json.dumps(words)], capture_output=True, text=True, check=False
+            [sys.executable, "-c", LOADED, json.dumps(words)], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout.splitlines()[-1])) - {"volforge.cli", "volforge.cli.scan"}
@@ -100,16 +103,9 @@ def test_hash_of_a_training_covers_all_but_the_networks_and_losses_which_setting
 
     scans = cut_cohort(tmp_path, 3)
     settings = content(training={"steps": 1, "validation": 0, "augmentation": "none"})
-    script = (
-        "import sys, json; from volforge.cli import app\n"
-        "sys.argv = ['volforge'] + json.loads(sys.argv[1])\n"
-        "try: app()\n"
-        "except SystemExit as e: assert not e.code, e.code\n"
-        "print(json.dumps([m for m in sys.modules if m.split('.')[0] == 'volforge']))"
-    )
     arguments = words(tmp_path / "run", scans, settings)
     done = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(arguments)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LOADED, json.dumps(arguments)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     loaded = set(json.loads(done.stdout.splitlines()[-1])) - {"volforge.cli", "volforge.cli.model"}
