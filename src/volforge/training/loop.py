@@ -101,7 +101,7 @@ def train(
         task: What is trained.
         plan: How long and on what.
         seed: Of weights, samples and everything that is drawn.
-        folder: Folder of checkpoints, `last.pt` and `best.pt`.
+        folder: Folder of checkpoints, `last.pt` and `best-<step>.pt`.
         stop: Asked after every step.
         resume: A checkpoint to go on from instead.
 
