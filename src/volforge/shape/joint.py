@@ -1,0 +1,177 @@
+"""One joint from masks to numbers: inflation, joint space, widths, contact, and what a reader must be warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from volforge.errors import VolforgeError
+from volforge.shape.bones import Bones, bones_of
+from volforge.shape.frame import image_in_frame
+from volforge.shape.inflate import Inflated, inflate
+from volforge.shape.inflate_mesh import InflatedMesh, condyle_surface, inflate_mesh
+from volforge.shape.surface import Surface, surface_of_field
+from volforge.shape.width import Contact, Width, find_contact, joint_space_width
+from volforge.volume.geometry import Array, Grid
+from volforge.volume.morphology import face
+
+METHODS = ("ray", "mesh", "geodesic", "euclid")
+FUSED_SHARE = 0.3  # of the facing surface in contact: no joint space is left to measure
+HOLE_SHARE = 0.005
+CUBE_SHARE = 0.6
+CUT_SHARE = 0.98
+UNRESOLVED_SHARE = 0.2
+FLAGS = {
+    "contact": "condyle and barrier touch in the label map",
+    "bones_fused": "over 30 % of the facing surface is in contact: the width is that of the rest",
+    "unresolved": "over 20 % of the facing surface has no width that the data show",
+    "barrier_holes": "the barrier has holes: rays that leave through them bound no joint space",
+    "no_barrier": "no barrier in the clip cube: there is no joint space",
+    "condyle_cut": "the condyle ends at the scan's border: its top may be missing",
+    "cube_cut": "the clip cube reaches out of the scan: the negative volume is that of the part in view",
+    "clip_bound": "over 60 % of the outer surface lies on the clip cube: the number tells of the cube",
+}
+
+
+@dataclass(frozen=True)
+class JointSettings:
+    """How a joint is measured.
+
+    Attributes:
+        method: `ray`, `mesh`, `geodesic` or `euclid`.
+        r_max_mm: Longest way of the inflation.
+        cube_mm: Edge of the clip cube.
+        step_mm: Edge of working voxels; None: the scan's finest, between 0.3 and 0.5 mm.
+        sensitivity_mm: Other longest ways, for the table of sensitivity.
+        with_width: Measure widths and contact (0.3 s a joint).
+    """
+
+    method: str = "ray"
+    r_max_mm: float = 14.0
+    cube_mm: float = 30.0
+    step_mm: float | None = None
+    sensitivity_mm: Sequence[float] = ()
+    with_width: bool = True
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A measured joint.
+
+    Attributes:
+        bones: Its bones on the working grid.
+        inflated: Negative volume and joint space.
+        condyle, barrier: Surfaces in RAS mm; None without widths, or without a barrier.
+        width: Widths over the condyle's surface.
+        mesh: The inflated mesh, for the method `mesh`.
+        contact: Where the bones touch.
+        sensitivity: Negative volume and joint space in mm3 by longest way.
+        flags: What a reader must know, of `FLAGS`.
+    """
+
+    bones: Bones
+    inflated: Inflated
+    condyle: Surface | None
+    barrier: Surface | None
+    width: Width | None
+    mesh: InflatedMesh | None
+    contact: Contact
+    sensitivity: dict[float, tuple[float, float]] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+    @property
+    def negative_volume_mm3(self) -> float:
+        """Volume of the whole negative volume, by voxels."""
+        return float(np.count_nonzero(self.inflated.space) * self.bones.frame.step_mm**3)
+
+    @property
+    def joint_space_mm3(self) -> float:
+        """Volume of the part that bone bounds."""
+        return float(np.count_nonzero(self.inflated.joint_space) * self.bones.frame.step_mm**3)
+
+
+def measure_joint(
+    condyle: Array,
+    barrier: Array,
+    others: Array | None,
+    grid: Grid,
+    settings: JointSettings,
+    image: Array | None = None,
+) -> Joint:
+    """Measure one joint.
+
+    Args:
+        condyle, barrier: (X, Y, Z) bool.
+        others: Bone that blocks the way and bounds no joint space (rest of the mandible), or None.
+        grid: Grid of the masks, any spacing and tilt.
+        settings: How.
+        image: CT in HU on the same grid: widths are then those of the CT, or None.
+
+    Raises:
+        VolforgeError: the condyle is empty, or an unknown method.
+    """
+    if settings.method not in METHODS:
+        raise VolforgeError(f"'{settings.method}' is no method of inflation", remedy=f"one of {', '.join(METHODS)}")
+    bones = bones_of(condyle, barrier, others, grid, cube_mm=settings.cube_mm, step_mm=settings.step_mm)
+    bones.check()
+    moved = inflate_mesh(bones, settings.r_max_mm) if settings.method == "mesh" else None
+    inflated = moved.inflated if moved is not None else inflate(bones, settings.method, settings.r_max_mm)
+    sensitivity = {}
+    for longest in settings.sensitivity_mm:
+        other = (
+            inflate_mesh(bones, longest).inflated
+            if settings.method == "mesh"
+            else inflate(bones, settings.method, longest)
+        )
+        sensitivity[float(longest)] = _volumes(other, bones.frame.step_mm)
+    contact = find_contact(condyle, barrier, bones, grid)
+    own = other_surface = width = None
+    if settings.with_width:
+        own = condyle_surface(bones)
+        other_surface = barrier_surface(bones)
+        if other_surface is not None:
+            values = image_in_frame(image, grid, bones.frame) if image is not None else None
+            pitch = max(grid.spacing_mm)
+            width = joint_space_width(
+                bones, own.mesh, other_surface.mesh, settings.r_max_mm, pitch, contact.places, values
+            )
+    flags = _flags(bones, condyle, inflated, width, contact)
+    return Joint(bones, inflated, own, other_surface, width, moved, contact, sensitivity, flags)
+
+
+def barrier_surface(bones: Bones) -> Surface | None:
+    """Surface of the barrier on the whole working grid, closed at its rim; None where there is none."""
+    if not (bones.barrier < 0).any():
+        return None
+    return surface_of_field(bones.barrier, bones.frame.grid.affine, whole=True)
+
+
+def _volumes(inflated: Inflated, step_mm: float) -> tuple[float, float]:
+    voxel = step_mm**3
+    return float(np.count_nonzero(inflated.space) * voxel), float(np.count_nonzero(inflated.joint_space) * voxel)
+
+
+def _flags(bones: Bones, condyle: Array, inflated: Inflated, width: Width | None, contact: Contact) -> tuple[str, ...]:
+    found = []
+    if len(contact.places):
+        found.append("contact")
+    if width is not None:
+        facing = float(width.areas[width.facing].sum())
+        if facing and contact.area_mm2 / facing > FUSED_SHARE:
+            found.append("bones_fused")
+        if width.unresolved_share > UNRESOLVED_SHARE:
+            found.append("unresolved")
+        if width.hole_share > HOLE_SHARE:
+            found.append("barrier_holes")
+    if not bones.barrier_mask[bones.frame.inner].any():
+        found.append("no_barrier")
+    rims = [face(condyle, axis, i) for axis in (0, 1) for i in (0, -1)] + [condyle[:, :, -1]]  # it may end below
+    if any(rim.any() for rim in rims):
+        found.append("condyle_cut")
+    if bones.seen < CUT_SHARE:
+        found.append("cube_cut")
+    if inflated.stops.get("clip", 0.0) > CUBE_SHARE:
+        found.append("clip_bound")
+    return tuple(found)

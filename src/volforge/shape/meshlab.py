@@ -1,0 +1,82 @@
+"""The only module that touches pymeshlab (GPL-3): self-intersections and repair.
+
+pymeshlab needs the system's libGL and X11 (Debian: `libgl1 libx11-6`). Where they are missing, meshes are made all the
+same, and say that they were not checked.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from volforge.shape.mesh import Mesh
+from volforge.volume.geometry import Array
+
+
+@cache
+def library() -> Any | None:
+    """pymeshlab, or None where it or what it links is not installed."""
+    try:
+        import pymeshlab
+    except ImportError:
+        return None
+    return pymeshlab
+
+
+def crossing_faces(mesh: Mesh) -> Array | None:
+    """Which faces cut another one, (F,) bool; None where that cannot be looked at."""
+    found = _loaded(mesh)
+    if found is None:
+        return None
+    found.compute_selection_by_self_intersections_per_face()
+    return np.array(found.current_mesh().face_selection_array(), bool)
+
+
+def self_intersections(mesh: Mesh) -> int | None:
+    """How many faces cut another one; None where that cannot be looked at."""
+    crossing = crossing_faces(mesh)
+    return None if crossing is None else int(crossing.sum())
+
+
+def repaired(mesh: Mesh, rounds: int = 4) -> Mesh | None:
+    """The mesh without faces that cut each other, closed again; None without the library or where it does not close."""
+    found = _loaded(mesh)
+    if found is None:
+        return None
+    for _ in range(rounds):
+        found.meshing_remove_duplicate_faces()
+        found.meshing_remove_null_faces()
+        found.meshing_repair_non_manifold_edges()
+        found.meshing_repair_non_manifold_vertices()
+        found.compute_selection_by_self_intersections_per_face()
+        if found.current_mesh().selected_face_number():
+            found.apply_selection_dilatation()
+            found.meshing_remove_selected_vertices_and_faces()
+        found.meshing_remove_unreferenced_vertices()
+        try:
+            found.meshing_close_holes(maxholesize=2000, newfaceselected=False)
+        except library().PyMeshLabException:  # type: ignore[union-attr]  # it refuses what is not manifold
+            return None
+        found.meshing_re_orient_faces_coherently()
+        current = _mesh(found)
+        if current.volume_mm3 < 0:
+            current = Mesh(current.vertices, current.faces[:, ::-1].copy())
+        if current.is_watertight and not self_intersections(current):
+            return current
+    return None
+
+
+def _loaded(mesh: Mesh) -> Any | None:
+    meshlab = library()
+    if meshlab is None:
+        return None
+    found = meshlab.MeshSet(verbose=False)
+    found.add_mesh(meshlab.Mesh(mesh.vertices, mesh.faces.astype(np.int32)))
+    return found
+
+
+def _mesh(found: Any) -> Mesh:
+    current = found.current_mesh()
+    return Mesh(np.array(current.vertex_matrix(), float), np.array(current.face_matrix(), np.int64))
