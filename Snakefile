@@ -15,6 +15,7 @@ include: "rules/common.smk"
 include: "rules/cohorts.smk"
 include: "rules/recipes.smk"
 include: "rules/training.smk"
+include: "rules/shapes.smk"
 include: "rules/measures.smk"
 include: "rules/report.smk"
 
@@ -55,6 +56,12 @@ rule predictions:
     """What every arm of every study makes of its test scans."""
     input:
         of_every_part("predictions/predictions.tsv"),
+
+
+rule shapes:
+    """Negative volumes of every study that has some: masks, meshes, numbers."""
+    input:
+        of_every_part("predictions/predictions.tsv", "negative_volume"),
 
 
 rule measures:

@@ -301,6 +301,28 @@ def of_part(function):
     return given
 
 
+def studies_of_task(*tasks, others=False):
+    names = [
+        n for n, s in RUN.studies.items() if (s.settings.task in tasks) is not others
+    ]
+    return "|".join(names) or "(?!)"
+
+
+def labels_of_part(wildcards):
+    w = wildcards
+    return study_jobs.labels_of_part(study_of(w), RUN.studies, w.arm, w.fold, w.seed)
+
+
+def labels_option(wildcards, input):
+    if not input.labels:
+        return ""
+    return f"--labels {shlex.quote(str(Path(input.labels[0]).parent))}"
+
+
+def reference_of_part(wildcards):
+    return study_jobs.reference_of_part(study_of(wildcards), wildcards.fold)
+
+
 def recipe_of_study(wildcards):
     return study_jobs.recipe_index(study_of(wildcards), wildcards.recipe)
 
@@ -382,10 +404,11 @@ def of_every_study(*names):
     ]
 
 
-def of_every_part(name):
+def of_every_part(name, task=None):
     return [
         f"{study_jobs.part(study, *part)}/{name}"
         for study in RUN.studies.values()
+        if task in (None, study.settings.task)
         for part in study.parts()
     ]
 

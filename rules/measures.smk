@@ -15,6 +15,8 @@ rule measure:
         "logs/measure/{study}/{arm}/fold{fold}-seed{seed}.log",
     benchmark:
         "benchmarks/jobs/measure/{study}/{arm}/fold{fold}-seed{seed}.tsv"
+    wildcard_constraints:
+        study=studies_of_task("negative_volume", others=True),
     conda:
         "../envs/gpu.yaml"
     threads: 1

@@ -179,6 +179,8 @@ rule predict:
         "logs/predict/{study}/{arm}/fold{fold}-seed{seed}.log",
     benchmark:
         "benchmarks/jobs/predict/{study}/{arm}/fold{fold}-seed{seed}.tsv"
+    wildcard_constraints:
+        study=studies_of_task("negative_volume", others=True),
     conda:
         "../envs/gpu.yaml"
     threads: of_arm(study_jobs.predict_threads)

@@ -16,6 +16,7 @@ NOUNS = {
     "cohort": "Sample sheets, phantom cohorts, and the table of a cohort's scans.",
     "scan": "One scan: import, cut, restore, make labels; PNG export.",
     "model": "Models and baselines of a study: train, predict.",
+    "shape": "Negative volumes of jaw joints; left against right.",
     "measure": "Measures of any two files or folders, by hand.",
     "study": "Results of a study: measures, table, figures, the report page.",
     "weights": "Public weights of feature networks: fetch, list.",

@@ -6,16 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from volforge.config.joints import Inflation, JointOptions
 from volforge.config.model import Model, Name
 from volforge.config.training import Inference, ModelOptions, StructureName
 
-Task = Literal["segmentation", "implant", "semantic_synthesis", "translation"]
+Task = Literal["segmentation", "negative_volume", "implant", "semantic_synthesis", "translation"]
 Baseline = Literal[
     "threshold_components", "mean_labels", "mean_implant", "mirror", "closing", "mean_painting", "constant",
     "histogram_matching", "identity",
 ]  # fmt: skip
 BASELINES: dict[str, tuple[str, ...]] = {
     "segmentation": ("threshold_components", "mean_labels"),
+    "negative_volume": (),
     "implant": ("mean_implant", "mirror", "closing"),
     "semantic_synthesis": ("mean_painting", "constant"),
     "translation": ("constant", "histogram_matching", "identity"),
@@ -44,13 +46,17 @@ class Arm(Model):
         default={}, description="models that are trained, by name; their structures are joined to one label map"
     )
     inference: Inference = Field(default=Inference(), description="how the models are applied to a scan")
+    inflation: Inflation | None = Field(
+        default=None, description="negative volume: whose labels are inflated, and how; no other study has it"
+    )
     published_as: str = Field(default="", description="name of the arm in the published table; empty: its own")
     note: str = Field(default="", description="a sentence for the table's foot")
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Arm:
-        if [self.baseline is None, self.predictions is None, not self.models].count(False) != 1:
-            raise ValueError("an arm needs one of `models`, `baseline` and `predictions`")
+        absent = [self.baseline is None, self.predictions is None, not self.models, self.inflation is None]
+        if absent.count(False) != 1:
+            raise ValueError("an arm needs one of `models`, `baseline`, `predictions` and `inflation`")
         return self
 
 
@@ -138,6 +144,9 @@ class Study(Model):
     shared: dict[Name, ModelOptions] = Field(
         default={}, description="models that serve all arms: the localiser that finds the joints"
     )
+    joint: JointOptions = Field(
+        default=JointOptions(), description="negative volume: which bones make a joint, and how it is measured"
+    )
     arms: dict[Name, Arm] = Field(min_length=1, description="arms by name; ours is called `volforge`")
     published: Published | None = Field(default=None, description="published numbers beside ours")
     cases: int = Field(default=6, ge=0, description="cases per arm whose slices are in the report: worst, median, best")
@@ -156,7 +165,21 @@ class Study(Model):
         if self.task == "translation" and self.source == self.target:
             raise ValueError("source and target are the same scans")
         for name, arm in self.arms.items():
+            if (arm.inflation is None) == (self.task == "negative_volume"):
+                word = "needs" if arm.inflation is None else "is no negative volume and has no"
+                raise ValueError(f"arm '{name}': the task {self.task} {word} `inflation`")
+        if self.task == "negative_volume" and self.reference_arm is None:
+            raise ValueError("an arm must inflate the scans' own labels by `ray`: the others are compared with it")
+        for name, arm in self.arms.items():
             if arm.baseline is not None and arm.baseline not in BASELINES[self.task]:
                 known = ", ".join(BASELINES[self.task])
                 raise ValueError(f"arm '{name}': baseline '{arm.baseline}' is not one of the task: {known}")
         return self
+
+    @property
+    def reference_arm(self) -> str | None:
+        """Negative volume: the arm that the others are compared with, the scans' own labels inflated by `ray`."""
+        for name, arm in self.arms.items():
+            if arm.inflation is not None and (arm.inflation.labels_from, arm.inflation.method) == ("labels", "ray"):
+                return name
+        return None

@@ -34,6 +34,9 @@ _NEUTRAL = (
     "contact_area",
     "asymmetry",
     "volume_mm3",
+    "unresolved",
+    "mirrored",
+    "repeatability",
     "legacy_",
     "volume_error_percent",
 )

@@ -22,6 +22,13 @@ MARKERS = ("o", "s", "^", "D")  # for the ninth arm and on
 MOST_STRUCTURES = 12
 SHOWN = {
     "segmentation": ("dice", "hd95_mm", "assd_mm", "nsd_1mm"),
+    "negative_volume": (
+        "dice",
+        "joint_space_mm3",
+        "joint_space_mean_mm",
+        "asymmetry_index_percent",
+        "index_error_percent",
+    ),
     "implant": ("dice", "boundary_dice_10mm", "hd95_pooled_mm"),
     "semantic_synthesis": ("mae_hu", "ssim", "psnr_db", "outline_dice"),
     "translation": ("mae_hu", "ssim", "psnr_db", "outline_dice"),

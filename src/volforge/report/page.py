@@ -52,6 +52,15 @@ def write_report(results: Path, out: Path, provenance_file: Path, request: Mappi
         regions=sum(r.kept for v in views for r in v.recipes if r.kind == "region"),
         configuration=yaml.safe_dump(json.loads(json.dumps(configuration)), sort_keys=False, allow_unicode=True),
         origin=origin,
+        plotly=_library() if any(s.has_views for s in studies) else "",
     )
     write_json(provenance_file, origin)
     write_whole(out, page)
+
+
+def _library() -> str:
+    """What turns surfaces, plotly.js of the Python package, safe inside a script element."""
+    from importlib.resources import files
+
+    text = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -16,6 +16,10 @@ from volforge.report.table import Cell, StudyTable, study_table
 from volforge.study.measures import read_measures
 from volforge.volume.folders import read_json
 
+_SLICES = {
+    "negative_volume": "left (upper row) and right joint in sagittal, coronal and axial planes; bones outlined in "
+    "orange, joint space green, the rest of the negative volume blue"
+}
 FIGURE_WORDS = {
     "box": "by structure and arm, a point per subject",
     "bland": "volume against the reference by subject; dashed: limits of agreement (1.96 SD)",
@@ -25,9 +29,20 @@ FIGURE_WORDS = {
 }
 
 
+CASE_NOTE = (
+    "Input, prediction, reference and error; in the error orange is too much or too bright, blue too little or too "
+    "dark. Values are means over structures and sides."
+)
+JOINT_NOTE = (
+    "Left joint above, right joint below, each in a sagittal, a coronal and an axial plane: bones outlined in orange, "
+    "joint space green, the rest of the negative volume blue. `turn` opens the surfaces: bones translucent, the "
+    "negative volume coloured by the width of the joint space. Values are means over structures and sides."
+)
+
+
 @dataclass
 class CaseRow:
-    """A case of an arm: its values, and its slices where they are embedded."""
+    """A case of an arm: its values, its slices where they are embedded, and its surfaces as JSON where they turn."""
 
     arm: str
     scan: str
@@ -36,6 +51,7 @@ class CaseRow:
     rank: str
     values: list[str]
     slices: Picture | None = None
+    view: str = ""
 
 
 @dataclass
@@ -55,6 +71,12 @@ class StudyView:
     cases: list[CaseRow]
     networks: list[str] = field(default_factory=list)
     made_from: dict[str, str] = field(default_factory=dict)
+    case_note: str = CASE_NOTE
+
+    @property
+    def has_views(self) -> bool:
+        """Whether some case has surfaces to turn."""
+        return any(c.view for c in self.cases)
 
 
 def view_study(results: Path, name: str) -> StudyView:
@@ -82,6 +104,7 @@ def view_study(results: Path, name: str) -> StudyView:
         cases,
         _networks(folder, settings["parts"]),
         table.made_from,
+        JOINT_NOTE if table.task == "negative_volume" else CASE_NOTE,
     )
 
 
@@ -172,11 +195,14 @@ def _cases(folder: Path, table: StudyTable, parts: list[list[Any]]) -> tuple[lis
         rank, file = opened.get(case, ("", None))
         place = f"fold {fold}, seed {seed}" + (f", sample {sample}" if sample != "0" else "")
         texts = [_mean_text(values.get(m, [])) for m in present]
-        caption = f"{scan}, {arm}{', ' + rank if rank else ''}: input, prediction, reference, error. " + ", ".join(
+        shown_as = _SLICES.get(table.task, "input, prediction, reference, error")
+        caption = f"{scan}, {arm}{', ' + rank if rank else ''}: {shown_as}. " + ", ".join(
             f"{m} {t}" for m, t in zip(present, texts, strict=True)
         )
         slices = picture(Image.open(file), caption) if file is not None else None
-        cases.append(CaseRow(arm, scan, subjects[case], place, rank, texts, slices))
+        turning = file.with_suffix(".view.json") if file is not None and rank else None  # a few: each is half a MB
+        view = turning.read_text(encoding="utf-8") if turning is not None and turning.exists() else ""
+        cases.append(CaseRow(arm, scan, subjects[case], place, rank, texts, slices, view))
     return present, cases
 
 

@@ -9,15 +9,15 @@ import numpy as np
 
 from volforge.errors import VolforgeError
 from volforge.shape.bones import Bones, bones_of
-from volforge.shape.frame import image_in_frame
-from volforge.shape.inflate import Inflated, inflate
+from volforge.shape.frame import distance_in_frame, image_in_frame
+from volforge.shape.inflate import Inflated, bounded_by_bone, inflate
 from volforge.shape.inflate_mesh import InflatedMesh, condyle_surface, inflate_mesh
 from volforge.shape.surface import Surface, surface_of_field
 from volforge.shape.width import Contact, Width, find_contact, joint_space_width
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.morphology import face
 
-METHODS = ("ray", "mesh", "geodesic", "euclid")
+METHODS = ("ray", "mesh", "geodesic", "euclid", "ball", "direct")
 FUSED_SHARE = 0.3  # of the facing surface in contact: no joint space is left to measure
 HOLE_SHARE = 0.005
 CUBE_SHARE = 0.6
@@ -40,12 +40,14 @@ class JointSettings:
     """How a joint is measured.
 
     Attributes:
-        method: `ray`, `mesh`, `geodesic` or `euclid`.
+        method: `ray`, `mesh`, `geodesic`, `euclid`; `ball`: a sphere less the bones, as an annotator draws it;
+            `direct`: a mask that is the negative volume.
         r_max_mm: Longest way of the inflation.
         cube_mm: Edge of the clip cube.
         step_mm: Edge of working voxels; None: the scan's finest, between 0.3 and 0.5 mm.
         sensitivity_mm: Other longest ways, for the table of sensitivity.
-        with_width: Measure widths and contact (0.3 s a joint).
+        with_width: Measure widths (about a second a joint).
+        ball_mm: Radius of the sphere of `ball`.
     """
 
     method: str = "ray"
@@ -54,6 +56,7 @@ class JointSettings:
     step_mm: float | None = None
     sensitivity_mm: Sequence[float] = ()
     with_width: bool = True
+    ball_mm: float = 15.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def measure_joint(
     grid: Grid,
     settings: JointSettings,
     image: Array | None = None,
+    drawn: Array | None = None,
 ) -> Joint:
     """Measure one joint.
 
@@ -108,6 +112,7 @@ def measure_joint(
         grid: Grid of the masks, any spacing and tilt.
         settings: How.
         image: CT in HU on the same grid: widths are then those of the CT, or None.
+        drawn: With the method `direct`, the negative volume, (X, Y, Z) bool.
 
     Raises:
         VolforgeError: the condyle is empty, or an unknown method.
@@ -117,15 +122,11 @@ def measure_joint(
     bones = bones_of(condyle, barrier, others, grid, cube_mm=settings.cube_mm, step_mm=settings.step_mm)
     bones.check()
     moved = inflate_mesh(bones, settings.r_max_mm) if settings.method == "mesh" else None
-    inflated = moved.inflated if moved is not None else inflate(bones, settings.method, settings.r_max_mm)
-    sensitivity = {}
-    for longest in settings.sensitivity_mm:
-        other = (
-            inflate_mesh(bones, longest).inflated
-            if settings.method == "mesh"
-            else inflate(bones, settings.method, longest)
-        )
-        sensitivity[float(longest)] = _volumes(other, bones.frame.step_mm)
+    inflated = moved.inflated if moved is not None else _inflated(bones, settings, settings.r_max_mm, drawn, grid)
+    sensitivity = {
+        float(r): _volumes(_inflated(bones, settings, r, drawn, grid), bones.frame.step_mm)
+        for r in settings.sensitivity_mm
+    }
     contact = find_contact(condyle, barrier, bones, grid)
     own = other_surface = width = None
     if settings.with_width:
@@ -139,6 +140,23 @@ def measure_joint(
             )
     flags = _flags(bones, condyle, inflated, width, contact)
     return Joint(bones, inflated, own, other_surface, width, moved, contact, sensitivity, flags)
+
+
+def _inflated(bones: Bones, settings: JointSettings, r_max_mm: float, drawn: Array | None, grid: Grid) -> Inflated:
+    if settings.method == "mesh":
+        return inflate_mesh(bones, r_max_mm).inflated
+    if settings.method in ("ray", "geodesic", "euclid"):
+        return inflate(bones, settings.method, r_max_mm)
+    free = bones.in_cube & ~bones.condyle_mask & (bones.opaque >= 0)
+    if settings.method == "ball":
+        axes = [np.arange(n) - (n - 1) / 2 for n in free.shape]
+        squares = sum(np.square(a * bones.frame.step_mm) for a in np.meshgrid(*axes, indexing="ij", sparse=True))
+        space = free & (squares <= settings.ball_mm**2)
+    else:
+        if drawn is None:
+            raise VolforgeError("the method `direct` needs a mask of the negative volume")
+        space = free & (distance_in_frame(drawn, grid, bones.frame)[0] < 0)
+    return Inflated(space, bounded_by_bone(bones, space, r_max_mm))
 
 
 def barrier_surface(bones: Bones) -> Surface | None:

@@ -80,3 +80,12 @@ def _loaded(mesh: Mesh) -> Any | None:
 def _mesh(found: Any) -> Mesh:
     current = found.current_mesh()
     return Mesh(np.array(current.vertex_matrix(), float), np.array(current.face_matrix(), np.int64))
+
+
+def simplified(mesh: Mesh, faces: int) -> Mesh:
+    """A mesh of about so many faces, by collapsing edges of least quadric error; as it is without the library."""
+    found = _loaded(mesh) if len(mesh.faces) > faces else None
+    if found is None:
+        return mesh
+    found.meshing_decimation_quadric_edge_collapse(targetfacenum=faces, preservenormal=True, autoclean=True)
+    return _mesh(found)

@@ -94,8 +94,8 @@ def surface_of_field(distance: Array, affine: Affine, *, whole: bool = False, ta
     level = smoothed(distance, SIGMA_VOXELS)
     # smoothing takes from edges more than it gives to corners: the level that keeps the volume is taken
     most = LEVEL_VOXELS * voxel ** (1 / 3)
-    count = min(np.count_nonzero(inside), level.size - 1)
-    around = np.partition(level.ravel(), (count - 1, count))[count - 1 : count + 1]
+    count = min(int(np.count_nonzero(inside)), level.size - 1)
+    around = np.partition(level.ravel(), [count - 1, count])[count - 1 : count + 1]
     level -= np.float32(np.clip(around.mean(), -most, most))
     if not level.min() < 0:  # thinner than the smoothing
         level = distance

@@ -72,7 +72,7 @@ def measured_cases(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Cas
     if settings.task == "translation":
         cases = _pairs(settings, rows)
     else:
-        needed = {"segmentation": ("labels",), "implant": ("defective", "implant")}.get(
+        needed = {"segmentation": ("labels",), "negative_volume": ("labels",), "implant": ("defective", "implant")}.get(
             settings.task, ("labels", "image")
         )
         chosen = [r for r in rows if all(cohort.has(r["scan"], p) for p in needed)]

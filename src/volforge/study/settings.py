@@ -39,7 +39,7 @@ class ArmSettings:
     Attributes:
         study: Study.
         arm: Arm.
-        task: `segmentation`, `implant`, `semantic_synthesis` or `translation`.
+        task: `segmentation`, `negative_volume`, `implant`, `semantic_synthesis` or `translation`.
         cohort: Cohort.
         by_fold: Test scans are those of a fold, not of the split `test`.
         structures: What is measured.
@@ -52,6 +52,7 @@ class ArmSettings:
         options: Numbers of the baselines.
         weights: Paths of public weights by name.
         inference: How models are applied: overlap, flips, keep, threads.
+        joint: Negative volumes: bones by side, how they are inflated, and what is measured.
     """
 
     study: str
@@ -69,6 +70,7 @@ class ArmSettings:
     options: Mapping[str, float]
     weights: Mapping[str, str]
     inference: Mapping[str, Any] = field(default_factory=dict)
+    joint: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_image_task(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from volforge.workflow import study_models
+from volforge.workflow import study_joints, study_models
 from volforge.workflow.jobs import RESULTS, made_labels, makes_labels, scan_folder
 from volforge.workflow.run import Run
 from volforge.workflow.studies import ResolvedStudy
@@ -94,8 +94,10 @@ def _of_study(study: ResolvedStudy) -> Iterator[Step]:
         place = part(study, arm, fold, seed)
         wildcards = {**here, "arm": arm, "fold": str(fold), "seed": str(seed)}
         of_arm = f"{whole}, arm {arm}"
-        yield Step(of_arm, "predict", f"{place}/predictions/predictions.tsv", wildcards)
-        yield Step(of_arm, "measure", f"{place}/cases/cases.tsv", wildcards)
+        shapes = study.settings.task == study_joints.TASK
+        predicts, measures = ("inflate", "measure_joints") if shapes else ("predict", "measure")
+        yield Step(of_arm, predicts, f"{place}/predictions/predictions.tsv", wildcards)
+        yield Step(of_arm, measures, f"{place}/cases/cases.tsv", wildcards)
     yield Step(whole, "collect_measures", f"{folder}/measures.tsv", here)
     yield Step(whole, "make_table", f"{folder}/table.json", here)
     yield Step(whole, "draw_figures", f"{folder}/figures/figures.json", here)

@@ -13,7 +13,7 @@ from volforge.cohort.sheet import from_here
 from volforge.config.load import Loaded
 from volforge.config.studies import BASELINES, SHARED, Arm, Study
 from volforge.errors import Problem, VolforgeError
-from volforge.workflow import study_models
+from volforge.workflow import study_joints, study_models
 
 if TYPE_CHECKING:
     from volforge.workflow.run import ResolvedCohort
@@ -102,7 +102,7 @@ class ResolvedStudy:
 
     def _settings(self, arm: str, metrics: Mapping[str, Any], cases: int, weights: Mapping[str, str]) -> str:
         study = self.settings
-        chosen = study.arms.get(arm) or Arm(baseline=BASELINES[study.task][0])
+        chosen = study.arms.get(arm) or Arm(baseline=BASELINES[study.task][0])  # the encoder's: of no arm
         content = {
             "study": self.name,
             "arm": arm,
@@ -120,13 +120,15 @@ class ResolvedStudy:
         }
         if chosen.models:
             content["inference"] = study_models.inference(self, arm)
+        if chosen.inflation is not None:
+            content["joint"] = study_joints.joint_content(self, arm)
         return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
     def table_settings(self) -> str:
         """What the study's table reads of the configuration, as one line of JSON."""
         arms = {
             name: {
-                "kind": "baseline" if arm.baseline else "model" if arm.models else "predictions",
+                "kind": _kind(arm),
                 "published_as": arm.published_as or name,
                 "note": arm.note,
             }
@@ -146,7 +148,13 @@ class ResolvedStudy:
 
 def is_drawn(arm: Arm) -> bool:
     """Whether another seed gives another result."""
-    return arm.baseline is None and arm.predictions is None
+    return bool(arm.models) or study_joints.labels_source(arm) is not None
+
+
+def _kind(arm: Arm) -> str:
+    if arm.inflation is not None:
+        return "shapes"
+    return "baseline" if arm.baseline else "model" if arm.models else "predictions"
 
 
 def resolve_studies(
@@ -176,6 +184,8 @@ def resolve_studies(
         resolved = ResolvedStudy(name, study, cohort, published, predictions, recipes)
         loaded.problems += [*_problems(loaded, resolved, check_files), *study_models.problems(loaded, resolved)]
         found[name] = resolved
+    for resolved in found.values():
+        loaded.problems += study_joints.problems(loaded, resolved, found)
     return found
 
 
@@ -191,7 +201,7 @@ def _problems(loaded: Loaded, resolved: ResolvedStudy, check_files: bool) -> Ite
             remedy = f"structures and groups: {', '.join(known) or 'none'}"
             text = f"cohort '{cohort.name}' has no such structure or group"
             yield loaded.problem((*keys, "structures", i), text, remedy, name)
-    needs_labels = study.task in ("segmentation", "semantic_synthesis")
+    needs_labels = study.task in ("segmentation", "negative_volume", "semantic_synthesis")
     if needs_labels and not cohort.structures:
         yield loaded.problem(
             (*keys, "cohort"),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from volforge.config.studies import SHARED
 from volforge.study.outside import prediction_file
 from volforge.volume.companions import companions
-from volforge.workflow import study_models
+from volforge.workflow import study_joints, study_models
 from volforge.workflow.jobs import RESULTS, existing_files, file_stamps, import_memory_mb, is_plain, short_hash
-from volforge.workflow.studies import IMAGE_TASKS, ResolvedStudy
+from volforge.workflow.studies import IMAGE_TASKS, ResolvedStudy, is_drawn
 
 ENCODER = "slice_encoder"
 GPU_WORKERS = 4
@@ -109,6 +110,25 @@ def predict_threads(study: ResolvedStudy, arm: str) -> int:
 def models_of_part(study: ResolvedStudy, arm: str, fold: int | str, seed: int | str) -> list[str]:
     """Weights that the predictions of an arm, fold and seed need."""
     return list(models_needed(study, arm, fold, seed).values())
+
+
+def labels_of_part(
+    study: ResolvedStudy, studies: Mapping[str, ResolvedStudy], arm: str, fold: int | str, seed: int | str
+) -> list[str]:
+    """predictions.tsv of the labels that an arm inflates, if they are not the scans' own."""
+    source = study_joints.labels_source(study.settings.arms[arm])
+    if source is None:
+        return []
+    other, name = studies[source[0]], source[1]
+    drawn = seed if is_drawn(other.settings.arms[name]) else other.settings.seeds[0]
+    return [f"{part(other, name, fold, drawn)}/predictions/predictions.tsv"]
+
+
+def reference_of_part(study: ResolvedStudy, fold: int | str) -> str:
+    """predictions.tsv of the arm that the negative volumes of a study are compared with."""
+    return (
+        f"{part(study, study.settings.reference_arm or '', fold, study.settings.seeds[0])}/predictions/predictions.tsv"
+    )
 
 
 def recipe_of_model(study: ResolvedStudy, arm: str, model: str) -> str:

@@ -1,0 +1,98 @@
+"""`volforge shape`: negative volumes of jaw joints, of a study and by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Shapes: negative volumes of jaw joints, left against right.")
+
+Masks = Annotated[str | None, typer.Option(help="Ids of a label map, `3` or `3,4`; empty: every voxel above 0.")]
+
+
+@app.command()
+def inflate(
+    condyle: Annotated[Path, typer.Option(help="Mask or label map with the bone that is inflated.")],
+    barrier: Annotated[Path, typer.Option(help="Mask or label map with the bone that confines it; same grid.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; it appears whole.")],
+    condyle_ids: Masks = None,
+    barrier_ids: Masks = None,
+    others: Annotated[Path | None, typer.Option(help="Bone that only stops rays (rest of the mandible).")] = None,
+    other_ids: Masks = None,
+    image: Annotated[Path | None, typer.Option(help="CT on the same grid: widths are measured in it.")] = None,
+    method: Annotated[str, typer.Option(help="ray, mesh, geodesic, euclid or ball.")] = "ray",
+    r_max: Annotated[float, typer.Option(help="Longest way, mm.")] = 14.0,
+    cube: Annotated[float, typer.Option(help="Edge of the clip cube, mm.")] = 30.0,
+    step: Annotated[float | None, typer.Option(help="Edge of working voxels, mm; else 0.3 to 0.5.")] = None,
+    sensitivity: Annotated[list[float] | None, typer.Option(help="Further longest way; repeatable.")] = None,
+) -> None:
+    """Inflate a bone until another one confines it: negative volume, joint space, widths, meshes."""
+    from volforge.study.joints_by_hand import ByHand, inflate_files
+
+    files = ByHand(condyle, barrier, others, image, condyle_ids, barrier_ids, other_ids)
+    for line in inflate_files(files, out, method, r_max, cube, step, tuple(sensitivity or ())):
+        typer.echo(line)
+
+
+@app.command()
+def asymmetry(
+    left: Annotated[Path, typer.Option(help="Label map or mask with the left condyle.")],
+    left_barrier: Annotated[Path, typer.Option(help="... and the left barrier.")],
+    right: Annotated[Path, typer.Option(help="Label map or mask with the right condyle.")],
+    right_barrier: Annotated[Path, typer.Option(help="... and the right barrier.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="JSON to write.")],
+    left_ids: Masks = None,
+    left_barrier_ids: Masks = None,
+    right_ids: Masks = None,
+    right_barrier_ids: Masks = None,
+    method: Annotated[str, typer.Option(help="ray, mesh, geodesic, euclid or ball.")] = "ray",
+    r_max: Annotated[float, typer.Option(help="Longest way, mm.")] = 14.0,
+) -> None:
+    """Left joint against right: indices of volumes, and distance of the mirrored and registered shapes."""
+    from volforge.study.joints_by_hand import ByHand, compare_files
+
+    sides = {
+        "left": ByHand(left, left_barrier, None, None, left_ids, left_barrier_ids, None),
+        "right": ByHand(right, right_barrier, None, None, right_ids, right_barrier_ids, None),
+    }
+    for line in compare_files(sides, out, method, r_max):
+        typer.echo(line)
+
+
+@app.command("inflate-arm")
+def inflate_arm_(
+    settings: Annotated[Path, typer.Option(help="predict.json of the arm.")],
+    scans: Annotated[Path, typer.Option(help="scans.tsv of the cohort.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it appears whole.")],
+    fold: Annotated[int, typer.Option(help="Fold.")] = 0,
+    labels: Annotated[Path | None, typer.Option(help="Folder of predictions; else the scans' own labels.")] = None,
+) -> None:
+    """Negative volumes of an arm of a study."""
+    from volforge.study.inflate_arm import inflate_arm
+    from volforge.study.settings import ArmSettings
+
+    count = inflate_arm(ArmSettings.load(settings), scans, fold, out, labels)
+    typer.echo(f"{count} cases in {out}")
+
+
+@app.command("measure-arm")
+def measure_arm_(
+    settings: Annotated[Path, typer.Option(help="settings.json of the arm.")],
+    scans: Annotated[Path, typer.Option(help="scans.tsv of the cohort.")],
+    predictions: Annotated[Path, typer.Option(help="Folder of the arm's negative volumes.")],
+    reference: Annotated[Path, typer.Option(help="That of the arm that inflates the scans' own labels.")],
+    out: Annotated[Path, typer.Option(help="measures.tsv to write.")],
+    cases: Annotated[Path, typer.Option(help="Folder to write: pictures and views of cases.")],
+    fold: Annotated[int, typer.Option(help="Fold.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+) -> None:
+    """Measures of an arm's negative volumes."""
+    from volforge.study.measure_arm import Place
+    from volforge.study.measure_joints import measure_joints
+    from volforge.study.settings import ArmSettings
+
+    loaded = ArmSettings.load(settings)
+    count = measure_joints(loaded, scans, predictions, reference, Place(fold, seed), out, cases)
+    typer.echo(f"{count} measures in {out}")

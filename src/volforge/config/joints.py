@@ -1,0 +1,80 @@
+"""The part of the configuration that speaks of negative volumes: which bones, and how they are inflated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from volforge.config.model import Model
+from volforge.config.training import StructureName
+
+Millimetres = Annotated[float, Field(gt=0, le=100)]
+
+
+class Derive(Model):
+    """Condyle and barrier from a label map that knows mandible and skull alone."""
+
+    mandible: StructureName = Field(description="structure, or group with a left and a right one")
+    skull: StructureName = Field(description="structure that holds the fossae")
+
+
+class Repeatability(Model):
+    """How much the numbers move when the same joint is scanned again: its masks on shifted grids."""
+
+    shifts: int = Field(default=0, ge=0, le=50, description="shifts by parts of a voxel; 0: not measured")
+    seed: int = Field(default=0, ge=0, description="of the shifts")
+    widths: bool = Field(default=False, description="widths too, about a second a joint and shift")
+
+
+class JointOptions(Model):
+    """Negative volumes: which bones of a side make a joint, and how it is measured."""
+
+    condyle: StructureName = Field(default="condyle", description="group with a left and a right bone: it is inflated")
+    barrier: StructureName = Field(default="temporal_bone", description="group that confines it")
+    others: list[StructureName] = Field(
+        default=[], description="groups that stop rays too, but bound no joint space (the rest of the mandible)"
+    )
+    derive: Derive | None = Field(
+        default=None, description="make condyle and barrier of a mandible and a skull; label source `derived`"
+    )
+    r_max_mm: Millimetres = Field(default=14.0, description="longest way of the inflation")
+    cube_mm: Millimetres = Field(default=30.0, description="edge of the clip cube about the condylar head")
+    step_mm: Millimetres | None = Field(
+        default=None, description="edge of working voxels; empty: the scan's finest, between 0.3 and 0.5 mm"
+    )
+    sensitivity_mm: list[Millimetres] = Field(default=[], description="further longest ways, measured beside")
+    width: Literal["labels", "image"] = Field(
+        default="labels", description="width of the joint space from the label map, or from the CT across the gap"
+    )
+    ball_mm: Millimetres = Field(default=15.0, description="radius of the synthetic ball that an annotator would lay")
+    repeatability: Repeatability = Field(
+        default=Repeatability(), description="the same joint scanned again, for arms of the method `ray`"
+    )
+
+
+class Inflation(Model):
+    """How an arm makes negative volumes of its labels."""
+
+    labels_from: str = Field(
+        description="`labels`: the scan's own label map; `<study>/<arm>`: held-out predictions of another study, "
+        "of the same fold and seed"
+    )
+    method: Literal["ray", "mesh", "geodesic", "euclid", "ball", "direct"] = Field(
+        default="ray",
+        description="`ray`: along normals until bone; `mesh`: the same by moving the mesh; `geodesic`: round rims; "
+        "`euclid`: through bone; `ball`: a sphere less the bones, as drawn by hand; `direct`: a structure of the "
+        "labels",
+    )
+    structure: StructureName | None = Field(default=None, description="`direct`: group that is the negative volume")
+    enhance: bool = Field(
+        default=False, description="predictions: edges of the image where the barrier is suspected are added to it"
+    )
+    widths: bool = Field(default=True, description="widths and contact too, about a second a joint")
+    meshes: bool = Field(default=True, description="STL and PLY of bones and negative volume")
+
+    @model_validator(mode="after")
+    def _direct_names_a_structure(self) -> Inflation:
+        if (self.method == "direct") != (self.structure is not None):
+            raise ValueError("`structure` belongs to the method `direct`, and that method needs it")
+        return self

@@ -1,0 +1,250 @@
+"""Measures of an arm's negative volumes: what they are, and how far from those of the scans' own labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volforge.cohort.collect import as_tsv
+from volforge.metrics.measure import Measure, nothing
+from volforge.metrics.repeatability import icc_1_1, smallest_detectable_change
+from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
+from volforge.study.cases import Cohort
+from volforge.study.inflate_arm import IDS
+from volforge.study.joint_record import FILE, SIDE_MEASURES, VOLUMES, value_of
+from volforge.study.joints import SIDES
+from volforge.study.measure_arm import Place, chosen_cases
+from volforge.study.measures import Origin, row, write_measures
+from volforge.study.predictions import Prediction, read_predictions
+from volforge.study.settings import ArmSettings
+from volforge.volume.folders import read_json, whole_folder, write_json
+from volforge.volume.geometry import Array, Grid
+from volforge.volume.restore import on_scan_grid
+from volforge.volume.write import write_whole
+
+STRUCTURES = ("joint_space", "negative_volume")
+COMPARED = ("dice", "hd95_mm", "assd_mm", "volume_error_percent")
+PREDICTED = "predicted"
+
+
+def measure_joints(
+    settings: ArmSettings, scans: Path, predictions: Path, reference: Path, place: Place, out: Path, cases: Path
+) -> int:
+    """Measure the negative volumes of an arm.
+
+    Args:
+        settings: The arm.
+        scans: scans.tsv of the cohort.
+        predictions: Its folder from `inflate_arm`.
+        reference: That of the arm that inflates the scans' own labels; the same for that arm itself.
+        place: Fold and seed.
+        out: measures.tsv to write.
+        cases: Folder to write: pictures and 3-D views of some cases, cases.tsv.
+
+    Returns:
+        Number of measures.
+    """
+    cohort = Cohort(scans)
+    own_labels = settings.joint["inflation"]["labels_from"] == "labels"
+    compares = predictions.resolve() != reference.resolve()
+    rows: list[dict[str, object]] = []
+    scores: list[tuple[float, Prediction]] = []
+    wanted = {p.scan: p for p in read_predictions(reference)}
+    repeats: dict[str, list[list[float]]] = {}
+    for prediction in read_predictions(predictions):
+        found = _record(predictions, prediction)
+        source = prediction.label_source if own_labels else PREDICTED
+        described = [*_of_sides(found), *_of_asymmetry(found)]
+        rows += [row(_origin(settings, place, prediction, side, source), m) for side, m in described]
+        for side in SIDES:
+            for name, values in found["sides"].get(side, {}).get("repeats", {}).items():
+                repeats.setdefault(name, []).append([math.nan if v is None else v for v in values])
+        score = math.nan
+        if compares:
+            other = wanted[prediction.scan]
+            against = _compared(cohort, predictions, prediction, reference, other, settings)
+            against += _index_errors(found, _record(reference, other))
+            rows += [row(_origin(settings, place, prediction, side, other.label_source), m) for side, m in against]
+            known = [m.value for _, m in against if (m.measure, m.structure) == ("dice", "joint_space")]
+            score = -float(np.mean(known)) if known else math.inf
+        else:  # of the reference itself the most asymmetric cases are the ones to look at
+            asymmetry = found["asymmetry"].get("joint_space_mm3", {}).get("percent")
+            score = math.inf if asymmetry is None else float(asymmetry)
+        scores.append((math.inf if math.isnan(score) else score, prediction))
+    rows += _repeatability(settings, place, repeats)
+    with whole_folder(cases) as folder:
+        words = {} if compares else {"worst": "most asymmetric", "best": "least asymmetric"}
+        _write_cases(settings, cohort, predictions, scores, words, folder)
+        write_whole(folder / "calibration.tsv", as_tsv(("low", "high", "count", "confidence", "accuracy"), []))
+        write_json(folder / "features.json", [])
+    write_measures(out, rows)
+    return len(rows)
+
+
+def _origin(settings: ArmSettings, place: Place, prediction: Prediction, side: str, source: str) -> Origin:
+    return Origin(
+        settings.study,
+        settings.arm,
+        place.fold,
+        place.seed,
+        settings.cohort,
+        prediction.subject,
+        prediction.scan,
+        side,
+        prediction.sample,
+        source,
+    )
+
+
+def _record(folder: Path, prediction: Prediction) -> dict[str, Any]:
+    """negative_volume.json of a case; without a side where there was no label map."""
+    if not prediction.file:
+        return {"sides": {}, "asymmetry": {}}
+    content: dict[str, Any] = read_json(folder / "shapes" / prediction.scan / FILE)
+    return content
+
+
+def structure_of(measure: str) -> str:
+    """What a measure of a joint speaks of."""
+    return "negative_volume" if measure.startswith("negative_volume") else "joint_space"
+
+
+def _of_sides(found: Mapping[str, Any]) -> list[tuple[str, Measure]]:
+    measures = []
+    for side in SIDES:
+        record = found["sides"].get(side, {"status": "missing"})
+        failed = record["status"] != "ok"
+        status = "missing_prediction" if record["status"] == "missing" else "empty_prediction"
+        for name in SIDE_MEASURES:
+            if failed and name in VOLUMES:
+                measures.append((side, nothing(name, status, structure_of(name))))  # type: ignore[arg-type]
+            elif not failed and name in record:
+                value = value_of(found, side, name)
+                known = "undefined" if math.isnan(value) else "ok"
+                measures.append((side, Measure(name, value, structure_of(name), known, 1)))  # type: ignore[arg-type]
+        for line in record.get("sensitivity", []):
+            for name in VOLUMES:
+                within = f"{name.removesuffix('_mm3')}_within_{line['r_max_mm']:g}_mm3"
+                measures.append((side, Measure(within, line[name], structure_of(name), "ok", 1)))
+    return measures
+
+
+def _of_asymmetry(found: Mapping[str, Any]) -> list[tuple[str, Measure]]:
+    measures = []
+    for name in VOLUMES:
+        index = found["asymmetry"].get(name, {})
+        for key, measure in (("percent", "asymmetry_index_percent"), ("signed_percent", "asymmetry_signed_percent")):
+            value = index.get(key)
+            shown = (
+                nothing(measure, "undefined", structure_of(name))
+                if value is None
+                else Measure(measure, value, structure_of(name), "ok", 1)
+            )
+            measures.append(("", shown))
+    for entry in found["asymmetry"].get("shapes", []):
+        if entry["value"] is not None:
+            measures.append(("", Measure(entry["measure"], entry["value"], entry["structure"], "ok", 1)))
+    return measures
+
+
+def _masks(values: Array, side: str) -> dict[str, Array]:
+    ids = IDS[side]
+    return {"joint_space": values == ids["joint_space"], "negative_volume": np.isin(values, list(ids.values()))}
+
+
+def _compared(
+    cohort: Cohort,
+    folder: Path,
+    prediction: Prediction,
+    reference_folder: Path,
+    reference: Prediction,
+    settings: ArmSettings,
+) -> list[tuple[str, Measure]]:
+    """Overlap with the negative volume of the scan's own labels, by side."""
+    record: dict[str, Any] = cohort.record(prediction.scan)
+    if not prediction.file or not reference.file:
+        return [(side, nothing(m, "missing_prediction", s)) for side in SIDES for s in STRUCTURES for m in COMPARED]
+    a, b, c = record["grid"]["shape"]
+    spacing = Grid((a, b, c), np.array(record["grid"]["affine"], float)).spacing_mm
+    volumes = [on_scan_grid(p.path(f), record) for p, f in ((prediction, folder), (reference, reference_folder))]
+    metrics = SegmentationMetrics(tuple(settings.metrics["tolerances_mm"]), settings.metrics["surface"])
+    found = []
+    for side in SIDES:
+        one, other = (_masks(v, side) for v in volumes)
+        for name in STRUCTURES:
+            measures = measure_structures(
+                one[name].astype(np.uint8), other[name].astype(np.uint8), spacing, {name: 1}, metrics
+            )
+            found += [(side, m) for m in measures if m.measure in COMPARED]
+    return found
+
+
+def _index_errors(found: Mapping[str, Any], reference: Mapping[str, Any]) -> list[tuple[str, Measure]]:
+    """How far the signed asymmetry lies from that of the scan's own labels, in points."""
+    measures = []
+    for name in VOLUMES:
+        one, other = (r["asymmetry"].get(name, {}).get("signed_percent") for r in (found, reference))
+        if other is None:
+            continue
+        structure = structure_of(name)
+        shown = (
+            nothing("index_error_percent", "empty_prediction", structure)
+            if one is None
+            else Measure("index_error_percent", abs(one - other), structure, "ok", 1)
+        )
+        measures.append(("", shown))
+    return measures
+
+
+def _repeatability(
+    settings: ArmSettings, place: Place, repeats: Mapping[str, list[list[float]]]
+) -> list[dict[str, object]]:
+    """Intraclass correlation and smallest detectable change over all joints of the fold."""
+    empty = Origin(settings.study, settings.arm, place.fold, place.seed, settings.cohort, label_source="")
+    rows = []
+    for name, groups in repeats.items():
+        known = [v for g in groups for v in g if math.isfinite(v)]
+        change = smallest_detectable_change(groups)
+        stem = name.removesuffix("_mm3").removesuffix("_mm")
+        for measure, value in (
+            (f"repeatability_icc_{stem}", icc_1_1(groups)),
+            (f"repeatability_change_{stem}_percent", 100 * change / float(np.mean(known)) if known else math.nan),
+        ):
+            status = "undefined" if math.isnan(value) else "ok"
+            rows.append(row(empty, Measure(measure, value, structure_of(name), status, len(groups))))  # type: ignore[arg-type]
+    return rows
+
+
+def _write_cases(
+    settings: ArmSettings,
+    cohort: Cohort,
+    folder: Path,
+    scores: list[tuple[float, Prediction]],
+    words: Mapping[str, str],
+    out: Path,
+) -> None:
+    from PIL import Image
+
+    from volforge.study.joint_picture import joint_picture
+
+    lines: list[Mapping[str, object]] = []
+    for word, prediction in chosen_cases(scores, settings.cases):
+        record: dict[str, Any] = cohort.record(prediction.scan)
+        values = on_scan_grid(prediction.path(folder), record)
+        labels = cohort.read(prediction.scan, "labels")
+        image = cohort.read(prediction.scan, "image") if cohort.has(prediction.scan, "image") else None
+        a, b, c = record["grid"]["shape"]
+        spacing = Grid((a, b, c), np.array(record["grid"]["affine"], float)).spacing_mm
+        name = f"{prediction.scan}-{prediction.sample}.png"
+        Image.fromarray(joint_picture(image, labels, values, spacing)).save(out / name)
+        view = folder / "shapes" / prediction.scan / "view.json"
+        if view.exists():
+            write_whole(out / f"{prediction.scan}-{prediction.sample}.view.json", view.read_bytes())
+        lines.append(
+            {"scan": prediction.scan, "sample": prediction.sample, "rank": words.get(word, word), "file": name}
+        )
+    write_whole(out / "cases.tsv", as_tsv(("scan", "sample", "rank", "file"), lines))
