@@ -36,7 +36,7 @@ CASE_NOTE = (
 JOINT_NOTE = (
     "Left joint above, right joint below, each in a sagittal, a coronal and an axial plane: bones outlined in orange, "
     "joint space green, the rest of the negative volume blue. `turn` opens the surfaces: bones translucent, the "
-    "negative volume coloured by the width of the joint space. Values are means over structures and sides."
+    "negative volume coloured by the width of the joint space. Values are those of the joint space, means over sides."
 )
 
 
@@ -175,14 +175,15 @@ def _cases(folder: Path, table: StudyTable, parts: list[list[Any]]) -> tuple[lis
     from PIL import Image
 
     rows = [r for r in read_measures(folder / "measures.tsv") if r["scan"]]
-    labels = table.task in ("segmentation", "implant")  # image measures have rows by tissue too
+    # image measures have rows by tissue too; of a negative volume the part that bone bounds tells cases apart
+    only = {"segmentation": "", "implant": "", "negative_volume": "joint_space"}.get(table.task, "body")
     present = [m for m in SHOWN[table.task] if any(r["measure"] == m for r in rows)]
     found: dict[tuple[str, ...], dict[str, list[float | None]]] = {}
     subjects: dict[tuple[str, ...], str] = {}
     for r in rows:
         key = (r["arm"], r["fold"], r["seed"], r["scan"], r["sample"])
         subjects[key] = r["subject"]
-        if r["measure"] in present and (labels or r["structure"] == "body"):
+        if r["measure"] in present and only in ("", r["structure"]):
             found.setdefault(key, {}).setdefault(r["measure"], []).append(float(r["value"]) if r["value"] else None)
     opened: dict[tuple[str, ...], tuple[str, Path]] = {}
     for arm, fold, seed in parts:
@@ -200,7 +201,7 @@ def _cases(folder: Path, table: StudyTable, parts: list[list[Any]]) -> tuple[lis
             f"{m} {t}" for m, t in zip(present, texts, strict=True)
         )
         slices = picture(Image.open(file), caption) if file is not None else None
-        turning = file.with_suffix(".view.json") if file is not None and rank else None  # a few: each is half a MB
+        turning = file.with_suffix(".view.json") if file is not None else None
         view = turning.read_text(encoding="utf-8") if turning is not None and turning.exists() else ""
         cases.append(CaseRow(arm, scan, subjects[case], place, rank, texts, slices, view))
     return present, cases

@@ -110,12 +110,13 @@ def surface_of_field(distance: Array, affine: Affine, *, whole: bool = False, ta
 
         wanted = np.count_nonzero(largest_component(inside)) * voxel
         mesh = largest_piece(mesh)
+    crossing = None
     if taubin:
-        mesh = taubin_smoothed(mesh, wanted)
-    return checked(mesh, wanted)
+        mesh, crossing = taubin_smoothed(mesh, wanted)
+    return checked(mesh, wanted, crossing)
 
 
-def taubin_smoothed(mesh: Mesh, volume_mm3: float, rounds: int = 6) -> Mesh:
+def taubin_smoothed(mesh: Mesh, volume_mm3: float, rounds: int = 6) -> tuple[Mesh, int | None]:
     """A mesh without the steps of its voxels: Taubin's smoothing, 10 rounds of 0.5 and -0.53.
 
     It adds up to a tenth of a voxel on coarse grids: all vertices move back along their normals by what keeps the
@@ -126,6 +127,9 @@ def taubin_smoothed(mesh: Mesh, volume_mm3: float, rounds: int = 6) -> Mesh:
         mesh: As marching cubes made it: it does not cut itself.
         volume_mm3: Volume that it should have.
         rounds: How often is looked; at last all goes back.
+
+    Returns:
+        The mesh, and 0 where it was seen not to cut itself, else None.
     """
     import trimesh
 
@@ -140,21 +144,29 @@ def taubin_smoothed(mesh: Mesh, volume_mm3: float, rounds: int = 6) -> Mesh:
     back = np.zeros(len(mesh.vertices), bool)
     for n in range(rounds):
         crossing = crossing_faces(smooth)
-        if crossing is None or not crossing.any():
-            return smooth
+        if crossing is None:
+            return smooth, None
+        if not crossing.any():
+            return smooth, 0
         back[mesh.faces[crossing].ravel()] = True
         for _ in range(n + 1):
             back[mesh.faces[back[mesh.faces].any(axis=1)].ravel()] = True
         smooth = mesh.moved(np.where(back[:, None], mesh.vertices, smooth.vertices))
-    return mesh
+    return mesh, None
 
 
-def checked(mesh: Mesh, wanted_mm3: float) -> Surface:
-    """A surface with its checks; one that is not closed or cuts itself is repaired where the library is there."""
+def checked(mesh: Mesh, wanted_mm3: float, crossing: int | None = None) -> Surface:
+    """A surface with its checks; one that is not closed or cuts itself is repaired where the library is there.
+
+    Args:
+        mesh: Surface.
+        wanted_mm3: Volume of its voxels.
+        crossing: Number of faces that cut another one where that is known, else None.
+    """
     from volforge.shape.meshlab import repaired, self_intersections
 
     flags = []
-    crossing = self_intersections(mesh)
+    crossing = self_intersections(mesh) if crossing is None else crossing
     if crossing is None:
         flags.append("not_checked")
     if not mesh.is_watertight or crossing:

@@ -20,7 +20,7 @@ from volforge.study.joints import SIDES, Masks, joint_settings, measure_side
 from volforge.study.predict import cost
 from volforge.study.predictions import Prediction, read_predictions, write_predictions
 from volforge.study.settings import ArmSettings
-from volforge.study.shape_files import negative_volume_mesh, write_meshes, write_view
+from volforge.study.shape_files import negative_volume_mesh, write_meshes
 from volforge.volume.folders import sha256_of, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.restore import on_scan_grid, write_on_source_grid
@@ -114,7 +114,6 @@ def _one_case(settings: ArmSettings, cohort: Cohort, case: Case, inputs: Inputs,
         joints[side] = joint
         sides[side] = side_record(joint) | _repeats(settings, masks, inputs.grid)
     values = np.zeros(inputs.labels.shape, np.uint8, order="F")
-    shown = {}
     for side, joint in joints.items():
         ids = IDS[side]
         own = np.where(joint.inflated.space, np.uint8(ids["rest"]), np.uint8(0))
@@ -122,11 +121,7 @@ def _one_case(settings: ArmSettings, cohort: Cohort, case: Case, inputs: Inputs,
         on_scan = back_on_scan(own, joint.bones.frame, inputs.grid)
         values = np.where(on_scan > 0, on_scan, values)
         if settings.joint["inflation"]["meshes"]:
-            space = negative_volume_mesh(joint)
-            write_meshes(folder, side, joint, space)
-            shown[side] = (joint, space)
-    if shown:
-        write_view(folder / "view.json", shown)
+            write_meshes(folder, side, joint, negative_volume_mesh(joint))
     content = {
         "scan": case.scan,
         "labels_from": settings.joint["inflation"]["labels_from"],

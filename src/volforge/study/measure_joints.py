@@ -230,6 +230,7 @@ def _write_cases(
     from PIL import Image
 
     from volforge.study.joint_picture import joint_picture
+    from volforge.study.shape_view import write_view
 
     lines: list[Mapping[str, object]] = []
     for word, prediction in chosen_cases(scores, settings.cases):
@@ -238,13 +239,11 @@ def _write_cases(
         labels = cohort.read(prediction.scan, "labels")
         image = cohort.read(prediction.scan, "image") if cohort.has(prediction.scan, "image") else None
         a, b, c = record["grid"]["shape"]
-        spacing = Grid((a, b, c), np.array(record["grid"]["affine"], float)).spacing_mm
-        name = f"{prediction.scan}-{prediction.sample}.png"
-        Image.fromarray(joint_picture(image, labels, values, spacing)).save(out / name)
-        view = folder / "shapes" / prediction.scan / "view.json"
-        if view.exists():
-            write_whole(out / f"{prediction.scan}-{prediction.sample}.view.json", view.read_bytes())
-        lines.append(
-            {"scan": prediction.scan, "sample": prediction.sample, "rank": words.get(word, word), "file": name}
-        )
+        grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
+        name = f"{prediction.scan}-{prediction.sample}"
+        Image.fromarray(joint_picture(image, labels, values, grid.spacing_mm)).save(out / f"{name}.png")
+        if word and settings.joint["inflation"]["meshes"]:  # a few: each is half a megabyte of the page
+            write_view(out / f"{name}.view.json", folder / "shapes" / prediction.scan, values, grid)
+        rank = words.get(word, word)
+        lines.append({"scan": prediction.scan, "sample": prediction.sample, "rank": rank, "file": f"{name}.png"})
     write_whole(out / "cases.tsv", as_tsv(("scan", "sample", "rank", "file"), lines))

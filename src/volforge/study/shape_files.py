@@ -1,44 +1,42 @@
-"""Files of a joint: meshes in patient coordinates, and the small ones that the report turns with the mouse."""
+"""Meshes of a joint in patient coordinates, as STL and PLY."""
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from volforge.shape.joint import Joint
 from volforge.shape.mesh import Mesh, write_ply, write_stl
 from volforge.shape.surface import surface_of_mask
-from volforge.volume.folders import write_json
 from volforge.volume.geometry import Array
 
 WIDEST_MM = 5.0  # end of the colour scale of widths
-VIEW_FACES = 3000
+CONDYLE, BARRIER = "condyle", "barrier"
 GREY = (190, 190, 190)
 REACH_MM = 1.5  # of a surface of the negative volume to the bone whose width it shows
 
 
 def negative_volume_mesh(joint: Joint) -> Mesh | None:
     """Surface of the negative volume in RAS mm; None where it is empty."""
-    if not joint.inflated.space.any():
-        return None
-    return surface_of_mask(joint.inflated.space, joint.bones.frame.grid, whole=True).mesh
+    return _surface(joint.inflated.space, joint)
 
 
-def widths_on(mesh: Mesh, joint: Joint) -> Array:
+def widths_on(mesh: Mesh, condyle: Array, width_mm: Array) -> Array:
     """Width of the joint space at the vertices of another surface: that of the nearest place of the condyle.
 
-    NaN where the nearest place faces no barrier, is unresolved, or lies far off.
+    Args:
+        mesh: Surface of the negative volume.
+        condyle: (V, 3) vertices of the condyle, RAS mm.
+        width_mm: (V,) width there; NaN where the place faces no barrier or is unresolved.
+
+    Returns:
+        (W,) mm; NaN also where the nearest place lies far off.
     """
     from scipy.spatial import cKDTree
 
-    width = joint.width
-    if width is None or joint.condyle is None:
-        return np.full(len(mesh.vertices), np.nan)
-    away, nearest = cKDTree(joint.condyle.mesh.vertices).query(mesh.vertices)
-    values = np.where(width.known[nearest], width.mm[nearest], np.nan)
+    away, nearest = cKDTree(condyle).query(mesh.vertices)
+    values = width_mm[nearest]
     # the far wall of the space lies one width away, its near wall next to the condyle
     return np.where(away <= np.nan_to_num(values, nan=0.0) + REACH_MM, values, np.nan)
 
@@ -51,23 +49,14 @@ def width_colours(values: Array) -> Array:
     return np.where(np.isnan(values)[:, None], GREY, np.rint(255 * shades)).astype(np.uint8)
 
 
-def in_cube(mesh: Mesh, joint: Joint) -> Mesh:
-    """The faces of a surface whose corners lie in the clip cube."""
-    frame = joint.bones.frame
-    inside = (np.abs(mesh.vertices - frame.centre) <= frame.cube_mm / 2 + frame.step_mm).all(axis=1)
-    faces = mesh.faces[inside[mesh.faces].all(axis=1)]
-    used, renamed = np.unique(faces, return_inverse=True)
-    return Mesh(mesh.vertices[used], renamed.reshape(faces.shape))
-
-
 def write_meshes(folder: Path, side: str, joint: Joint, space: Mesh | None) -> None:
     """Write STL and PLY of condyle, barrier and negative volume of a side; the latter coloured by width."""
-    parts = [("condyle", joint.condyle), ("barrier", joint.barrier)]
+    parts = [(CONDYLE, joint.condyle), (BARRIER, joint.barrier)]
     for name, surface in parts:
         if surface is not None:
             write_stl(folder / f"{side}_{name}.stl", surface.mesh, f"{name} {side}")
             values = {}
-            if name == "condyle" and joint.width is not None:
+            if name == CONDYLE and joint.width is not None:
                 values = {"width_mm": joint.width.mm}
             write_ply(folder / f"{side}_{name}.ply", surface.mesh, None, values)
     moved = joint.mesh
@@ -76,33 +65,12 @@ def write_meshes(folder: Path, side: str, joint: Joint, space: Mesh | None) -> N
         values = {"travelled_mm": moved.travelled_mm, "reason": moved.reasons}
         write_ply(folder / f"{side}_inflated.ply", moved.mesh, None, values)
     if space is not None:
-        widths = widths_on(space, joint)
+        widths = np.full(len(space.vertices), np.nan)
+        if joint.width is not None and joint.condyle is not None:
+            widths = widths_on(space, joint.condyle.mesh.vertices, joint.width.mm)
         write_stl(folder / f"{side}_negative_volume.stl", space, f"negative volume {side}")
         write_ply(folder / f"{side}_negative_volume.ply", space, width_colours(widths), {"width_mm": widths})
 
 
-def write_view(path: Path, joints: dict[str, tuple[Joint, Mesh | None]]) -> None:
-    """Write what the report shows of a case: bones and negative volume of both sides with few faces."""
-    from volforge.shape.meshlab import simplified
-
-    sides: dict[str, Any] = {}
-    for side, (joint, space) in joints.items():
-        shown: dict[str, Any] = {}
-        for name, mesh in (
-            ("condyle", joint.condyle.mesh if joint.condyle else None),
-            ("barrier", in_cube(joint.barrier.mesh, joint) if joint.barrier else None),
-            ("negative volume", space),
-        ):
-            if mesh is None or not len(mesh.faces):
-                continue
-            small = simplified(mesh, VIEW_FACES)
-            part = {"vertices": _packed(small.vertices, "<f4"), "faces": _packed(small.faces, "<u4")}
-            if name == "negative volume":
-                part["width"] = _packed(np.nan_to_num(widths_on(small, joint), nan=-1.0), "<f4")
-            shown[name] = part
-        sides[side] = shown
-    write_json(path, {"widest_mm": WIDEST_MM, "sides": sides})
-
-
-def _packed(values: Array, kind: str) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode("ascii")
+def _surface(mask: Array, joint: Joint) -> Mesh | None:
+    return surface_of_mask(mask, joint.bones.frame.grid, whole=True).mesh if mask.any() else None

@@ -59,7 +59,8 @@ function surface(part, name, side, widest) {
     x: every(v, 0, 3), y: every(v, 1, 3), z: every(v, 2, 3), i: every(f, 0, 3), j: every(f, 1, 3), k: every(f, 2, 3),
     lighting: { ambient: 0.55, diffuse: 0.7, specular: 0.15, roughness: 0.8 }, flatshading: false,
   };
-  if (!part.width) return { ...trace, color: name === "condyle" ? "#e69f00" : "#d9d2c5", opacity: 0.35 };
+  const look = { condyle: ["#e69f00", 0.4], barrier: ["#d9d2c5", 0.35] }[name] || ["#56b4e9", 0.15];
+  if (!part.width) return { ...trace, color: look[0], opacity: look[1] };
   const width = Array.from(unpack(part.width, Float32Array), (w) => (w < 0 ? null : w));
   return {
     ...trace, intensity: width.map((w) => (w === null ? widest : w)), cmin: 0, cmax: widest, colorscale: "Viridis",

@@ -1,0 +1,80 @@
+"""What the report turns with the mouse: bones, joint space and the rest of a case's negative volumes, simplified."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volforge.shape.mesh import Mesh
+from volforge.shape.meshlab import simplified
+from volforge.shape.surface import surface_of_mask
+from volforge.study.inflate_arm import IDS
+from volforge.study.joints import SIDES
+from volforge.study.shape_files import BARRIER, CONDYLE, WIDEST_MM, widths_on
+from volforge.volume.folders import write_json
+from volforge.volume.geometry import Array, Grid
+
+FACES = 3000
+MARGIN_MM = 1.0
+
+
+def write_view(path: Path, shapes: Path, values: Array, grid: Grid) -> None:
+    """Write the surfaces of a case as JSON.
+
+    Args:
+        path: File.
+        shapes: Folder of the case's meshes; sides without any are left out.
+        values: (X, Y, Z) ids of its negative volumes, as `IDS`.
+        grid: Their grid.
+    """
+    sides: dict[str, Any] = {}
+    for side in SIDES:
+        if not (shapes / f"{side}_{CONDYLE}.ply").exists():
+            continue
+        condyle, width = read_ply(shapes / f"{side}_{CONDYLE}.ply")
+        shown = {"condyle": _part(condyle)}
+        spaces = {n: values == IDS[side][k] for n, k in (("joint space", "joint_space"), ("rest", "rest"))}
+        if (shapes / f"{side}_{BARRIER}.ply").exists() and any(s.any() for s in spaces.values()):
+            barrier, _ = read_ply(shapes / f"{side}_{BARRIER}.ply")
+            shown["barrier"] = _part(_near(barrier, spaces["joint space"] | spaces["rest"], grid))
+        for name, mask in spaces.items():
+            if mask.any():
+                small = simplified(surface_of_mask(mask, grid, whole=True).mesh, FACES)
+                shown[name] = _part(small)
+                if name == "joint space" and width is not None:
+                    known = widths_on(small, condyle.vertices, width)
+                    shown[name]["width"] = _packed(np.nan_to_num(known, nan=-1.0), "<f4")
+        sides[side] = shown
+    write_json(path, {"widest_mm": WIDEST_MM, "sides": sides})
+
+
+def read_ply(path: Path) -> tuple[Mesh, Array | None]:
+    """A mesh of `write_ply`, and the widths at its vertices where it has some."""
+    import trimesh
+
+    found = trimesh.load(path, process=False)
+    table = found.metadata["_ply_raw"]["vertex"]["data"]
+    width = np.asarray(table["width_mm"], float).ravel() if "width_mm" in (table.dtype.names or ()) else None
+    return Mesh(np.asarray(found.vertices, float), np.asarray(found.faces, np.int64)), width
+
+
+def _near(mesh: Mesh, space: Array, grid: Grid) -> Mesh:
+    """The faces of a surface inside the box of a negative volume."""
+    places = np.argwhere(space) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    low, high = places.min(axis=0) - MARGIN_MM, places.max(axis=0) + MARGIN_MM
+    inside = ((mesh.vertices >= low) & (mesh.vertices <= high)).all(axis=1)
+    faces = mesh.faces[inside[mesh.faces].all(axis=1)]
+    used, renamed = np.unique(faces, return_inverse=True)
+    return Mesh(mesh.vertices[used], renamed.reshape(faces.shape))
+
+
+def _part(mesh: Mesh) -> dict[str, str]:
+    small = simplified(mesh, FACES)
+    return {"vertices": _packed(small.vertices, "<f4"), "faces": _packed(small.faces, "<u4")}
+
+
+def _packed(values: Array, kind: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode("ascii")
