@@ -70,7 +70,7 @@ def bounded_by_bone(bones: Bones, space: Array, r_max_mm: float) -> Array:
     rays = bones.outward[inside].astype(np.float64)
     reach = (r_max_mm - bones.away[inside].astype(np.float64)) / step
     met = way_to_bone(
-        places.astype(np.float64), rays, reach, _in_voxels(bones.barrier, step), _in_voxels(bones.opaque, step)
+        places.astype(np.float64), rays, reach, _in_voxels(bones.shut_barrier, step), _in_voxels(bones.shut, step)
     )
     result = np.zeros_like(space)
     result[tuple(places.T)] = (met >= 0) & (np.abs(rays).sum(axis=1) > 0)
@@ -83,8 +83,14 @@ def _ray(bones: Bones, free: Array, r_max_mm: float) -> Array:
 
     step = bones.frame.step_mm
     candidates = np.argwhere(free & (bones.away <= r_max_mm))
-    opaque, away = _in_voxels(bones.opaque, step), _in_voxels(bones.away, step)
-    seen = seen_from_condyle(candidates, away, bones.outward, opaque, bones.frame.margin)
+    away, margin = _in_voxels(bones.away, step), bones.frame.margin
+    shut = _in_voxels(bones.shut, step)
+    seen = seen_from_condyle(candidates, away, bones.outward, shut, margin)
+    # of what closing fills but no bone does, the way through bone as it is counts
+    between = bones.shut[bones.frame.inner][tuple(candidates.T)] < 0
+    if between.any():
+        opaque = _in_voxels(bones.opaque, step)
+        seen[between] = seen_from_condyle(candidates[between], away, bones.outward, opaque, margin)
     found = np.zeros_like(free)
     found[tuple(candidates[seen].T)] = True
     return found

@@ -22,13 +22,14 @@ def negative_volume_mesh(joint: Joint) -> Mesh | None:
     return _surface(joint.inflated.space, joint)
 
 
-def widths_on(mesh: Mesh, condyle: Array, width_mm: Array) -> Array:
+def widths_on(mesh: Mesh, condyle: Array, width_mm: Array, far_mm: float = REACH_MM) -> Array:
     """Width of the joint space at the vertices of another surface: that of the nearest place of the condyle.
 
     Args:
         mesh: Surface of the negative volume.
         condyle: (V, 3) vertices of the condyle, RAS mm.
         width_mm: (V,) width there; NaN where the place faces no barrier or is unresolved.
+        far_mm: How much further than its width the nearest place may lie.
 
     Returns:
         (W,) mm; NaN also where the nearest place lies far off.
@@ -38,7 +39,7 @@ def widths_on(mesh: Mesh, condyle: Array, width_mm: Array) -> Array:
     away, nearest = cKDTree(condyle).query(mesh.vertices)
     values = width_mm[nearest]
     # the far wall of the space lies one width away, its near wall next to the condyle
-    return np.where(away <= np.nan_to_num(values, nan=0.0) + REACH_MM, values, np.nan)
+    return np.where(away <= np.nan_to_num(values, nan=0.0) + far_mm, values, np.nan)
 
 
 def width_colours(values: Array) -> Array:

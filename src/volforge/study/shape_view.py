@@ -45,8 +45,10 @@ def write_view(path: Path, shapes: Path, values: Array, grid: Grid) -> None:
                 small = simplified(surface_of_mask(mask, grid, whole=True).mesh, FACES)
                 shown[name] = _part(small)
                 if name == "joint space" and width is not None:
-                    known = widths_on(small, condyle.vertices, width)
-                    shown[name]["width"] = _packed(np.nan_to_num(known, nan=-1.0), "<f4")
+                    known = np.isfinite(width)  # places without a width show that of the nearest with one
+                    if known.any():
+                        shade = widths_on(small, condyle.vertices[known], width[known], far_mm=np.inf)
+                        shown[name]["width"] = _packed(shade, "<f4")
         sides[side] = shown
     write_json(path, {"widest_mm": WIDEST_MM, "sides": sides})
 

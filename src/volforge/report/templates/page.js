@@ -61,11 +61,11 @@ function surface(part, name, side, widest) {
   };
   const look = { condyle: ["#e69f00", 0.4], barrier: ["#d9d2c5", 0.35] }[name] || ["#56b4e9", 0.15];
   if (!part.width) return { ...trace, color: look[0], opacity: look[1] };
-  const width = Array.from(unpack(part.width, Float32Array), (w) => (w < 0 ? null : w));
+  const width = Array.from(unpack(part.width, Float32Array));
   return {
-    ...trace, intensity: width.map((w) => (w === null ? widest : w)), cmin: 0, cmax: widest, colorscale: "Viridis",
+    ...trace, intensity: width, cmin: 0, cmax: widest, colorscale: "Viridis",
     opacity: 0.9, colorbar: { title: { text: "joint space, mm" }, len: 0.6 },
-    text: width.map((w) => (w === null ? "no width" : `${w.toFixed(1)} mm`)), hoverinfo: "name+text",
+    text: width.map((w) => `${w.toFixed(1)} mm`), hoverinfo: "name+text",
   };
 }
 for (const button of document.querySelectorAll(".turn")) {
