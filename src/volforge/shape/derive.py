@@ -18,6 +18,7 @@ CLOSING_MM = 2.0  # derived condyles are hollow: marrow lies under the threshold
 PITCHES = tuple(range(-40, 41, 10))  # degrees; the head may be held forwards or back
 LEVEL_MM = 1.0
 DEEPEST_MM = 45.0
+SHALLOWEST_MM = 9.0  # of 14 real joints the shallowest notch has 11; the corner of a ramus without a coronoid 8.7
 LENGTH_MM = 25.0  # of a condyle, from its top
 SMALLEST_MM3 = 30.0
 APART_MM = (12.0, 50.0)  # between the tops of condyle and coronoid; the chin and the teeth are further away
@@ -32,7 +33,7 @@ class Process:
     Attributes:
         pitch_degrees: Turn about the left-right axis after which the notch is deepest.
         notch_mm: Depth of the notch below the lower of the two tops.
-        coronoid_higher: Whether the coronoid's top lies above the condyle's, levelled.
+        coronoid_higher: Whether the coronoid's top lies above the condyle's, as the patient was scanned.
     """
 
     pitch_degrees: float
@@ -82,7 +83,11 @@ def derive_condyle(mandible: Array, grid: Grid) -> DerivedJoint:
     best: tuple[Process, Array, Array] | None = None
     for pitch in PITCHES:
         found = _two_processes(coarse, few, few_mm, np.radians(pitch), voxel)
-        if found is not None and (best is None or found[0].notch_mm > best[0].notch_mm):
+        if (
+            found is not None
+            and found[0].notch_mm >= SHALLOWEST_MM
+            and (best is None or found[0].notch_mm > best[0].notch_mm)
+        ):
             best = found
     if best is None:
         raise VolforgeError(
@@ -170,5 +175,6 @@ def _two_processes(
             continue
         heights = float(height[a].max()), float(height[b].max())
         depth = min(heights) - (top - float(down))
-        found = (Process(float(np.degrees(angle)), depth, heights[1] > heights[0]), mm[a], mm[b])
+        higher = bool(mm[b][:, 2].max() > mm[a][:, 2].max())
+        found = (Process(float(np.degrees(angle)), depth, higher), mm[a], mm[b])
     return found

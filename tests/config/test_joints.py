@@ -1,0 +1,87 @@
+"""Negative volumes in the configuration: what is wrong is said with its place before anything runs."""
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from volforge.errors import ProblemsError
+from volforge.workflow.run import load_run
+from volforge.workflow.study_jobs import labels_of_part, reference_of_part
+from volforge.workflow.study_joints import joint_content
+
+
+def loaded(folder, joint=None, arms=None, segmentation=None):
+    content = {
+        "cohorts": {"tmj": {"sheet": str(ROOT / "config/cohorts/tmj.tsv"), "phantom": {"kind": "tmj"}, "folds": 2}},
+        "studies": {
+            "seg": {
+                "task": "segmentation", "cohort": "tmj", "folds": [0, 1], "structures": ["condyle", "temporal_bone"],
+                "arms": {"threshold": {"baseline": "threshold_components"}}, **(segmentation or {}),
+            },
+            "nv": {
+                "task": "negative_volume", "cohort": "tmj", "folds": [0], "joint": joint or {},
+                "arms": {"labels": {"inflation": {"labels_from": "labels"}}, **(arms or {})},
+            },
+        },
+    }  # fmt: skip
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load_run([path], None)
+
+
+def test_ids_by_side_come_from_the_table_of_structures(tmp_path):
+    run = loaded(
+        tmp_path, {"others": ["mandible"]}, {"seg": {"inflation": {"labels_from": "seg/threshold", "method": "mesh"}}}
+    )
+    study = run.studies["nv"]
+    content = joint_content(study, "seg")
+    assert content["sides"]["left"] == {"condyle": [1], "barrier": [3], "others": [5], "drawn": []}
+    assert content["sides"]["right"]["condyle"] == [2]
+    assert content["inflation"]["method"] == "mesh"
+    assert labels_of_part(study, run.studies, "labels", 0, 0) == []
+    (source,) = labels_of_part(study, run.studies, "seg", 0, 0)
+    assert source == "results/studies/seg/threshold/fold0/seed0/predictions/predictions.tsv"
+    assert reference_of_part(study, 0) == "results/studies/nv/labels/fold0/seed0/predictions/predictions.tsv"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"joint": {"condyle": "jaw"}}, "no left and no right structure of the group 'jaw'"),
+        ({"joint": {"derive": {"mandible": "jaw", "skull": "temporal_bone"}}}, "no such structure or group"),
+        ({"joint": {"r_max_mm": 0}}, "greater than 0"),
+        ({"arms": {"a": {"inflation": {"labels_from": "seg/none"}}}}, "no such arm of a segmentation study"),
+        ({"arms": {"a": {"inflation": {"labels_from": "nv/labels"}}}}, "no such arm of a segmentation study"),
+        ({"arms": {"a": {"baseline": "mean_labels"}}}, "needs `inflation`"),
+        ({"arms": {"a": {"inflation": {"labels_from": "labels", "method": "direct"}}}}, "needs it"),
+        (
+            {"arms": {"a": {"inflation": {"labels_from": "labels", "method": "direct", "structure": "ball"}}}},
+            "no left and no right structure of this group",
+        ),
+        (
+            {"segmentation": {"folds": [1]}, "arms": {"a": {"inflation": {"labels_from": "seg/threshold"}}}},
+            "same folds",
+        ),
+        (
+            {
+                "segmentation": {"structures": ["condyle"]},
+                "arms": {"a": {"inflation": {"labels_from": "seg/threshold"}}},
+            },
+            "predicts no temporal_bone",
+        ),
+        (
+            {"arms": {"labels": {"inflation": {"labels_from": "labels", "method": "mesh"}}}},
+            "inflate the scans' own labels",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, options, words):
+    with pytest.raises(ProblemsError) as error:
+        loaded(tmp_path, **options)
+    assert words in str(error.value)
+    assert "config.yaml" in str(error.value)
+
+
+def test_inflation_belongs_to_negative_volumes(tmp_path):
+    with pytest.raises(ProblemsError, match="no negative volume"):
+        loaded(tmp_path, segmentation={"arms": {"a": {"inflation": {"labels_from": "labels"}}}})
