@@ -27,6 +27,7 @@ def test_negative_volume_plans_the_whole_table(tmp_path):
     assert counts["train_model"] == str(75 + 5 + 5)
     assert counts["predict"] == counts["measure"] == str(8 * 5)
     assert counts["make_distances"] == "1"
+    assert counts["inflate"] == counts["measure_joints"] == str(6 * 5)
 
 
 def test_negative_volume_has_the_published_arms_structures_and_sizes(tmp_path):

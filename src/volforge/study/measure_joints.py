@@ -208,11 +208,12 @@ def _repeatability(
     rows = []
     for name, groups in repeats.items():
         known = [v for g in groups for v in g if math.isfinite(v)]
+        mean = float(np.mean(known)) if known else 0.0
         change = smallest_detectable_change(groups)
         stem = name.removesuffix("_mm3").removesuffix("_mm")
         for measure, value in (
             (f"repeatability_icc_{stem}", icc_1_1(groups)),
-            (f"repeatability_change_{stem}_percent", 100 * change / float(np.mean(known)) if known else math.nan),
+            (f"repeatability_change_{stem}_percent", 100 * change / mean if mean else math.nan),
         ):
             status = "undefined" if math.isnan(value) else "ok"
             rows.append(row(empty, Measure(measure, value, structure_of(name), status, len(groups))))  # type: ignore[arg-type]
