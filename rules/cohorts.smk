@@ -17,7 +17,7 @@ rule make_phantoms:
         runtime=growing_minutes(20),
     params:
         arguments=phantom_arguments,
-        rows=phantom_rows,
+        rows=of_cohort(jobs.phantom_rows),
         folder=output_folder,
         code=code_hash("volforge.cli.cohort:phantoms"),
     shell:
@@ -38,7 +38,7 @@ rule write_cohort_settings:
         mem_mb=100,
         runtime=5,
     params:
-        settings=cohort_settings,
+        settings=of_cohort(jobs.cohort_settings),
     shell:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 
@@ -115,8 +115,8 @@ rule collect_scans:
         runtime=growing_minutes(20),
     params:
         sheet=sheet_path,
-        fields=sheet_fields,
-        settings=split_settings,
+        fields=of_cohort(jobs.sheet_fields),
+        settings=of_cohort(jobs.split_settings),
         records="results/cohorts/{cohort}/scans",
         code=code_hash("volforge.cli.cohort:collect"),
     shell:

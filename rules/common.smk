@@ -53,6 +53,10 @@ def cohort_of(wildcards):
     return RUN.cohorts[wildcards.cohort]
 
 
+def of_cohort(function):
+    return lambda wildcards: function(cohort_of(wildcards))
+
+
 def checked_scan(wildcards):
     cohort = cohort_of(wildcards)
     if wildcards.scan not in cohort.rows:
@@ -62,10 +66,6 @@ def checked_scan(wildcards):
 
 def output_folder(wildcards, output):
     return str(Path(output[0]).parent)
-
-
-def input_folder(wildcards, input):
-    return str(Path(input[0]).parent)
 
 
 def index_folder(wildcards, input):
@@ -80,14 +80,6 @@ def phantom_arguments(wildcards):
     if cohort.settings.phantom is None:
         raise WorkflowError(f"cohort '{cohort.name}' is no phantom cohort")
     return jobs.phantom_arguments(cohort)
-
-
-def phantom_rows(wildcards):
-    return jobs.phantom_rows(cohort_of(wildcards))
-
-
-def cohort_settings(wildcards):
-    return jobs.cohort_settings(cohort_of(wildcards))
 
 
 def source_files(wildcards):
@@ -171,14 +163,6 @@ def sheet_path(wildcards):
     return str(cohort_of(wildcards).sheet)
 
 
-def sheet_fields(wildcards):
-    return jobs.sheet_fields(cohort_of(wildcards))
-
-
-def split_settings(wildcards):
-    return jobs.split_settings(cohort_of(wildcards))
-
-
 def all_scan_tables():
     return [f"{jobs.RESULTS}/cohorts/{name}/scans.tsv" for name in RUN.cohorts]
 
@@ -253,14 +237,6 @@ def predict_settings(wildcards):
     if wildcards.arm not in study.settings.arms:
         raise WorkflowError(f"study '{study.name}' has no arm '{wildcards.arm}'")
     return study.predict_settings(wildcards.arm)
-
-
-def encoder_settings(wildcards):
-    return study_of(wildcards).encoder_settings()
-
-
-def table_settings(wildcards):
-    return study_of(wildcards).table_settings()
 
 
 def scans_of_study(wildcards):

@@ -69,7 +69,7 @@ rule write_table_settings:
         mem_mb=100,
         runtime=5,
     params:
-        settings=table_settings,
+        settings=lambda wildcards: study_of(wildcards).table_settings(),
     shell:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 

@@ -18,7 +18,7 @@ rule cut_scan:
         mem_mb=import_memory,
         runtime=growing_minutes(10),
     params:
-        scan=input_folder,
+        scan=lambda wildcards, input: str(Path(input[0]).parent),
         folder=output_folder,
         recipe=recipe_json,
         structures=structure_ids,

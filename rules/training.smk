@@ -53,7 +53,7 @@ rule write_encoder_settings:
         mem_mb=100,
         runtime=5,
     params:
-        settings=encoder_settings,
+        settings=lambda wildcards: study_of(wildcards).encoder_settings(),
     shell:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 

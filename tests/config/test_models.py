@@ -87,7 +87,7 @@ def test_null_takes_back_a_default(tmp_path):
         ("structures: [plate], network", "training: {flip: [x]}, network", "exchange left and right of head"),
         ("training: {rate: 0.2}", "training: {rat: 0.2}", "did you mean 'rate'?"),
         ("training: {rate: 0.2}", "training: {rate: -1}", "greater than 0"),
-        ("    arms:", "    arms:\n      b: {}", "an arm needs one of `models`, `baseline` and `predictions`"),
+        ("    arms:", "    arms:\n      b: {}", "an arm needs one of `models`, `baseline`, `predictions` and `inflation`"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_with_their_line(tmp_path, old, new, said):

@@ -82,11 +82,13 @@ def test_every_column_is_explained():
 def test_every_key_is_explained():
     text = (ROOT / "config/README.md").read_text()
     from volforge.config.configuration import Configuration, Report, Weights
+    from volforge.config.joints import Derive, Inflation, JointOptions, Repeatability
     from volforge.config.models import Cohort, RegionRecipe, SliceRecipe
     from volforge.config.studies import Arm, Published, ScanChoice, Study, StudyMetrics
     from volforge.config.training import Inference, ModelOptions, Region, Training
 
     studies = (Study, Arm, ScanChoice, StudyMetrics, Published, ModelOptions, Region, Training, Inference)
+    studies += (JointOptions, Derive, Repeatability, Inflation)
     for model in (Configuration, Cohort, SliceRecipe, RegionRecipe, Report, Weights, *studies):
         for key in model.model_fields:
             assert f"`{key}`" in text, key
