@@ -72,17 +72,17 @@ def main() -> None:
     same = (theirs == found.space[tuple(chosen.T)]).mean()
     print(f"  trimesh closest point and ray casting: {peer:.1f} s, {peer / ours:.0f} times ours; equal at {same:.1%}")
 
-    small = bones_of(one.condyle, one.barrier, None, one.grid, step_mm=0.18)
-    count = len(condyle_surface(small).mesh.vertices)
-    ours, moved = best(lambda: inflate_mesh(fresh(small), R_MAX_MM, STEP_MM), rounds=2)
-    print(f"mesh, {count} vertices, {R_MAX_MM / STEP_MM:.0f} steps: {ours:.2f} s, surfaces and voxels included")
-    surface = barrier_surface(small).mesh
-    target = trimesh.Trimesh(surface.vertices, surface.faces, process=False)
+    # a finer mesh than the working voxels make
+    fine = condyle_surface(bones_of(one.condyle, one.barrier, None, one.grid, step_mm=0.18))
+    count = len(fine.mesh.vertices)
+    ours, moved = best(lambda: inflate_mesh(fresh(bones), R_MAX_MM, STEP_MM, fine), rounds=3)
+    print(f"mesh, {count} vertices, {R_MAX_MM / STEP_MM:.0f} steps, volumes included: {ours:.2f} s")
+    target = meshes[1]
     few = moved.mesh.vertices[:: max(1, count // VERTICES)]
     began = time.perf_counter()
     theirs = -trimesh.proximity.signed_distance(target, few)
     peer = (time.perf_counter() - began) / len(few) * count * R_MAX_MM / STEP_MM
-    own = sample(small.barrier, small.frame.to_index(few))
+    own = sample(bones.barrier, bones.frame.to_index(few))
     near = np.abs(own) < 3
     off = np.abs(theirs - own)[near]
     print(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from volforge.shape.bones import Bones
-from volforge.shape.field import sample, signed_distance
+from volforge.shape.field import sample
 from volforge.shape.inflate import Inflated, bounded_by_bone
 from volforge.shape.mesh import Mesh, neighbour_mean, vertex_normals
 from volforge.shape.surface import Surface, surface_of_field
@@ -60,11 +60,13 @@ def condyle_surface(bones: Bones) -> Surface:
     """Surface of the condyle inside the clip cube, closed where the cube cuts it, in RAS mm."""
     bones.check()
     # the cut is a plane of the cube: there the distance is that to the plane
-    cut = signed_distance(bones.in_cube, (bones.frame.step_mm,) * 3)
+    axis = (np.abs(np.arange(bones.condyle.shape[0]) - (bones.condyle.shape[0] - 1) / 2)).astype(np.float32)
+    beyond = (axis - np.float32(bones.frame.cube / 2)) * np.float32(bones.frame.step_mm)
+    cut = np.maximum(np.maximum(beyond[:, None, None], beyond[None, :, None]), beyond[None, None, :])
     return surface_of_field(np.maximum(bones.condyle, cut), bones.frame.grid.affine)
 
 
-def inflate_mesh(bones: Bones, r_max_mm: float, step_mm: float = 0.2) -> InflatedMesh:
+def inflate_mesh(bones: Bones, r_max_mm: float, step_mm: float = 0.2, start: Surface | None = None) -> InflatedMesh:
     """Inflate the condyle of a joint as a mesh.
 
     Per step every active vertex moves along its normal (weighted by area, computed anew) and a little towards the mean
@@ -77,11 +79,12 @@ def inflate_mesh(bones: Bones, r_max_mm: float, step_mm: float = 0.2) -> Inflate
         bones: The joint.
         r_max_mm: Longest way.
         step_mm: Length of a step.
+        start: Surface of the condyle; None: that of the working grid.
 
     Raises:
         VolforgeError: no condyle in the clip cube.
     """
-    start = condyle_surface(bones)
+    start = condyle_surface(bones) if start is None else start
     frame, mesh = bones.frame, start.mesh
     half = frame.cube_mm / 2
     x = mesh.vertices.copy()
