@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from volforge.errors import VolforgeError
-from volforge.shape.bones import Bones, bones_of
-from volforge.shape.frame import distance_in_frame, image_in_frame
+from volforge.shape.bones import CLOSE_MM, Bones, bones_of
+from volforge.shape.frame import MARGIN_MM, distance_in_frame, image_in_frame
 from volforge.shape.inflate import Inflated, bounded_by_bone, inflate
 from volforge.shape.inflate_mesh import InflatedMesh, condyle_surface, inflate_mesh
 from volforge.shape.surface import Surface, surface_of_field
 from volforge.shape.width import Contact, Width, find_contact, joint_space_width
 from volforge.volume.geometry import Array, Grid
-from volforge.volume.morphology import face
+from volforge.volume.morphology import bounding_box, face
 
 METHODS = ("ray", "mesh", "geodesic", "euclid", "ball", "direct")
 FUSED_SHARE = 0.3  # of the facing surface in contact: no joint space is left to measure
@@ -119,6 +119,9 @@ def measure_joint(
     """
     if settings.method not in METHODS:
         raise VolforgeError(f"'{settings.method}' is no method of inflation", remedy=f"one of {', '.join(METHODS)}")
+    box, grid = joint_region(condyle, grid, settings.cube_mm)
+    condyle, barrier = condyle[box], barrier[box]
+    others, image, drawn = (None if v is None else v[box] for v in (others, image, drawn))
     bones = bones_of(condyle, barrier, others, grid, cube_mm=settings.cube_mm, step_mm=settings.step_mm)
     bones.check()
     moved = inflate_mesh(bones, settings.r_max_mm) if settings.method == "mesh" else None
@@ -140,6 +143,31 @@ def measure_joint(
             )
     flags = _flags(bones, condyle, inflated, width, contact)
     return Joint(bones, inflated, own, other_surface, width, moved, contact, sensitivity, flags)
+
+
+def joint_region(condyle: Array, grid: Grid, cube_mm: float) -> tuple[tuple[slice, slice, slice], Grid]:
+    """The part of a scan that a joint needs, and its grid: the condyle and all that its clip cube reaches.
+
+    A skull fills a scan; distances over all of it would cost a hundred times what the joint does. The condyle touches
+    the part's faces only where the scan itself ends.
+
+    Args:
+        condyle: (X, Y, Z) bool.
+        grid: The scan's.
+        cube_mm: Edge of the clip cube.
+
+    Raises:
+        VolforgeError: the condyle is empty.
+    """
+    if not condyle.any():
+        raise VolforgeError("the condyle is empty", remedy="look at the label map of this side")
+    reach = np.sqrt(3) * (cube_mm / 2 + MARGIN_MM) + CLOSE_MM  # corners of a cube that lies askew
+    margin = tuple(int(np.ceil(reach / s)) + 2 for s in grid.spacing_mm)
+    box = bounding_box(condyle, (margin[0], margin[1], margin[2]))
+    affine = grid.affine.copy()
+    affine[:3, 3] = grid.affine[:3, 3] + grid.affine[:3, :3] @ np.array([s.start for s in box])
+    x, y, z = (s.stop - s.start for s in box)
+    return box, Grid((x, y, z), affine)
 
 
 def _inflated(bones: Bones, settings: JointSettings, r_max_mm: float, drawn: Array | None, grid: Grid) -> Inflated:

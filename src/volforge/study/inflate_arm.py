@@ -12,7 +12,7 @@ import numpy as np
 from volforge.errors import VolforgeError
 from volforge.shape.asymmetry import align_mirrored, asymmetry_index, compare_shapes
 from volforge.shape.frame import back_on_scan
-from volforge.shape.joint import Joint, JointSettings, measure_joint
+from volforge.shape.joint import Joint, JointSettings, joint_region, measure_joint
 from volforge.shape.repeat import rescanned
 from volforge.study.cases import Case, Cohort, measured_cases
 from volforge.study.joint_record import FILE, VOLUMES, failed_record, finite, side_record, value_of
@@ -169,12 +169,13 @@ def _repeats(settings: ArmSettings, masks: Masks, grid: Grid) -> dict[str, Any]:
     wanted = settings.joint["repeatability"]
     if not wanted["shifts"] or settings.joint["inflation"]["method"] != "ray":
         return {}
-    named = {"condyle": masks.condyle, "barrier": masks.barrier}
+    box, region = joint_region(masks.condyle, grid, settings.joint["cube_mm"])
+    named = {"condyle": masks.condyle[box], "barrier": masks.barrier[box]}
     if masks.others is not None:
-        named["others"] = masks.others
+        named["others"] = masks.others[box]
     how: JointSettings = replace(joint_settings(settings.joint), sensitivity_mm=(), with_width=wanted["widths"])
     values: dict[str, list[float | None]] = {}
-    for found, moved in rescanned(named, grid, wanted["shifts"], wanted["seed"]):
+    for found, moved in rescanned(named, region, wanted["shifts"], wanted["seed"]):
         joint = measure_joint(found["condyle"], found["barrier"], found.get("others"), moved, how)
         record = side_record(joint)
         for name in (*VOLUMES, *(("joint_space_mean_mm", "joint_space_min_mm") if wanted["widths"] else ())):
