@@ -1,6 +1,4 @@
 # The table of contents: configuration, stages, targets. Functions live in rules/common.smk.
-from pathlib import Path
-
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -8,7 +6,7 @@ min_version("9.27")
 # The default is read only where no --configfile is given: Snakemake would merge the two.
 if not workflow.configfiles:
 
-    configfile: str(Path(workflow.basedir) / "config" / "config.yaml")
+    configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "rules/common.smk"

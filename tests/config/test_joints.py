@@ -67,7 +67,7 @@ def test_ids_by_side_come_from_the_table_of_structures(tmp_path):
                 "segmentation": {"structures": ["condyle"]},
                 "arms": {"a": {"inflation": {"labels_from": "seg/threshold"}}},
             },
-            "predicts no temporal_bone",
+            "does not predict all of temporal_bone",
         ),
         (
             {"arms": {"labels": {"inflation": {"labels_from": "labels", "method": "mesh"}}}},
@@ -85,3 +85,15 @@ def test_what_is_wrong_is_named(tmp_path, options, words):
 def test_inflation_belongs_to_negative_volumes(tmp_path):
     with pytest.raises(ProblemsError, match="no negative volume"):
         loaded(tmp_path, segmentation={"arms": {"a": {"inflation": {"labels_from": "labels"}}}})
+
+
+def test_structures_may_be_predicted_by_their_own_names(tmp_path):
+    names = ["condyle_left", "condyle_right", "temporal_bone_left", "temporal_bone_right"]
+    run = loaded(tmp_path, None, {"a": {"inflation": {"labels_from": "seg/threshold"}}}, {"structures": names})
+    assert run.problems == []
+
+
+def test_bone_that_the_network_does_not_know_is_a_warning(tmp_path):
+    run = loaded(tmp_path, {"others": ["mandible"]}, {"a": {"inflation": {"labels_from": "seg/threshold"}}})
+    assert [p.level for p in run.problems] == ["warning"]
+    assert "mandible" in run.problems[0].message

@@ -77,7 +77,10 @@ def test_structures_of_one_group_and_side_keep_their_own_names(tmp_path):
         ),
         ("{task: segmentation, cohort: c, arms: {a: {baseline: mirror}}}", "not one of the task"),
         ("{task: implant, cohort: c, arms: {a: {baseline: mirror}}}", "has both `defective` and `implant`"),
-        ("{task: segmentation, cohort: c, arms: {a: {}}}", "one of `models`, `baseline`, `predictions` and `inflation`"),
+        (
+            "{task: segmentation, cohort: c, arms: {a: {}}}",
+            "one of `models`, `baseline`, `predictions` and `inflation`",
+        ),
         ("{task: translation, cohort: c, arms: {a: {baseline: constant}}}", "no scan of this modality"),
         ("{task: segmentation, cohort: c, arms: {shared: {baseline: mean_labels}}}", "serve all arms"),
     ],

@@ -303,3 +303,76 @@ def test_by_hand_refuses_other_grids(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert "not on the grid of" in done.stderr
+
+
+def test_a_speck_of_condyle_ends_no_arm(tmp_path):
+    values, affine = head()
+    lines = ["subject\tscan\tmodality\tlabels\tlabel_source\tsplit"]
+    speck = values.copy()
+    middle = np.argwhere(values == 2).mean(axis=0).astype(int)
+    speck[values == 2] = 0
+    x, y, z = middle
+    speck[x : x + 2, y : y + 2, z] = 2
+    bare = np.where(values == 4, 0, values)
+    for name, labels in (("speck", speck), ("bare", bare)):
+        save(tmp_path / f"{name}.nii.gz", labels, affine)
+        lines.append(f"{name}\t{name}\tmask\t{name}.nii.gz\texpert\ttest")
+    scans = imported(tmp_path, lines, IDS)
+    own = settings(tmp_path, widths=False, meshes=True, repeatability={"shifts": 4, "seed": 0, "widths": False})
+    assert inflate_arm(own, scans, 0, tmp_path / "predictions") == 2
+    record = json.loads((tmp_path / "predictions/shapes/speck/negative_volume.json").read_text())
+    assert len(record["sides"]["right"]["repeats"]["joint_space_mm3"]) == 4
+    assert None in record["sides"]["right"]["repeats"]["joint_space_mm3"]
+    assert None not in record["sides"]["left"]["repeats"]["joint_space_mm3"]
+    # meshes without widths
+    assert (tmp_path / "predictions/shapes/bare/left_barrier.stl").exists()
+    assert "joint_space_mean_mm" not in record["sides"]["left"]
+    # a side without a barrier has no joint space to compare, which is not one of 0
+    rows = measured(own, scans, tmp_path, tmp_path)
+    unknown = value(rows, "bare", "right", "joint_space", "joint_space_mm3")
+    assert (unknown["value"], unknown["status"]) == ("", "undefined")
+    assert value(rows, "bare", "", "joint_space", "asymmetry_index_percent")["status"] == "undefined"
+    assert value(rows, "bare", "", "negative_volume", "asymmetry_index_percent")["status"] == "ok"
+    within = value(rows, "bare", "right", "joint_space", "joint_space_within_8_mm3")
+    assert within["status"] == "undefined"
+
+
+def test_the_bones_that_were_taken_are_kept(scans, labels_arm):
+    source = np.asarray(nib.load(scans.parents[3] / "even.nii.gz").dataobj)
+    bones = np.asarray(nib.load(labels_arm / "predictions/shapes/even/bones.nii.gz").dataobj)
+    for taken, given in ((1, 1), (2, 3), (3, 2), (4, 4)):
+        assert np.array_equal(bones == taken, source == given)
+
+
+def test_widths_from_an_image_that_is_not_there_are_not_those_of_labels(tmp_path):
+    values, affine = head()
+    save(tmp_path / "a.nii.gz", values, affine)
+    lines = ["subject\tscan\tmodality\tlabels\tlabel_source\tsplit", "a\ta\tmask\ta.nii.gz\texpert\ttest"]
+    scans = imported(tmp_path, lines, IDS)
+    inflate_arm(settings(tmp_path, width="image", meshes=False), scans, 0, tmp_path / "predictions")
+    left = json.loads((tmp_path / "predictions/shapes/a/negative_volume.json").read_text())["sides"]["left"]
+    assert "no_image" in left["flags"]
+    assert "joint_space_mean_mm" not in left
+
+
+def test_surface_elements_have_their_own_names(scans, labels_arm, tmp_path):
+    own = settings(tmp_path, arm="ball", method="ball", widths=False, meshes=False)
+    inflate_arm(own, scans, 0, tmp_path / "predictions")
+    metrics = {**METRICS, "near": None, "surface": "elements"}
+    own = arm(tmp_path, arm="ball", task="negative_volume", structures=[], metrics=metrics, joint=joint_options())
+    rows = measured(own, scans, tmp_path, labels_arm)
+    assert value(rows, "even", "left", "joint_space", "hd95_elements_mm")["status"] == "ok"
+    assert not [r for r in rows if r["measure"] == "hd95_mm"]
+
+
+@pytest.mark.parametrize("option", ["--cube", "--step", "--r-max"])
+def test_lengths_by_hand_lie_above_0(tmp_path, option):
+    values, affine = head()
+    save(tmp_path / "bones.nii.gz", values, affine)
+    bones = tmp_path / "bones.nii.gz"
+    done = volforge(
+        "shape", "inflate", "--condyle", bones, "--condyle-ids", "1", "--barrier", bones, "--barrier-ids", "3",
+        "--out", tmp_path / "out", option, "0",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert option in done.stderr

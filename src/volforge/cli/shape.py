@@ -23,10 +23,14 @@ def inflate(
     other_ids: Masks = None,
     image: Annotated[Path | None, typer.Option(help="CT on the same grid: widths are measured in it.")] = None,
     method: Annotated[str, typer.Option(help="ray, mesh, geodesic, euclid or ball.")] = "ray",
-    r_max: Annotated[float, typer.Option(help="Longest way, mm.")] = 14.0,
-    cube: Annotated[float, typer.Option(help="Edge of the clip cube, mm.")] = 30.0,
-    step: Annotated[float | None, typer.Option(help="Edge of working voxels, mm; else 0.3 to 0.5.")] = None,
-    sensitivity: Annotated[list[float] | None, typer.Option(help="Further longest way; repeatable.")] = None,
+    r_max: Annotated[float, typer.Option(min=0.1, max=100, help="Longest way, mm.")] = 14.0,
+    cube: Annotated[float, typer.Option(min=0.1, max=100, help="Edge of the clip cube, mm.")] = 30.0,
+    step: Annotated[
+        float | None, typer.Option(min=0.05, max=10, help="Edge of working voxels, mm; else 0.3 to 0.5.")
+    ] = None,
+    sensitivity: Annotated[
+        list[float] | None, typer.Option(min=0.1, max=100, help="Further longest way; repeatable.")
+    ] = None,
 ) -> None:
     """Inflate a bone until another one confines it: negative volume, joint space, widths, meshes."""
     from volforge.study.joints_by_hand import ByHand, inflate_files
@@ -48,7 +52,7 @@ def asymmetry(
     right_ids: Masks = None,
     right_barrier_ids: Masks = None,
     method: Annotated[str, typer.Option(help="ray, mesh, geodesic, euclid or ball.")] = "ray",
-    r_max: Annotated[float, typer.Option(help="Longest way, mm.")] = 14.0,
+    r_max: Annotated[float, typer.Option(min=0.1, max=100, help="Longest way, mm.")] = 14.0,
 ) -> None:
     """Left joint against right: indices of volumes, and distance of the mirrored and registered shapes."""
     from volforge.study.joints_by_hand import ByHand, compare_files

@@ -52,6 +52,12 @@ class JointOptions(Model):
         default=Repeatability(), description="the same joint scanned again, for arms of the method `ray`"
     )
 
+    @model_validator(mode="after")
+    def _widths_repeat_on_labels(self) -> JointOptions:
+        if self.width == "image" and self.repeatability.shifts and self.repeatability.widths:
+            raise ValueError("a shifted grid has no image: `repeatability` measures widths with `width: labels` alone")
+        return self
+
 
 class Inflation(Model):
     """How an arm makes negative volumes of its labels."""
@@ -70,11 +76,13 @@ class Inflation(Model):
     enhance: bool = Field(
         default=False, description="predictions: edges of the image where the barrier is suspected are added to it"
     )
-    widths: bool = Field(default=True, description="widths and contact too, about a second a joint")
+    widths: bool = Field(default=True, description="widths too, about a second a joint")
     meshes: bool = Field(default=True, description="STL and PLY of bones and negative volume")
 
     @model_validator(mode="after")
     def _direct_names_a_structure(self) -> Inflation:
         if (self.method == "direct") != (self.structure is not None):
             raise ValueError("`structure` belongs to the method `direct`, and that method needs it")
+        if self.enhance and self.labels_from == "labels":
+            raise ValueError("`enhance` is for predictions: it asks where the network suspects bone")
         return self

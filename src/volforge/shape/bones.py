@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +10,7 @@ import numpy as np
 from volforge.errors import VolforgeError
 from volforge.shape.balls import head_centre
 from volforge.shape.field import directions, signed_distance, smoothed
-from volforge.shape.frame import Frame, distance_in_frame, frame_about
+from volforge.shape.frame import MARGIN_MM, Frame, distance_in_frame, frame_about, view_in_frame
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.morphology import bounding_box, closing
 
@@ -29,7 +28,7 @@ class Bones:
         condyle: Bone that is inflated.
         barrier: Bone that confines it (the temporal bone).
         others: Bone that blocks the way but bounds no joint space (rest of the mandible); None where there is none.
-        seen: Share of the clip cube that lies in the scan, 0 to 1.
+        view: Voxels that lie in the scan; None: all.
         closed: Distance to the barrier with its holes closed, or None. A roof thinner than a voxel is full of them.
         sigma: Voxels of the Gaussian under which normals are taken.
     """
@@ -38,7 +37,7 @@ class Bones:
     condyle: Array
     barrier: Array
     others: Array | None = None
-    seen: float = 1.0
+    view: Array | None = None
     closed: Array | None = None
     sigma: float = NORMAL_SIGMA
 
@@ -48,6 +47,22 @@ class Bones:
         found = np.zeros(self.condyle.shape, bool)
         found[self.frame.inner] = True
         return found
+
+    @property
+    def seen(self) -> float:
+        """Share of the clip cube that lies in the scan, 0 to 1."""
+        return 1.0 if self.view is None else float(self.view[self.frame.inner].mean())
+
+    @property
+    def has_barrier(self) -> bool:
+        """Whether any of the barrier lies on the working grid."""
+        return bool((self.barrier < 0).any())
+
+    @cached_property
+    def free(self) -> Array:
+        """Where a negative volume may lie: in the clip cube and in the scan, and no bone."""
+        found = self.in_cube & ~self.condyle_mask & (self.opaque >= 0)
+        return found if self.view is None else found & self.view
 
     @cached_property
     def condyle_mask(self) -> Array:
@@ -103,7 +118,7 @@ def bones_of(
     *,
     cube_mm: float = 30.0,
     step_mm: float | None = None,
-    shift_mm: Sequence[float] = (0.0, 0.0, 0.0),
+    margin_mm: float = MARGIN_MM,
     close_mm: float | None = None,
 ) -> Bones:
     """The bones of a joint from masks of a scan.
@@ -116,7 +131,7 @@ def bones_of(
         grid: Their grid.
         cube_mm: Edge of the clip cube, along the patient's axes.
         step_mm: Edge of working voxels; None: the scan's finest, between 0.3 and 0.5 mm.
-        shift_mm: Moves the working grid.
+        margin_mm: How far beyond the clip cube bone is known: as far as rays may look.
         close_mm: Rays do not pass holes of the barrier up to twice as wide; None: 1.5 mm and 1.5 voxel edges at least.
 
     Raises:
@@ -124,17 +139,19 @@ def bones_of(
     """
     if not condyle.any():
         raise VolforgeError("the condyle is empty", remedy="look at the label map of this side")
-    centre = head_centre(condyle, grid.affine) + np.asarray(shift_mm)
-    frame = frame_about(centre, min(grid.spacing_mm), cube_mm, step_mm)
-    own, seen = distance_in_frame(condyle, grid, frame)
-    other = distance_in_frame(others, grid, frame)[0] if others is not None and others.any() else None
+    centre = head_centre(condyle, grid.affine)
+    frame = frame_about(centre, min(grid.spacing_mm), cube_mm, step_mm, max(MARGIN_MM, margin_mm))
+    own = distance_in_frame(condyle, grid, frame)
+    other = distance_in_frame(others, grid, frame) if others is not None and others.any() else None
     pitch = max(grid.spacing_mm)
     radius = max(CLOSE_MM, CLOSE_PITCH * pitch) if close_mm is None else close_mm
     closed = None
     if radius > 0 and barrier.any():
-        box = bounding_box(barrier)
+        room = tuple(int(np.ceil(radius / s)) + 1 for s in grid.spacing_mm)  # a bone goes on beyond scan faces only
+        box = bounding_box(barrier, (room[0], room[1], room[2]))
         shut = barrier.copy()
         shut[box] = closing(barrier[box], radius, grid.spacing_mm)
-        closed = distance_in_frame(shut & ~condyle, grid, frame)[0]
+        closed = distance_in_frame(shut & ~condyle, grid, frame)
     sigma = max(NORMAL_SIGMA, NORMAL_PITCH * pitch / frame.step_mm)
-    return Bones(frame, own, distance_in_frame(barrier, grid, frame)[0], other, seen, closed, sigma)
+    view = view_in_frame(grid, frame)
+    return Bones(frame, own, distance_in_frame(barrier, grid, frame), other, view, closed, sigma)

@@ -114,18 +114,26 @@ def derive_condyle(mandible: Array, grid: Grid) -> DerivedJoint:
 
 def solid(mask: Array, spacing: tuple[float, float, float]) -> Array:
     """A bone without its marrow: closed by 2 mm, holes filled, in 3-D and in every axial slice."""
+    from scipy.ndimage import binary_fill_holes
+
     shut = closing(mask, CLOSING_MM, spacing)
-    return shut | enclosed(shut)
+    shut |= enclosed(shut)
+    for z in range(shut.shape[2]):  # marrow that opens downwards, or at the scan's border
+        shut[:, :, z] = binary_fill_holes(shut[:, :, z])
+    return shut
 
 
 def split_sides(mandible: Array, grid: Grid) -> dict[str, Array]:
     """A mandible parted at its middle plane into left and right (patient's)."""
-    x = np.argwhere(mandible.any(axis=2)) @ grid.affine[:2, :2].T  # the third axis hardly moves x on near-RAS grids
-    middle = float((x[:, 0].min() + x[:, 0].max()) / 2) if len(x) else 0.0
-    index = np.indices(mandible.shape, sparse=True)
-    place = sum(grid.affine[0, n] * index[n] for n in range(3))
-    offset = grid.affine[0, 2] * (mandible.shape[2] - 1) / 2
-    return {"left": mandible & (place - offset < middle), "right": mandible & (place - offset >= middle)}
+    box = bounding_box(mandible)
+    places = np.argwhere(mandible[box])
+    found = {side: np.zeros_like(mandible) for side in SIDES}
+    if len(places):
+        x = (places + np.array([s.start for s in box])) @ grid.affine[0, :3]
+        left = x < (x.min() + x.max()) / 2
+        for side, own in (("left", left), ("right", ~left)):
+            found[side][box][tuple(places[own].T)] = True
+    return found
 
 
 def derive_barrier(skull: Array, condyle: Array, grid: Grid, reach_mm: float) -> Array:

@@ -14,7 +14,7 @@ from volforge.shape.field import near_cubic, signed_distance
 from volforge.volume.geometry import Affine, Array, Grid
 from volforge.volume.resample import resample_to
 
-MARGIN_MM = 8.0  # bone is known this far beyond the clip cube
+MARGIN_MM = 8.0  # bone is known this far beyond the clip cube, at least
 FINEST_MM, COARSEST_MM = 0.3, 0.5
 # a shift in voxels: surfaces of voxels that lie just between two others would all fall to the same side
 _OFF = np.array([0.011, 0.007, 0.013])
@@ -64,7 +64,9 @@ class Frame:
         return np.asarray(index * self.step_mm + self.grid.affine[:3, 3])
 
 
-def frame_about(centre: Array, finest_mm: float, cube_mm: float = 30.0, step_mm: float | None = None) -> Frame:
+def frame_about(
+    centre: Array, finest_mm: float, cube_mm: float = 30.0, step_mm: float | None = None, margin_mm: float = MARGIN_MM
+) -> Frame:
     """The working grid about a place.
 
     Args:
@@ -72,16 +74,28 @@ def frame_about(centre: Array, finest_mm: float, cube_mm: float = 30.0, step_mm:
         finest_mm: Smallest voxel edge of the scan.
         cube_mm: Edge of the clip cube.
         step_mm: Edge of the working voxels; None: the scan's finest, between 0.3 and 0.5 mm.
+        margin_mm: How far beyond the cube bone is known.
     """
     wanted = step_mm or float(np.clip(finest_mm, FINEST_MM, COARSEST_MM))
     cube = max(8, int(np.ceil(cube_mm / wanted - 1e-6)))
     step = cube_mm / cube
     mirrored = np.array([np.sign(centre[0]) or 1.0, 1.0, 1.0])  # what is mirrored about x = 0 has a mirrored grid
-    return Frame(np.asarray(centre, float) + _OFF * mirrored * step, step, cube, int(np.ceil(MARGIN_MM / step)))
+    return Frame(np.asarray(centre, float) + _OFF * mirrored * step, step, cube, int(np.ceil(margin_mm / step)))
 
 
-def distance_in_frame(mask: Array, grid: Grid, frame: Frame) -> tuple[Array, float]:
-    """Signed distance to a mask of the scan on the working grid, and how much of the clip cube the scan shows.
+def view_in_frame(grid: Grid, frame: Frame) -> Array:
+    """Which voxels of the working grid lie in the scan."""
+    index = np.linalg.inv(grid.affine) @ frame.grid.affine
+    axes = [np.arange(n) for n in frame.grid.shape]
+    found = np.ones(frame.grid.shape, bool)
+    for row, count in zip(index[:3], grid.shape, strict=True):
+        place = row[3] + sum(row[a] * axes[a].reshape([-1 if b == a else 1 for b in range(3)]) for a in range(3))
+        found &= (place >= -0.5) & (place <= count - 0.5)
+    return found
+
+
+def distance_in_frame(mask: Array, grid: Grid, frame: Frame) -> Array:
+    """Signed distance to a mask of the scan on the working grid; beyond the scan nothing lies.
 
     Args:
         mask: (X, Y, Z) on `grid`.
@@ -89,7 +103,7 @@ def distance_in_frame(mask: Array, grid: Grid, frame: Frame) -> tuple[Array, flo
         frame: The joint's.
 
     Returns:
-        mm, negative inside, float32; share of the clip cube that lies in the scan, 0 to 1.
+        mm, negative inside, float32.
     """
     box = _part_for(grid, frame)
     part = mask[box]
@@ -99,13 +113,11 @@ def distance_in_frame(mask: Array, grid: Grid, frame: Frame) -> tuple[Array, flo
     x, y, z = part.shape
     own = Grid((x, y, z), affine)
     far = float(frame.grid.shape[0] * frame.step_mm)
-    view = resample_to(np.ones(part.shape, bool), own, frame.grid, nearest=True, outside=0)
-    seen = float(view[frame.inner].mean())
     if not part.any():
-        return np.full(frame.grid.shape, far, np.float32), seen
+        return np.full(frame.grid.shape, far, np.float32)
     fine, fine_grid = near_cubic(part, own)
     field = np.clip(signed_distance(fine, fine_grid.spacing_mm), -far, far)
-    return resample_to(field, fine_grid, frame.grid, nearest=False, outside=far), seen
+    return resample_to(field, fine_grid, frame.grid, nearest=False, outside=far)
 
 
 def image_in_frame(image: Array, grid: Grid, frame: Frame) -> Array:

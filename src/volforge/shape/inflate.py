@@ -17,7 +17,7 @@ from volforge.shape.bones import Bones
 from volforge.volume.geometry import Array
 from volforge.volume.morphology import components
 
-REASONS = ("bone", "other_bone", "clip", "max", "shadow")
+REASONS = ("bone", "other_bone", "clip", "view", "max", "shadow")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Inflated:
         space: Its voxels.
         joint_space: Those whose outward normal meets the barrier within the longest way: the part that bone bounds.
         stops: What ends it: share of its outer surface by reason. `bone` (barrier), `other_bone`, `clip` (the cube),
-            `max` (longest way), `shadow` (behind bone as seen from the condyle).
+            `view` (the scan's end), `max` (longest way), `shadow` (behind bone as seen from the condyle).
     """
 
     space: Array
@@ -51,9 +51,14 @@ def inflate(bones: Bones, method: str, r_max_mm: float) -> Inflated:
     if method not in _METHODS:
         raise VolforgeError(f"'{method}' is no method on voxels", remedy=f"one of {', '.join(_METHODS)}")
     inner = bones.frame.inner
-    free = ~bones.condyle_mask[inner] & (bones.opaque[inner] >= 0)
+    free = bones.free[inner]
     space = np.zeros(bones.condyle.shape, bool)
     space[inner] = _touching(_METHODS[method](bones, free, r_max_mm), bones.condyle_mask[inner])
+    return inflated_of(bones, space, r_max_mm)
+
+
+def inflated_of(bones: Bones, space: Array, r_max_mm: float) -> Inflated:
+    """A negative volume with the part that bone bounds and with what ends it."""
     return Inflated(space, bounded_by_bone(bones, space, r_max_mm), _stops(bones, space, r_max_mm))
 
 
@@ -65,8 +70,8 @@ def bounded_by_bone(bones: Bones, space: Array, r_max_mm: float) -> Array:
     from volforge.shape.rays import way_to_bone
 
     margin, step = bones.frame.margin, bones.frame.step_mm
-    places = np.argwhere(space)
-    inside = tuple((places - margin).T)
+    inside = np.nonzero(space[bones.frame.inner])
+    places = np.stack(inside, axis=1) + margin
     rays = bones.outward[inside].astype(np.float64)
     reach = (r_max_mm - bones.away[inside].astype(np.float64)) / step
     met = way_to_bone(
@@ -141,21 +146,24 @@ def _touching(space: Array, condyle: Array) -> Array:
 
 def _stops(bones: Bones, space: Array, r_max_mm: float) -> dict[str, float]:
     """Share of the outer faces of a negative volume by what lies behind them; faces on the condyle are inner ones."""
-    step = bones.frame.step_mm
-    away = np.full(space.shape, np.inf, np.float32)
-    away[bones.frame.inner] = bones.away
-    kinds = np.full(space.shape, REASONS.index("shadow"), np.uint8)
+    margin = bones.frame.margin
+    part = (slice(margin - 1, -(margin - 1) or None),) * 3  # the clip cube and one voxel around it
+    cube = bones.in_cube[part]
+    away = np.pad(bones.away, 1, constant_values=np.inf)
+    kinds = np.full(cube.shape, REASONS.index("shadow"), np.uint8)
     kinds[away > r_max_mm] = REASONS.index("max")
-    kinds[~bones.in_cube] = REASONS.index("clip")
+    kinds[~cube] = REASONS.index("clip")
+    if bones.view is not None:
+        kinds[~bones.view[part]] = REASONS.index("view")
     if bones.others is not None:
-        kinds[bones.others < 0] = REASONS.index("other_bone")
-    kinds[bones.barrier_mask] = REASONS.index("bone")
+        kinds[bones.others[part] < 0] = REASONS.index("other_bone")
+    kinds[bones.barrier_mask[part]] = REASONS.index("bone")
+    own = space[part]
+    inner = own | bones.condyle_mask[part]
     counts = np.zeros(len(REASONS))
-    inner = space | bones.condyle_mask
     for axis in range(3):
-        for move in (1, -1):
-            behind = np.roll(inner, -move, axis=axis)
-            outer = space & ~behind
+        for move in (1, -1):  # nothing of the volume lies in the outermost layer: what rolls over is not counted
+            outer = own & ~np.roll(inner, -move, axis=axis)
             counts += np.bincount(np.roll(kinds, -move, axis=axis)[outer], minlength=len(REASONS))
-    total = counts.sum() * step**2
-    return {r: float(c * step**2 / total) if total else 0.0 for r, c in zip(REASONS, counts, strict=True)}
+    total = counts.sum()
+    return {r: float(c / total) if total else 0.0 for r, c in zip(REASONS, counts, strict=True)}

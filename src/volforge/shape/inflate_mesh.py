@@ -14,7 +14,7 @@ import numpy as np
 
 from volforge.shape.bones import Bones
 from volforge.shape.field import sample
-from volforge.shape.inflate import Inflated, bounded_by_bone
+from volforge.shape.inflate import Inflated, inflated_of
 from volforge.shape.mesh import Mesh, neighbour_mean, vertex_normals
 from volforge.shape.surface import Surface, surface_of_field
 from volforge.volume.geometry import Array
@@ -189,5 +189,4 @@ def _without_folds(mesh: Mesh, x: Array, y: Array, before: Array, rings, active:
 
 def _on_voxels(bones: Bones, mesh: Mesh, r_max_mm: float) -> Inflated:
     inside = voxelise(mesh.vertices, mesh.faces, bones.frame.grid)
-    space = inside & bones.in_cube & ~bones.condyle_mask & (bones.opaque >= 0)
-    return Inflated(space, bounded_by_bone(bones, space, r_max_mm))
+    return inflated_of(bones, inside & bones.free, r_max_mm)

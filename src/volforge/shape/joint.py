@@ -10,12 +10,12 @@ import numpy as np
 from volforge.errors import VolforgeError
 from volforge.shape.bones import CLOSE_MM, Bones, bones_of
 from volforge.shape.frame import MARGIN_MM, distance_in_frame, image_in_frame
-from volforge.shape.inflate import Inflated, bounded_by_bone, inflate
+from volforge.shape.inflate import Inflated, inflate, inflated_of
 from volforge.shape.inflate_mesh import InflatedMesh, condyle_surface, inflate_mesh
 from volforge.shape.surface import Surface, surface_of_field
 from volforge.shape.width import Contact, Width, find_contact, joint_space_width
 from volforge.volume.geometry import Array, Grid
-from volforge.volume.morphology import bounding_box, face
+from volforge.volume.morphology import bounding_box, face, largest_component
 
 METHODS = ("ray", "mesh", "geodesic", "euclid", "ball", "direct")
 FUSED_SHARE = 0.3  # of the facing surface in contact: no joint space is left to measure
@@ -23,14 +23,19 @@ HOLE_SHARE = 0.005
 CUBE_SHARE = 0.6
 CUT_SHARE = 0.98
 UNRESOLVED_SHARE = 0.2
+THICK = 2.01  # ratio of voxel edges from which stairs of slices tell in widths
 FLAGS = {
     "contact": "condyle and barrier touch in the label map",
     "bones_fused": "over 30 % of the facing surface is in contact: the width is that of the rest",
     "unresolved": "over 20 % of the facing surface has no width that the data show",
     "barrier_holes": "the barrier has holes: rays that leave through them bound no joint space",
-    "no_barrier": "no barrier in the clip cube: there is no joint space",
+    "no_barrier": "no barrier within the longest way: there is no joint space to measure",
     "condyle_cut": "the condyle ends at the scan's border: its top may be missing",
     "cube_cut": "the clip cube reaches out of the scan: the negative volume is that of the part in view",
+    "condyle_in_pieces": "the condyle's label has further pieces: the largest is measured, the others only stop rays",
+    "thick_slices": "slices over twice as thick as the voxels in them: widths are too small",
+    "no_image": "widths were asked for from the image, and there is none: there are no widths",
+    "not_enhanced": "the barrier was to be enhanced, and there is no image or no confidence",
     "clip_bound": "over 60 % of the outer surface lies on the clip cube: the number tells of the cube",
 }
 
@@ -47,6 +52,7 @@ class JointSettings:
         step_mm: Edge of working voxels; None: the scan's finest, between 0.3 and 0.5 mm.
         sensitivity_mm: Other longest ways, for the table of sensitivity.
         with_width: Measure widths (about a second a joint).
+        with_surfaces: Make the bones' surfaces, also without widths.
         ball_mm: Radius of the sphere of `ball`.
     """
 
@@ -56,7 +62,13 @@ class JointSettings:
     step_mm: float | None = None
     sensitivity_mm: Sequence[float] = ()
     with_width: bool = True
+    with_surfaces: bool = True
     ball_mm: float = 15.0
+
+    @property
+    def reach_mm(self) -> float:
+        """How far beyond the clip cube bone must be known: the longest way that any of its rays looks."""
+        return max(MARGIN_MM, self.r_max_mm, *self.sensitivity_mm)
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class Joint:
     Attributes:
         bones: Its bones on the working grid.
         inflated: Negative volume and joint space.
-        condyle, barrier: Surfaces in RAS mm; None without widths, or without a barrier.
+        condyle, barrier: Surfaces in RAS mm; None where they are not wanted, or without a barrier.
         width: Widths over the condyle's surface.
         mesh: The inflated mesh, for the method `mesh`.
         contact: Where the bones touch.
@@ -91,7 +103,9 @@ class Joint:
 
     @property
     def joint_space_mm3(self) -> float:
-        """Volume of the part that bone bounds."""
+        """Volume of the part that bone bounds; NaN where no barrier is known, which is not the same as none."""
+        if not self.bones.has_barrier:
+            return float("nan")
         return float(np.count_nonzero(self.inflated.joint_space) * self.bones.frame.step_mm**3)
 
 
@@ -119,10 +133,15 @@ def measure_joint(
     """
     if settings.method not in METHODS:
         raise VolforgeError(f"'{settings.method}' is no method of inflation", remedy=f"one of {', '.join(METHODS)}")
-    box, grid = joint_region(condyle, grid, settings.cube_mm)
-    condyle, barrier = condyle[box], barrier[box]
+    condyle, crumbs = main_piece(condyle)
+    box, grid = joint_region(condyle, grid, settings)
+    condyle, barrier, crumbs = condyle[box], barrier[box], crumbs[box]
     others, image, drawn = (None if v is None else v[box] for v in (others, image, drawn))
-    bones = bones_of(condyle, barrier, others, grid, cube_mm=settings.cube_mm, step_mm=settings.step_mm)
+    if crumbs.any():  # bone all the same
+        others = crumbs if others is None else others | crumbs
+    bones = bones_of(
+        condyle, barrier, others, grid, cube_mm=settings.cube_mm, step_mm=settings.step_mm, margin_mm=settings.reach_mm
+    )
     bones.check()
     moved = inflate_mesh(bones, settings.r_max_mm) if settings.method == "mesh" else None
     inflated = moved.inflated if moved is not None else _inflated(bones, settings, settings.r_max_mm, drawn, grid)
@@ -132,20 +151,38 @@ def measure_joint(
     }
     contact = find_contact(condyle, barrier, bones, grid)
     own = other_surface = width = None
-    if settings.with_width:
+    if settings.with_width or settings.with_surfaces:
         own = condyle_surface(bones)
         other_surface = barrier_surface(bones)
-        if other_surface is not None:
+        if other_surface is not None and settings.with_width:
             values = image_in_frame(image, grid, bones.frame) if image is not None else None
             pitch = max(grid.spacing_mm)
             width = joint_space_width(
                 bones, own.mesh, other_surface.mesh, settings.r_max_mm, pitch, contact.places, values
             )
     flags = _flags(bones, condyle, inflated, width, contact)
+    if crumbs.any():
+        flags = (*flags, "condyle_in_pieces")
+    if max(grid.spacing_mm) > THICK * min(grid.spacing_mm):
+        flags = (*flags, "thick_slices")
     return Joint(bones, inflated, own, other_surface, width, moved, contact, sensitivity, flags)
 
 
-def joint_region(condyle: Array, grid: Grid, cube_mm: float) -> tuple[tuple[slice, slice, slice], Grid]:
+def main_piece(condyle: Array) -> tuple[Array, Array]:
+    """The largest piece of a condyle, and the others: a stray one would move the clip cube.
+
+    Args:
+        condyle: (X, Y, Z) bool.
+    """
+    if not condyle.any():
+        return condyle, np.zeros_like(condyle)
+    box = bounding_box(condyle)
+    largest = np.zeros_like(condyle)
+    largest[box] = largest_component(condyle[box], 26)
+    return largest, condyle & ~largest
+
+
+def joint_region(condyle: Array, grid: Grid, settings: JointSettings) -> tuple[tuple[slice, slice, slice], Grid]:
     """The part of a scan that a joint needs, and its grid: the condyle and all that its clip cube reaches.
 
     A skull fills a scan; distances over all of it would cost a hundred times what the joint does. The condyle touches
@@ -154,14 +191,14 @@ def joint_region(condyle: Array, grid: Grid, cube_mm: float) -> tuple[tuple[slic
     Args:
         condyle: (X, Y, Z) bool.
         grid: The scan's.
-        cube_mm: Edge of the clip cube.
+        settings: How the joint is measured.
 
     Raises:
         VolforgeError: the condyle is empty.
     """
     if not condyle.any():
         raise VolforgeError("the condyle is empty", remedy="look at the label map of this side")
-    reach = np.sqrt(3) * (cube_mm / 2 + MARGIN_MM) + CLOSE_MM  # corners of a cube that lies askew
+    reach = np.sqrt(3) * (settings.cube_mm / 2 + settings.reach_mm) + CLOSE_MM  # corners of a cube that lies askew
     margin = tuple(int(np.ceil(reach / s)) + 2 for s in grid.spacing_mm)
     box = bounding_box(condyle, (margin[0], margin[1], margin[2]))
     affine = grid.affine.copy()
@@ -175,7 +212,7 @@ def _inflated(bones: Bones, settings: JointSettings, r_max_mm: float, drawn: Arr
         return inflate_mesh(bones, r_max_mm).inflated
     if settings.method in ("ray", "geodesic", "euclid"):
         return inflate(bones, settings.method, r_max_mm)
-    free = bones.in_cube & ~bones.condyle_mask & (bones.opaque >= 0)
+    free = bones.free
     if settings.method == "ball":
         axes = [np.arange(n) - (n - 1) / 2 for n in free.shape]
         squares = sum(np.square(a * bones.frame.step_mm) for a in np.meshgrid(*axes, indexing="ij", sparse=True))
@@ -183,13 +220,13 @@ def _inflated(bones: Bones, settings: JointSettings, r_max_mm: float, drawn: Arr
     else:
         if drawn is None:
             raise VolforgeError("the method `direct` needs a mask of the negative volume")
-        space = free & (distance_in_frame(drawn, grid, bones.frame)[0] < 0)
-    return Inflated(space, bounded_by_bone(bones, space, r_max_mm))
+        space = free & (distance_in_frame(drawn, grid, bones.frame) < 0)
+    return inflated_of(bones, space, r_max_mm)
 
 
 def barrier_surface(bones: Bones) -> Surface | None:
     """Surface of the barrier on the whole working grid, closed at its rim; None where there is none."""
-    if not (bones.barrier < 0).any():
+    if not bones.has_barrier:
         return None
     return surface_of_field(bones.barrier, bones.frame.grid.affine, whole=True)
 
@@ -211,7 +248,7 @@ def _flags(bones: Bones, condyle: Array, inflated: Inflated, width: Width | None
             found.append("unresolved")
         if width.hole_share > HOLE_SHARE:
             found.append("barrier_holes")
-    if not bones.barrier_mask[bones.frame.inner].any():
+    if not bones.has_barrier:
         found.append("no_barrier")
     rims = [face(condyle, axis, i) for axis in (0, 1) for i in (0, -1)] + [condyle[:, :, -1]]  # it may end below
     if any(rim.any() for rim in rims):

@@ -12,7 +12,7 @@ import numpy as np
 from volforge.errors import VolforgeError
 from volforge.shape.asymmetry import align_mirrored, asymmetry_index, compare_shapes
 from volforge.shape.frame import back_on_scan
-from volforge.shape.joint import Joint, JointSettings, joint_region, measure_joint
+from volforge.shape.joint import Joint, JointSettings, joint_region, main_piece, measure_joint
 from volforge.shape.repeat import rescanned
 from volforge.study.cases import Case, Cohort, measured_cases
 from volforge.study.joint_record import FILE, VOLUMES, failed_record, finite, side_record, value_of
@@ -25,6 +25,9 @@ from volforge.volume.folders import sha256_of, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.restore import on_scan_grid, write_on_source_grid
 
+# what was taken for bone
+BONES = "bones.nii.gz"
+BONE_IDS = {"left": {"condyle": 1, "barrier": 2}, "right": {"condyle": 3, "barrier": 4}}
 # ids in the label maps of negative volumes: the part that bone bounds, and the rest
 IDS = {"left": {"joint_space": 2, "rest": 1}, "right": {"joint_space": 4, "rest": 3}}
 
@@ -102,6 +105,7 @@ def _one_case(settings: ArmSettings, cohort: Cohort, case: Case, inputs: Inputs,
     folder = scratch / "shapes" / case.scan
     folder.mkdir(parents=True)
     joints: dict[str, Joint] = {}
+    bones: dict[str, Masks] = {}
     sides: dict[str, Any] = {}
     for side in SIDES:
         try:
@@ -111,9 +115,10 @@ def _one_case(settings: ArmSettings, cohort: Cohort, case: Case, inputs: Inputs,
         except VolforgeError as error:  # one side that cannot be measured is a result, and the other one another
             sides[side] = failed_record(error.message)
             continue
-        joints[side] = joint
+        joints[side], bones[side] = joint, masks
         sides[side] = side_record(joint) | _repeats(settings, masks, inputs.grid)
     values = np.zeros(inputs.labels.shape, np.uint8, order="F")
+    write_bones(folder / BONES, bones, cohort.record(case.scan), values.shape)
     for side, joint in joints.items():
         ids = IDS[side]
         own = np.where(joint.inflated.space, np.uint8(ids["rest"]), np.uint8(0))
@@ -135,6 +140,15 @@ def _one_case(settings: ArmSettings, cohort: Cohort, case: Case, inputs: Inputs,
     path = scratch / f"{case.scan}.nii.gz"
     write_on_source_grid(path, values, cohort.record(case.scan))
     return replace(prediction, file=path.name, sha256=sha256_of(path))
+
+
+def write_bones(path: Path, bones: dict[str, Masks], record: dict[str, Any], shape: tuple[int, ...]) -> None:
+    """Write which voxels were inflated and which confined that: the pictures show these, whatever they came from."""
+    values = np.zeros(shape, np.uint8, order="F")
+    for side, masks in bones.items():
+        for name in ("barrier", "condyle"):
+            values[getattr(masks, name)] = BONE_IDS[side][name]
+    write_on_source_grid(path, values, record)
 
 
 def asymmetry_record(sides: dict[str, Any], joints: dict[str, Joint]) -> dict[str, Any]:
@@ -169,15 +183,20 @@ def _repeats(settings: ArmSettings, masks: Masks, grid: Grid) -> dict[str, Any]:
     wanted = settings.joint["repeatability"]
     if not wanted["shifts"] or settings.joint["inflation"]["method"] != "ray":
         return {}
-    box, region = joint_region(masks.condyle, grid, settings.joint["cube_mm"])
-    named = {"condyle": masks.condyle[box], "barrier": masks.barrier[box]}
-    if masks.others is not None:
-        named["others"] = masks.others[box]
-    how: JointSettings = replace(joint_settings(settings.joint), sensitivity_mm=(), with_width=wanted["widths"])
+    condyle, crumbs = main_piece(masks.condyle)
+    others = crumbs if masks.others is None else masks.others | crumbs
+    box, region = joint_region(condyle, grid, joint_settings(settings.joint))
+    named = {"condyle": condyle[box], "barrier": masks.barrier[box], "others": others[box]}
+    how: JointSettings = replace(
+        joint_settings(settings.joint), sensitivity_mm=(), with_width=wanted["widths"], with_surfaces=False
+    )
+    names = (*VOLUMES, *(("joint_space_mean_mm", "joint_space_min_mm") if wanted["widths"] else ()))
     values: dict[str, list[float | None]] = {}
     for found, moved in rescanned(named, region, wanted["shifts"], wanted["seed"]):
-        joint = measure_joint(found["condyle"], found["barrier"], found.get("others"), moved, how)
-        record = side_record(joint)
-        for name in (*VOLUMES, *(("joint_space_mean_mm", "joint_space_min_mm") if wanted["widths"] else ())):
+        try:
+            record = side_record(measure_joint(found["condyle"], found["barrier"], found["others"], moved, how))
+        except VolforgeError:  # a condyle of a few voxels is not met by every grid: a repeat without values
+            record = {}
+        for name in names:
             values.setdefault(name, []).append(record.get(name))
     return {"repeats": values}

@@ -17,12 +17,12 @@ JOINT_SPACE: RGB = (0, 158, 115)
 REST: RGB = (86, 180, 233)
 
 
-def joint_picture(image: Array | None, labels: Array, values: Array, spacing: tuple[float, float, float]) -> Array:
+def joint_picture(image: Array | None, bones: Array, values: Array, spacing: tuple[float, float, float]) -> Array:
     """A sheet with one row per side: bones outlined in orange, joint space green, the rest of the volume blue.
 
     Args:
         image: (X, Y, Z) HU, or None.
-        labels: Bones.
+        bones: Above 0 where bone was taken to lie.
         values: Ids of negative volumes, as `IDS`.
         spacing: mm.
 
@@ -44,8 +44,7 @@ def joint_picture(image: Array | None, labels: Array, values: Array, spacing: tu
             view = tuple(slice(None) if a == axis else box[a] for a in range(3))
             index = round(float(middle[axis]))
             flat = [
-                None if v is None else plane(v[view], axis, index)
-                for v in (image, labels > 0, np.where(own, values, 0))
+                None if v is None else plane(v[view], axis, index) for v in (image, bones > 0, np.where(own, values, 0))
             ]
             tiles.append(render(flat[0], BONE_HU, (TILE, TILE), flat[1], flat[2], colours, 0.5))
     return contact_sheet(tiles, columns=3, gap=GAP)

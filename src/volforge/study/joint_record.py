@@ -25,7 +25,7 @@ def side_record(joint: Joint) -> dict[str, Any]:
         "status": "ok",
         "flags": list(joint.flags),
         "negative_volume_mm3": joint.negative_volume_mm3,
-        "joint_space_mm3": joint.joint_space_mm3,
+        "joint_space_mm3": finite(joint.joint_space_mm3),
         "contact_area_mm2": joint.contact.area_mm2,
         "contact_voxels": joint.contact.faces,
         "clip_cube": {
@@ -34,13 +34,15 @@ def side_record(joint: Joint) -> dict[str, Any]:
             "step_mm": frame.step_mm,
             "seen": joint.bones.seen,
         },
-        "stops": dict(joint.mesh.shares if joint.mesh is not None else joint.inflated.stops),
+        "stops": dict(joint.inflated.stops),
         "sensitivity": [
-            {"r_max_mm": r, "negative_volume_mm3": v, "joint_space_mm3": j} for r, (v, j) in joint.sensitivity.items()
+            {"r_max_mm": r, "negative_volume_mm3": v, "joint_space_mm3": j if joint.bones.has_barrier else None}
+            for r, (v, j) in joint.sensitivity.items()
         ],
     }
     if joint.mesh is not None:
         record["mesh_negative_volume_mm3"] = joint.mesh.negative_volume_mm3
+        record["vertices_stopped"] = dict(joint.mesh.shares)
     width = joint.width
     if width is not None:
         place = width.narrowest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from volforge.shape.joint import Joint, JointSettings, measure_joint
 from volforge.volume.geometry import Array, Grid
 
 SIDES = ("left", "right")
-REACH_MM = 34.0  # of a derived barrier: the clip cube's corner and the margin that rays may enter
 
 
 @dataclass(frozen=True)
@@ -45,22 +44,28 @@ def masks_of_side(labels: Array, grid: Grid, joint: Mapping[str, Any], side: str
         VolforgeError: derived bones that cannot be told apart.
     """
     if joint["derive"] is not None:
-        return _derived(labels, grid, joint["derive"], side)
+        return _derived(labels, grid, joint["derive"], side, region_mm(joint))
     ids = joint["sides"][side]
     others = np.isin(labels, ids["others"]) if ids["others"] else None
     drawn = np.isin(labels, ids["drawn"]) if ids["drawn"] else None
     return Masks(np.isin(labels, ids["condyle"]), np.isin(labels, ids["barrier"]), others, drawn)
 
 
-def _derived(labels: Array, grid: Grid, ids: Mapping[str, Any], side: str) -> Masks:
+def _derived(labels: Array, grid: Grid, ids: Mapping[str, Any], side: str, reach_mm: float) -> Masks:
     from volforge.shape.derive import derive_barrier, derive_condyle, split_sides
 
     skull = np.isin(labels, ids["skull"])
     own = ids["mandible"][side]
     mandible = np.isin(labels, own) if own else split_sides(np.isin(labels, ids["mandible"]["whole"]), grid)[side]
     found = derive_condyle(mandible, grid)
-    barrier = derive_barrier(skull, found.condyle, grid, REACH_MM)
+    barrier = derive_barrier(skull, found.condyle, grid, reach_mm)
     return Masks(found.condyle & ~barrier, barrier, found.rest & ~barrier)
+
+
+def region_mm(joint: Mapping[str, Any]) -> float:
+    """How far from a condyle bone matters: to the corners of the clip cube, and where rays look beyond it."""
+    settings = joint_settings(joint)
+    return float(np.sqrt(3) * (settings.cube_mm / 2 + settings.reach_mm))
 
 
 def joint_settings(joint: Mapping[str, Any]) -> JointSettings:
@@ -73,6 +78,7 @@ def joint_settings(joint: Mapping[str, Any]) -> JointSettings:
         joint["step_mm"],
         tuple(joint["sensitivity_mm"]),
         inflation["widths"],
+        inflation["meshes"],
         joint["ball_mm"],
     )
 
@@ -96,19 +102,26 @@ def measure_side(
     masks = masks_of_side(labels, grid, joint, side)
     if not masks.condyle.any():
         raise VolforgeError("the condyle is empty", remedy="look at the label map of this side")
-    if joint["inflation"]["enhance"] and image is not None and confidence is not None:
-        masks = _enhanced(masks, labels, image, confidence, grid)
+    settings, flags = joint_settings(joint), []
+    if joint["inflation"]["enhance"]:
+        if image is not None and confidence is not None:
+            masks = _enhanced(masks, labels, image, confidence, grid, region_mm(joint))
+        else:
+            flags.append("not_enhanced")
     shown = image if joint["width"] == "image" else None
-    found = measure_joint(masks.condyle, masks.barrier, masks.others, grid, joint_settings(joint), shown, masks.drawn)
-    return found, masks
+    if joint["width"] == "image" and image is None and settings.with_width:
+        settings = replace(settings, with_width=False)  # widths of labels are another measure
+        flags.append("no_image")
+    found = measure_joint(masks.condyle, masks.barrier, masks.others, grid, settings, shown, masks.drawn)
+    return replace(found, flags=(*found.flags, *flags)), masks
 
 
-def _enhanced(masks: Masks, labels: Array, image: Array, confidence: Array, grid: Grid) -> Masks:
+def _enhanced(masks: Masks, labels: Array, image: Array, confidence: Array, grid: Grid, reach_mm: float) -> Masks:
     """The barrier with the edges of the image where it is suspected (step C of the method)."""
     from volforge.shape.enhance import enhance
     from volforge.volume.morphology import bounding_box
 
-    margin = tuple(int(np.ceil(REACH_MM / s)) for s in grid.spacing_mm)
+    margin = tuple(int(np.ceil(reach_mm / s)) for s in grid.spacing_mm)
     box = bounding_box(masks.condyle, (margin[0], margin[1], margin[2]))
     # the predicted label has the stated part of a voxel's probability; of background the barrier may have the rest
     sure = confidence[box].astype(np.float32)

@@ -63,7 +63,7 @@ def inflate_files(
         write_nifti(folder / "negative_volume.nii.gz", back_on_scan(own, joint.bones.frame, grid), grid)
         write_meshes(folder, "joint", joint, negative_volume_mesh(joint))
         write_json(folder / FILE, {"method": method, "r_max_mm": r_max_mm, **record})
-    yield f"negative volume {record['negative_volume_mm3']:.0f} mm3, joint space {record['joint_space_mm3']:.0f} mm3"
+    yield f"negative volume {record['negative_volume_mm3']:.0f} mm3, joint space {_mm3(record['joint_space_mm3'])}"
     if joint.width is not None:
         known = record["joint_space_mean_mm"], record["joint_space_min_mm"]
         mean, least = ("unknown" if v is None else f"{v:.2f} mm" for v in known)
@@ -93,11 +93,15 @@ def compare_files(sides: Mapping[str, ByHand], out: Path, method: str, r_max_mm:
         index = found[name]["signed_percent"]
         shown = "unknown" if index is None else f"{index:+.1f} %"
         words = name.removesuffix("_mm3").replace("_", " ")
-        yield f"{words}: left {left:.0f}, right {right:.0f} mm3, asymmetry {shown}"
+        yield f"{words}: left {_mm3(left)}, right {_mm3(right)}, asymmetry {shown}"
     for entry in found.get("shapes", []):
         value = "unknown" if entry["value"] is None else f"{entry['value']:.3f}"
         yield f"{entry['structure'].replace('_', ' ')}, {entry['measure']}: {value}"
     yield str(out)
+
+
+def _mm3(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0f} mm3"
 
 
 def _joint(files: ByHand, settings: JointSettings) -> tuple[Joint, Grid]:

@@ -99,6 +99,11 @@ def measure_arm(
 
 def _origin(settings: ArmSettings, place: Place, prediction: Prediction, side: str, structure: str = "") -> Origin:
     own = next((p.label_source for p in settings.structures if p.structure == structure and p.label_source), "")
+    return origin_of(settings, place, prediction, side, own or prediction.label_source)
+
+
+def origin_of(settings: ArmSettings, place: Place, prediction: Prediction, side: str, label_source: str) -> Origin:
+    """The first columns of the measures of a prediction."""
     return Origin(
         settings.study,
         settings.arm,
@@ -109,7 +114,7 @@ def _origin(settings: ArmSettings, place: Place, prediction: Prediction, side: s
         prediction.scan,
         side,
         prediction.sample,
-        own or prediction.label_source,
+        label_source,
     )
 
 

@@ -14,10 +14,10 @@ from volforge.metrics.measure import Measure, nothing
 from volforge.metrics.repeatability import icc_1_1, smallest_detectable_change
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
 from volforge.study.cases import Cohort
-from volforge.study.inflate_arm import IDS
+from volforge.study.inflate_arm import BONES, IDS
 from volforge.study.joint_record import FILE, SIDE_MEASURES, VOLUMES, value_of
 from volforge.study.joints import SIDES
-from volforge.study.measure_arm import Place, chosen_cases
+from volforge.study.measure_arm import Place, chosen_cases, origin_of
 from volforge.study.measures import Origin, row, write_measures
 from volforge.study.predictions import Prediction, read_predictions
 from volforge.study.settings import ArmSettings
@@ -27,7 +27,6 @@ from volforge.volume.restore import on_scan_grid
 from volforge.volume.write import write_whole
 
 STRUCTURES = ("joint_space", "negative_volume")
-COMPARED = ("dice", "hd95_mm", "assd_mm", "volume_error_percent")
 PREDICTED = "predicted"
 
 
@@ -59,7 +58,7 @@ def measure_joints(
         found = _record(predictions, prediction)
         source = prediction.label_source if own_labels else PREDICTED
         described = [*_of_sides(found), *_of_asymmetry(found)]
-        rows += [row(_origin(settings, place, prediction, side, source), m) for side, m in described]
+        rows += [row(origin_of(settings, place, prediction, side, source), m) for side, m in described]
         for side in SIDES:
             for name, values in found["sides"].get(side, {}).get("repeats", {}).items():
                 repeats.setdefault(name, []).append([math.nan if v is None else v for v in values])
@@ -68,7 +67,7 @@ def measure_joints(
             other = wanted[prediction.scan]
             against = _compared(cohort, predictions, prediction, reference, other, settings)
             against += _index_errors(found, _record(reference, other))
-            rows += [row(_origin(settings, place, prediction, side, other.label_source), m) for side, m in against]
+            rows += [row(origin_of(settings, place, prediction, side, other.label_source), m) for side, m in against]
             known = [m.value for _, m in against if (m.measure, m.structure) == ("dice", "joint_space")]
             score = -float(np.mean(known)) if known else math.inf
         else:  # of the reference itself the most asymmetric cases are the ones to look at
@@ -83,21 +82,6 @@ def measure_joints(
         write_json(folder / "features.json", [])
     write_measures(out, rows)
     return len(rows)
-
-
-def _origin(settings: ArmSettings, place: Place, prediction: Prediction, side: str, source: str) -> Origin:
-    return Origin(
-        settings.study,
-        settings.arm,
-        place.fold,
-        place.seed,
-        settings.cohort,
-        prediction.subject,
-        prediction.scan,
-        side,
-        prediction.sample,
-        source,
-    )
 
 
 def _record(folder: Path, prediction: Prediction) -> dict[str, Any]:
@@ -129,7 +113,13 @@ def _of_sides(found: Mapping[str, Any]) -> list[tuple[str, Measure]]:
         for line in record.get("sensitivity", []):
             for name in VOLUMES:
                 within = f"{name.removesuffix('_mm3')}_within_{line['r_max_mm']:g}_mm3"
-                measures.append((side, Measure(within, line[name], structure_of(name), "ok", 1)))
+                value = line[name]
+                shown = (
+                    nothing(within, "undefined", structure_of(name))
+                    if value is None
+                    else Measure(within, value, structure_of(name), "ok", 1)
+                )
+                measures.append((side, shown))
     return measures
 
 
@@ -166,12 +156,13 @@ def _compared(
 ) -> list[tuple[str, Measure]]:
     """Overlap with the negative volume of the scan's own labels, by side."""
     record: dict[str, Any] = cohort.record(prediction.scan)
+    metrics = SegmentationMetrics(tuple(settings.metrics["tolerances_mm"]), settings.metrics["surface"])
+    compared = [m for m in metrics.names() if m in ("dice", "volume_error_percent") or _is_distance(m)]
     if not prediction.file or not reference.file:
-        return [(side, nothing(m, "missing_prediction", s)) for side in SIDES for s in STRUCTURES for m in COMPARED]
+        return [(side, nothing(m, "missing_prediction", s)) for side in SIDES for s in STRUCTURES for m in compared]
     a, b, c = record["grid"]["shape"]
     spacing = Grid((a, b, c), np.array(record["grid"]["affine"], float)).spacing_mm
     volumes = [on_scan_grid(p.path(f), record) for p, f in ((prediction, folder), (reference, reference_folder))]
-    metrics = SegmentationMetrics(tuple(settings.metrics["tolerances_mm"]), settings.metrics["surface"])
     found = []
     for side in SIDES:
         one, other = (_masks(v, side) for v in volumes)
@@ -179,8 +170,13 @@ def _compared(
             measures = measure_structures(
                 one[name].astype(np.uint8), other[name].astype(np.uint8), spacing, {name: 1}, metrics
             )
-            found += [(side, m) for m in measures if m.measure in COMPARED]
+            found += [(side, m) for m in measures if m.measure in compared]
     return found
+
+
+def _is_distance(measure: str) -> bool:
+    """HD95 and ASSD, of voxels or of surface elements."""
+    return measure.startswith(("hd95_", "assd_")) and "pooled" not in measure
 
 
 def _index_errors(found: Mapping[str, Any], reference: Mapping[str, Any]) -> list[tuple[str, Measure]]:
@@ -237,14 +233,15 @@ def _write_cases(
     for word, prediction in chosen_cases(scores, settings.cases):
         record: dict[str, Any] = cohort.record(prediction.scan)
         values = on_scan_grid(prediction.path(folder), record)
-        labels = cohort.read(prediction.scan, "labels")
+        shapes = folder / "shapes" / prediction.scan
+        bones = on_scan_grid(shapes / BONES, record)
         image = cohort.read(prediction.scan, "image") if cohort.has(prediction.scan, "image") else None
         a, b, c = record["grid"]["shape"]
         grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
         name = f"{prediction.scan}-{prediction.sample}"
-        Image.fromarray(joint_picture(image, labels, values, grid.spacing_mm)).save(out / f"{name}.png")
+        Image.fromarray(joint_picture(image, bones, values, grid.spacing_mm)).save(out / f"{name}.png")
         if word and settings.joint["inflation"]["meshes"]:  # a few: each is half a megabyte of the page
-            write_view(out / f"{name}.view.json", folder / "shapes" / prediction.scan, values, grid)
+            write_view(out / f"{name}.view.json", shapes, values, grid)
         rank = words.get(word, word)
         lines.append({"scan": prediction.scan, "sample": prediction.sample, "rank": rank, "file": f"{name}.png"})
     write_whole(out / "cases.tsv", as_tsv(("scan", "sample", "rank", "file"), lines))

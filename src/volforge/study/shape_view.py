@@ -26,7 +26,7 @@ def write_view(path: Path, shapes: Path, values: Array, grid: Grid) -> None:
 
     Args:
         path: File.
-        shapes: Folder of the case's meshes; sides without any are left out.
+        shapes: Folder of the case's meshes; sides without any are left out, and no file is written without a side.
         values: (X, Y, Z) ids of its negative volumes, as `IDS`.
         grid: Their grid.
     """
@@ -50,7 +50,8 @@ def write_view(path: Path, shapes: Path, values: Array, grid: Grid) -> None:
                         shade = widths_on(small, condyle.vertices[known], width[known], far_mm=np.inf)
                         shown[name]["width"] = _packed(shade, "<f4")
         sides[side] = shown
-    write_json(path, {"widest_mm": WIDEST_MM, "sides": sides})
+    if sides:
+        write_json(path, {"widest_mm": WIDEST_MM, "sides": sides})
 
 
 def read_ply(path: Path) -> tuple[Mesh, Array | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from volforge.errors import Problem
@@ -80,7 +81,10 @@ def problems(loaded: Loaded, study: ResolvedStudy, studies: Mapping[str, Resolve
     for name, arm in study.settings.arms.items():
         place = (*keys, "arms", name, "inflation")
         inflation = arm.inflation
-        if inflation is not None and inflation.structure is not None and options.derive is None:
+        if inflation is not None and inflation.structure is not None and options.derive is not None:
+            text = "the method `direct` needs condyle and barrier in the labels, not derived ones"
+            yield loaded.problem((*place, "method"), text, "use it without `derive`", inflation.method)
+        elif inflation is not None and inflation.structure is not None:
             missing = [side for side in SIDES if not ids_of(study, inflation.structure, side)]
             if missing:
                 text = f"cohort '{study.cohort.name}' has no {' and no '.join(missing)} structure of this group"
@@ -115,9 +119,27 @@ def _of_source(
     if not set(study.settings.seeds) <= set(other.settings.seeds):
         text = f"that study has the seeds {other.settings.seeds}, this one {study.settings.seeds}"
         yield loaded.problem(place, text, "use the same seeds in both", value)
-    made = {s["structure"] for s in other.structures()}
+    made = {s["id"] for s in other.structures()}
+    for name, ids in _needed(study, arm).items():
+        if not set(ids) <= made:
+            yield loaded.problem(place, f"that study does not predict all of {name}", "add it to its structures", value)
+    lost = [n for n in study.settings.joint.others if not _ids(study, n) <= made]
+    if lost and study.settings.joint.derive is None:
+        text = f"that study does not predict {', '.join(lost)}: its place counts as space there"
+        problem = loaded.problem(place, text, "add it to its structures, or know that totals are too large", value)
+        yield replace(problem, level="warning")
+
+
+def _needed(study: ResolvedStudy, arm: Arm) -> dict[str, set[int]]:
+    """Ids that the labels of an arm must have, by the name of their structure or group."""
     options = study.settings.joint
-    needed = [options.condyle, options.barrier] if options.derive is None else [options.derive.mandible]
-    missing = [n for n in needed if n not in made]
-    if missing:
-        yield loaded.problem(place, f"that study predicts no {' and no '.join(missing)}", "add them to it", value)
+    wanted = [options.condyle, options.barrier]
+    if options.derive is not None:
+        wanted = [options.derive.mandible, options.derive.skull]
+    if arm.inflation is not None and arm.inflation.structure is not None:
+        wanted.append(arm.inflation.structure)
+    return {name: _ids(study, name) for name in wanted}
+
+
+def _ids(study: ResolvedStudy, group: str) -> set[int]:
+    return {s.id for s in study.cohort.structures if group in (s.group, s.structure)}

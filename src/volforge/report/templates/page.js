@@ -75,7 +75,7 @@ for (const button of document.querySelectorAll(".turn")) {
       library.textContent = document.getElementById("plotly").textContent;
       document.head.append(library);
     }
-    const view = JSON.parse(button.nextElementSibling.textContent);
+    const view = JSON.parse(button.nextElementSibling.content.textContent);
     const box = stage.querySelector("div"), choice = stage.querySelector("select");
     stage.querySelector("p").textContent = button.dataset.caption;
     choice.replaceChildren(...Object.keys(view.sides).map((side) => new Option(side, side)));
