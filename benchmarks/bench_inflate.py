@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def best(function, rounds: int = 5) -> tuple[float, object]:
 
 def fresh(bones: Bones) -> Bones:
     """The same joint without what it remembers."""
-    return Bones(bones.frame, bones.condyle, bones.barrier, bones.others, bones.seen, bones.closed, bones.sigma)
+    return replace(bones)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ FINE_MM = 0.3
 
 def true_joint_space(truth, side, centre):
     """Joint space of the drawn shapes on a fine grid."""
-    n = int(48 / FINE_MM)
+    n = int(62 / FINE_MM)  # the clip cube, and bone as far as rays look beyond it
     axes = [centre[a] + (np.arange(n) - (n - 1) / 2) * FINE_MM for a in range(3)]
     places = tuple(a.astype(np.float32) for a in np.meshgrid(*axes, indexing="ij"))
     condyle, rest, temporal = (d < 0 for d in bones_at(truth, side, places))
@@ -23,7 +23,13 @@ def true_joint_space(truth, side, centre):
     matrix = np.diag([FINE_MM] * 3 + [1.0])
     matrix[:3, 3] = [a[0] for a in axes]
     bones = bones_of(
-        condyle, temporal, rest & ~condyle & ~temporal, Grid((n, n, n), matrix), step_mm=FINE_MM, close_mm=0
+        condyle,
+        temporal,
+        rest & ~condyle & ~temporal,
+        Grid((n, n, n), matrix),
+        step_mm=FINE_MM,
+        margin_mm=14.0,
+        close_mm=0,
     )
     return float(np.count_nonzero(inflate(bones, "ray", 14.0).joint_space) * bones.frame.step_mm**3)
 
