@@ -16,11 +16,12 @@ rule inflate:
     wildcard_constraints:
         study=studies_of_task("negative_volume"),
     conda:
-        "../envs/cpu.yaml"
+        "../envs/gpu.yaml"
     threads: 1
     resources:
         mem_mb=study_memory,
         runtime=growing_minutes(240),
+        gpu=of_arm(study_jobs.predict_gpus),
     params:
         folder=output_folder,
         labels=labels_option,

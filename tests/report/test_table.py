@@ -202,3 +202,24 @@ def test_latex_compiles_whatever_names_hold(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "t.pdf").stat().st_size > 5000
+
+
+def test_left_and_right_of_a_cohort_are_compared(tmp_path):
+    """Scans of a subject are averaged first; a subject with one side alone does not count."""
+    joint = {"measure": "joint_space_mm3", "structure": "joint_space"}
+    lines = []
+    for k in range(8):
+        lines += [line("volforge", f"p{k}", 1000.0 + 10 * k, side="right", **joint)]
+        lines += [line("volforge", f"p{k}", 1100.0 + 11 * k, side="left", **joint)]
+    lines += [line("volforge", "p0", 1200.0, side="left", scan="p0-2", **joint)]
+    lines += [line("volforge", "alone", 900.0, side="left", **joint)]
+    write_measures(tmp_path / "measures.tsv", lines)
+    made = study_table(tmp_path / "measures.tsv", settings() | {"task": "negative_volume"})
+    (found,) = made.sides
+    assert (found.found.n, found.arm, found.measure) == (8, "volforge", "joint_space_mm3")
+    differences = [150.0, *(100.0 + k for k in range(1, 8))]
+    assert found.found.bias == pytest.approx(sum(differences) / 8)
+    assert found.found.p == pytest.approx(2 / 2**8)
+    assert "## Left against right" in table_markdown(made)
+    assert table_json(made)["sides"][0]["bias"] == pytest.approx(sum(differences) / 8)
+    assert table_of(tmp_path, lines).sides == []  # of other tasks sides are one structure

@@ -21,6 +21,7 @@ from volforge.volume.voxelise import read_surface
 
 IDS = {"condyle_left": 1, "condyle_right": 2, "temporal_left": 3, "temporal_right": 4}
 STEP = 0.8
+REPEATS = {"shifts": 0, "noises": 0, "noise_hu": 30.0, "offset_hu": 0.0, "seed": 0, "widths": False}
 
 
 def head(right_gap=4.0, without=()):
@@ -69,7 +70,7 @@ def joint_options(**more):
     inflation |= {k: more.pop(k) for k in list(more) if k in inflation}
     return {
         "derive": None, "r_max_mm": 14.0, "cube_mm": 30.0, "step_mm": None, "sensitivity_mm": [8.0], "width": "labels",
-        "ball_mm": 15.0, "repeatability": {"shifts": 0, "seed": 0, "widths": False}, "inflation": inflation,
+        "ball_mm": 15.0, "repeatability": REPEATS, "inflation": inflation, "accelerator": "cpu",
         "sides": {
             "left": {"condyle": [1], "barrier": [3], "others": [], "drawn": []},
             "right": {"condyle": [2], "barrier": [4], "others": [], "drawn": []},
@@ -87,7 +88,10 @@ def settings(folder, **more):
 def labels_arm(scans, tmp_path_factory):
     folder = tmp_path_factory.mktemp("labels")
     inflate_arm(
-        settings(folder, repeatability={"shifts": 2, "seed": 0, "widths": True}), scans, 0, folder / "predictions"
+        settings(folder, repeatability=REPEATS | {"shifts": 2, "noises": 2, "offset_hu": 50.0, "widths": True}),
+        scans,
+        0,
+        folder / "predictions",
     )
     return folder
 
@@ -145,12 +149,17 @@ def test_a_side_without_a_condyle_is_a_failure_and_the_other_is_measured(scans, 
 def test_repeats_give_correlation_and_detectable_change(scans, labels_arm):
     rows = measured(settings(labels_arm), scans, labels_arm, labels_arm)
     found = {r["measure"]: r for r in rows if r["measure"].startswith("repeatability")}
-    assert float(found["repeatability_icc_joint_space"]["value"]) > 0.9
+    assert float(found["repeatability_shift_icc_joint_space"]["value"]) > 0.9
     assert (
-        0 < float(found["repeatability_change_joint_space_percent"]["value"]) < 20
+        0 < float(found["repeatability_shift_change_joint_space_percent"]["value"]) < 20
     )  # the flat rim falls to this layer of voxels or that
-    assert "repeatability_icc_joint_space_mean" in found
-    assert found["repeatability_icc_joint_space"]["n"] == "5"  # joints
+    assert "repeatability_shift_icc_joint_space_mean" in found
+    assert found["repeatability_shift_icc_joint_space"]["n"] == "5"  # joints
+    assert float(found["repeatability_noise_icc_joint_space"]["value"]) > 0.99  # a sharp edge, little noise
+    assert float(found["repeatability_offset_change_negative_volume_percent"]["value"]) < 1
+    content = json.loads((labels_arm / "predictions/shapes/even/negative_volume.json").read_text())
+    repeats = content["sides"]["left"]["repeats"]
+    assert {kind: len(v["joint_space_mm3"]) for kind, v in repeats.items()} == {"shift": 2, "noise": 2, "offset": 3}
 
 
 def test_the_label_map_lies_on_the_grid_of_its_source(scans, labels_arm):

@@ -20,11 +20,18 @@ class Derive(Model):
 
 
 class Repeatability(Model):
-    """How much the numbers move when the same joint is scanned again: its masks on shifted grids."""
+    """How much the numbers move when the same joint is scanned again: on a shifted grid, with noise, with other HU."""
 
     shifts: int = Field(default=0, ge=0, le=50, description="shifts by parts of a voxel; 0: not measured")
-    seed: int = Field(default=0, ge=0, description="of the shifts")
-    widths: bool = Field(default=False, description="widths too, about a second a joint and shift")
+    noises: int = Field(
+        default=0, ge=0, le=50, description="times that noise is added to the CT and the bones' edges are found again"
+    )
+    noise_hu: float = Field(default=30.0, gt=0, le=500, description="standard deviation of that noise, HU")
+    offset_hu: float = Field(
+        default=0.0, ge=0, le=500, description="edges found again in a CT that reads so much less and more, HU; 0: not"
+    )
+    seed: int = Field(default=0, ge=0, description="of the shifts and of the noise")
+    widths: bool = Field(default=False, description="widths too, about a second a joint and repeat")
 
 
 class JointOptions(Model):
@@ -48,6 +55,10 @@ class JointOptions(Model):
         default="labels", description="width of the joint space from the label map, or from the CT across the gap"
     )
     ball_mm: Millimetres = Field(default=15.0, description="radius of the synthetic ball that an annotator would lay")
+    accelerator: Literal["cpu", "gpu"] = Field(
+        default="cpu",
+        description="where rays walk; `gpu` asks for a GPU job, worth it for many longest ways and repeats",
+    )
     repeatability: Repeatability = Field(
         default=Repeatability(), description="the same joint scanned again, for arms of the method `ray`"
     )

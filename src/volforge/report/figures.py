@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from volforge.metrics.agreement import Agreement, agreement
 from volforge.metrics.measure import better, unit_of
 from volforge.report.aggregate import measures_frame, rows_in_order, subject_values
 from volforge.report.table import StudyTable
 from volforge.volume.folders import whole_folder, write_json
+from volforge.volume.geometry import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +61,7 @@ def write_figures(measures: Path, table: StudyTable, runs: Sequence[tuple[str, P
                 if measure in set(values["measure"]):
                     drawn[f"box_{measure}{ending}"] = _boxes(values, measure, list(table.arms))
             drawn |= {f"{n}{ending}": f for n, f in _bland_altman(values, list(table.arms)).items()}
+        drawn |= _sides(table)
         drawn |= _published(table)
     drawn |= _calibration(runs, list(table.arms))
     drawn |= _histories(runs, list(table.arms))
@@ -166,18 +169,41 @@ def _bland_altman(values: pd.DataFrame, arms: Sequence[str]) -> dict[str, Any]:
         figure, axes = _figure(max(3.2, 2.6 * len(present)), 3.0, len(present))
         for axis, arm in zip(axes, present, strict=True):
             part = wide.loc[arm] / 1000
-            mean = (part["volume_mm3"] + part["reference_volume_mm3"]) / 2
-            difference = part["volume_mm3"] - part["reference_volume_mm3"]
-            axis.plot(mean, difference, "o", ms=4, color=colour_of(arm, arms), alpha=0.7, mew=0)
-            bias, sd = float(difference.mean()), float(difference.std(ddof=1)) if len(part) > 1 else 0.0
-            axis.axhline(bias, color="black", lw=1)
-            for limit in (bias - 1.96 * sd, bias + 1.96 * sd) if len(part) > 1 else ():
-                axis.axhline(limit, color="black", lw=0.8, ls="--")
-            axis.axhline(0, color="grey", lw=0.5)
-            axis.set_title(f"{arm}\nbias {bias:.3g}, limits ±{1.96 * sd:.3g} ml", fontsize=8)
-            axis.set_xlabel("mean of both [ml]")
+            own, other = part["volume_mm3"].to_numpy(), part["reference_volume_mm3"].to_numpy()
+            _limits(axis, own, other, agreement(own, other), colour_of(arm, arms), arm, "ml")
         axes[0].set_ylabel(f"{structure}: predicted − reference [ml]")
         drawn[f"bland_altman_{structure}"] = figure
+    return drawn
+
+
+def _limits(axis: Any, first: Array, second: Array, found: Agreement, colour: str, title: str, unit: str) -> None:
+    """Differences against means, the bias, and the limits of agreement."""
+    axis.plot((first + second) / 2, first - second, "o", ms=4, color=colour, alpha=0.7, mew=0)
+    axis.axhline(found.bias, color="black", lw=1)
+    spread = 1.96 * found.sd
+    for limit in (found.low, found.high) if found.n > 1 else ():
+        axis.axhline(limit, color="black", lw=0.8, ls="--")
+    axis.axhline(0, color="grey", lw=0.5)
+    limits = f", limits ±{spread:.3g}" if found.n > 1 else ""
+    axis.set_title(f"{title}\nbias {found.bias:.3g}{limits} {unit}", fontsize=8)
+    axis.set_xlabel(f"mean of both [{unit}]")
+
+
+def _sides(table: StudyTable) -> dict[str, Any]:
+    """Left less right against their mean, a figure per measure and label source."""
+    drawn = {}
+    sources = list(dict.fromkeys(r.label_source for r in table.sides))
+    for source in sources:
+        for measure in dict.fromkeys(r.measure for r in table.sides):
+            rows = [r for r in table.sides if (r.label_source, r.measure) == (source, measure)]
+            if not rows:
+                continue
+            figure, axes = _figure(max(3.2, 2.6 * len(rows)), 3.0, len(rows))
+            for axis, r in zip(axes, rows, strict=True):
+                colour = colour_of(r.arm, list(table.arms))
+                _limits(axis, r.left, r.right, r.found, colour, r.arm, unit_of(measure))
+            axes[0].set_ylabel(f"{measure}: left − right")
+            drawn[f"sides_{measure}" + (f"_{source or 'none'}" if len(sources) > 1 else "")] = figure
     return drawn
 
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from volforge.cohort.collect import as_tsv
+from volforge.metrics.measure import unit_of
 from volforge.metrics.statistics import PairedTest
 from volforge.report.published import PublishedNumber
+from volforge.report.sides import SidesRow
 from volforge.report.table import Cell, StudyTable, TableRow
 from volforge.study.measures import number
 
@@ -18,6 +20,7 @@ TSV_COLUMNS = (
     "smallest_p", "published", "published_spread", "published_source", "published_caveat",
 )  # fmt: skip
 OTHER_DATA = "Published numbers: other data, other size"
+SIDES_HEAD = ("structure", "measure", "arm", "subjects", "left − right", "SD", "limits of agreement", "p (Wilcoxon)")
 BLANK = "–"
 
 
@@ -124,6 +127,10 @@ def table_markdown(table: StudyTable) -> str:
         lines += ["", "## Tests", ""]
         lines += _markdown_head(["structure", "measure", "arms", "pairs", "p", "p (Holm)", "smallest p"])
         lines += [_markdown_line(test_cells(r, t)) for r, t in made]
+    if table.sides:
+        lines += ["", "## Left against right", ""]
+        lines += _markdown_head(SIDES_HEAD)
+        lines += [_markdown_line(sides_cells(r)) for r in table.sides]
     beside = [c.published for r in table.rows for c in r.cells.values() if c.published]
     if beside or table.same_data:
         lines += ["", "## Published numbers: the same data", ""]
@@ -173,6 +180,14 @@ def test_cells(r: TableRow, t: PairedTest) -> list[str]:
         shown_p(t.p_holm),
         f"{t.smallest_p:.2g}",
     ]
+
+
+def sides_cells(r: SidesRow) -> list[str]:
+    """Cells of a line of left against right, as `SIDES_HEAD` names them."""
+    a, unit = r.found, unit_of(r.measure)
+    named = r.structure + (f" ({r.label_source})" if r.label_source else "")
+    limits = f"{shown(a.low)} to {shown(a.high)}"
+    return [named, f"{r.measure} [{unit}]", r.arm, str(a.n), shown(a.bias), shown(a.sd), limits, shown_p(a.p)]
 
 
 def _n(r: TableRow) -> str:
@@ -314,6 +329,19 @@ def table_json(table: StudyTable) -> dict[str, Any]:
                 ],
             }
             for r in table.rows
+        ],
+        "sides": [
+            {
+                "label_source": r.label_source,
+                "structure": r.structure,
+                "measure": r.measure,
+                "unit": unit_of(r.measure),
+                "arm": r.arm,
+                "n": r.found.n,
+                **{k: plain(getattr(r.found, k)) for k in ("bias", "sd", "low", "high")},
+                "p": r.found.p,
+            }
+            for r in table.sides
         ],
         "published": [vars(p) for p in table.published],
         "published_same_data": [vars(p) for p in table.same_data],

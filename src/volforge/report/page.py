@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.report.cohort_view import view_cohort
+from volforge.report.formats import SIDES_HEAD
 from volforge.report.provenance import provenance
 from volforge.report.study_view import views as study_views
 from volforge.volume.folders import write_json
@@ -52,6 +53,7 @@ def write_report(results: Path, out: Path, provenance_file: Path, request: Mappi
         regions=sum(r.kept for v in views for r in v.recipes if r.kind == "region"),
         configuration=yaml.safe_dump(json.loads(json.dumps(configuration)), sort_keys=False, allow_unicode=True),
         origin=origin,
+        sides_head=SIDES_HEAD,
         plotly=_library() if any(s.has_views for s in studies) else "",
     )
     write_json(provenance_file, origin)

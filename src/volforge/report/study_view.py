@@ -10,7 +10,7 @@ from typing import Any
 
 from volforge.report.cohort_view import Picture, picture, read_rows
 from volforge.report.figures import SHOWN
-from volforge.report.formats import main_cell, published_value, shown, source_numbers, test_cells
+from volforge.report.formats import main_cell, published_value, shown, sides_cells, source_numbers, test_cells
 from volforge.report.published import PublishedNumber, read_published
 from volforge.report.table import Cell, StudyTable, study_table
 from volforge.study.measures import read_measures
@@ -22,6 +22,7 @@ _SLICES = {
 }
 FIGURE_WORDS = {
     "box": "by structure and arm, a point per subject",
+    "sides": "left less right by subject, against the mean of both; dashed: limits of agreement (1.96 SD)",
     "bland": "volume against the reference by subject; dashed: limits of agreement (1.96 SD)",
     "published": "this run beside published numbers",
     "calibration": "stated confidence against the share of right voxels near the structures",
@@ -64,6 +65,7 @@ class StudyView:
     blocks: list[dict[str, Any]]
     statistics: list[list[str]]
     tests: list[list[str]]
+    sides: list[list[str]]
     cost: list[dict[str, str]]
     notes: list[str]
     figures: list[Picture]
@@ -97,6 +99,7 @@ def view_study(results: Path, name: str) -> StudyView:
         _blocks(table),
         [_statistics(r.structure, r.measure, arm, cell) for r in table.rows for arm, cell in r.cells.items()],
         [test_cells(r, t) for r in table.rows for t in r.tests if t.p is not None],
+        [sides_cells(r) for r in table.sides],
         read_rows(folder / "cost.tsv"),
         [*table.notes, *(f"{arm}: {note}" for arm, note in table.arm_notes.items())],
         [_figure(folder / "figures" / f"{f}.svg") for f in read_json(folder / "figures" / "figures.json")],

@@ -14,6 +14,7 @@ from volforge.metrics.measure import NOMINAL, better, unit_of
 from volforge.metrics.statistics import FEWEST_PAIRS, NOISE, PairedTest, Summary, compare_arms, summarise
 from volforge.report.aggregate import ROW, failures, measures_frame, rows_in_order, study_values, subject_values
 from volforge.report.published import PublishedNumber, read_published
+from volforge.report.sides import SidesRow, compare_sides
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +79,7 @@ class StudyTable:
         arms: Kind of every arm: `baseline`, `predictions`, `model`.
         arm_notes: A sentence of the user for some arms.
         rows: Its rows.
+        sides: Left against right, of negative volumes.
         published: Published numbers that stand in a block of their own.
         same_data: Published numbers of the same data whose method has no arm here.
         published_notes: What the file of published numbers says of itself.
@@ -91,6 +93,7 @@ class StudyTable:
     arms: dict[str, str]
     arm_notes: dict[str, str]
     rows: list[TableRow]
+    sides: list[SidesRow] = field(default_factory=list)
     published: list[PublishedNumber] = field(default_factory=list)
     same_data: list[PublishedNumber] = field(default_factory=list)
     published_notes: list[str] = field(default_factory=list)
@@ -133,6 +136,7 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     arm_notes = {name: str(arm["note"]) for name, arm in settings["arms"].items() if arm["note"]}
     made = StudyTable(settings["study"], settings["task"], settings["cohort"], arms, arm_notes, rows)
     made.published, made.same_data, made.published_notes, made.made_from = numbers, left, notes, made_from
+    made.sides = compare_sides(frame, list(arms)) if settings["task"] == "negative_volume" else []
     made.notes = _notes(made)
     return made
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -31,6 +32,7 @@ class Bones:
         view: Voxels that lie in the scan; None: all.
         closed: Distance to the barrier with its holes closed, or None. A roof thinner than a voxel is full of them.
         sigma: Voxels of the Gaussian under which normals are taken.
+        accelerator: Where rays walk: `cpu` or `gpu`.
     """
 
     frame: Frame
@@ -40,6 +42,7 @@ class Bones:
     view: Array | None = None
     closed: Array | None = None
     sigma: float = NORMAL_SIGMA
+    accelerator: str = "cpu"
 
     @cached_property
     def in_cube(self) -> Array:
@@ -100,6 +103,24 @@ class Bones:
         """Unit vectors away from the condyle, (cube, cube, cube, 3) float32."""
         return directions(smoothed(self.away, self.sigma))
 
+    @property
+    def seen_from_condyle(self) -> Callable[..., Array]:
+        """Walk down to the condyle (`volforge.shape.rays`), on the accelerator."""
+        from volforge.shape import rays, rays_gpu  # compiled on first use
+
+        if self.accelerator == "cpu":
+            return rays.seen_from_condyle
+        return partial(rays_gpu.seen_from_condyle, accelerator=self.accelerator)
+
+    @property
+    def way_to_bone(self) -> Callable[..., Array]:
+        """Walk along rays to the barrier (`volforge.shape.rays`), on the accelerator."""
+        from volforge.shape import rays, rays_gpu
+
+        if self.accelerator == "cpu":
+            return rays.way_to_bone
+        return partial(rays_gpu.way_to_bone, accelerator=self.accelerator)
+
     def check(self) -> None:
         """Raise where nothing can be inflated.
 
@@ -120,6 +141,7 @@ def bones_of(
     step_mm: float | None = None,
     margin_mm: float = MARGIN_MM,
     close_mm: float | None = None,
+    accelerator: str = "cpu",
 ) -> Bones:
     """The bones of a joint from masks of a scan.
 
@@ -133,6 +155,7 @@ def bones_of(
         step_mm: Edge of working voxels; None: the scan's finest, between 0.3 and 0.5 mm.
         margin_mm: How far beyond the clip cube bone is known: as far as rays may look.
         close_mm: Rays do not pass holes of the barrier up to twice as wide; None: 1.5 mm and 1.5 voxel edges at least.
+        accelerator: Where rays walk: `cpu` or `gpu`.
 
     Raises:
         VolforgeError: the condyle is empty.
@@ -154,4 +177,4 @@ def bones_of(
         closed = distance_in_frame(shut & ~condyle, grid, frame)
     sigma = max(NORMAL_SIGMA, NORMAL_PITCH * pitch / frame.step_mm)
     view = view_in_frame(grid, frame)
-    return Bones(frame, own, distance_in_frame(barrier, grid, frame), other, view, closed, sigma)
+    return Bones(frame, own, distance_in_frame(barrier, grid, frame), other, view, closed, sigma, accelerator)

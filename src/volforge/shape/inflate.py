@@ -67,14 +67,12 @@ def bounded_by_bone(bones: Bones, space: Array, r_max_mm: float) -> Array:
 
     What lies outside the fossa ends at the cube or at the longest way, and its volume tells of them; this does not.
     """
-    from volforge.shape.rays import way_to_bone
-
     margin, step = bones.frame.margin, bones.frame.step_mm
     inside = np.nonzero(space[bones.frame.inner])
     places = np.stack(inside, axis=1) + margin
     rays = bones.outward[inside].astype(np.float64)
     reach = (r_max_mm - bones.away[inside].astype(np.float64)) / step
-    met = way_to_bone(
+    met = bones.way_to_bone(
         places.astype(np.float64), rays, reach, _in_voxels(bones.shut_barrier, step), _in_voxels(bones.shut, step)
     )
     result = np.zeros_like(space)
@@ -84,18 +82,16 @@ def bounded_by_bone(bones: Bones, space: Array, r_max_mm: float) -> Array:
 
 def _ray(bones: Bones, free: Array, r_max_mm: float) -> Array:
     """Places whose straight way to the nearest place of the condyle is free."""
-    from volforge.shape.rays import seen_from_condyle
-
     step = bones.frame.step_mm
     candidates = np.argwhere(free & (bones.away <= r_max_mm))
     away, margin = _in_voxels(bones.away, step), bones.frame.margin
     shut = _in_voxels(bones.shut, step)
-    seen = seen_from_condyle(candidates, away, bones.outward, shut, margin)
+    seen = bones.seen_from_condyle(candidates, away, bones.outward, shut, margin)
     # of what closing fills but no bone does, the way through bone as it is counts
     between = bones.shut[bones.frame.inner][tuple(candidates.T)] < 0
     if between.any():
         opaque = _in_voxels(bones.opaque, step)
-        seen[between] = seen_from_condyle(candidates[between], away, bones.outward, opaque, margin)
+        seen[between] = bones.seen_from_condyle(candidates[between], away, bones.outward, opaque, margin)
     found = np.zeros_like(free)
     found[tuple(candidates[seen].T)] = True
     return found

@@ -54,6 +54,7 @@ class JointSettings:
         with_width: Measure widths (about a second a joint).
         with_surfaces: Make the bones' surfaces, also without widths.
         ball_mm: Radius of the sphere of `ball`.
+        accelerator: Where rays walk: `cpu` or `gpu`.
     """
 
     method: str = "ray"
@@ -64,6 +65,7 @@ class JointSettings:
     with_width: bool = True
     with_surfaces: bool = True
     ball_mm: float = 15.0
+    accelerator: str = "cpu"
 
     @property
     def reach_mm(self) -> float:
@@ -140,8 +142,9 @@ def measure_joint(
     if crumbs.any():  # bone all the same
         others = crumbs if others is None else others | crumbs
     bones = bones_of(
-        condyle, barrier, others, grid, cube_mm=settings.cube_mm, step_mm=settings.step_mm, margin_mm=settings.reach_mm
-    )
+        condyle, barrier, others, grid, cube_mm=settings.cube_mm, step_mm=settings.step_mm,
+        margin_mm=settings.reach_mm, accelerator=settings.accelerator,
+    )  # fmt: skip
     bones.check()
     moved = inflate_mesh(bones, settings.r_max_mm) if settings.method == "mesh" else None
     inflated = moved.inflated if moved is not None else _inflated(bones, settings, settings.r_max_mm, drawn, grid)

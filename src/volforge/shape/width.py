@@ -107,14 +107,12 @@ def joint_space_width(
     """
     from scipy.spatial import cKDTree
 
-    from volforge.shape.rays import way_to_bone
-
     frame, step = bones.frame, bones.frame.step_mm
     normals = vertex_normals(condyle.vertices, condyle.faces)
     index = frame.to_index(condyle.vertices)
     fields = [np.ascontiguousarray(f / np.float32(step)) for f in (bones.barrier, bones.opaque)]
     reach = np.full(len(index), r_max_mm / step)
-    met = way_to_bone(index, normals, reach, *fields) * step
+    met = bones.way_to_bone(index, normals, reach, *fields) * step
     inner = np.abs(condyle.vertices - frame.centre).max(axis=1) < frame.cube_mm / 2 - 0.75 * step  # not the cut
     facing = (met >= 0) & inner
     width = np.full(len(index), np.nan)

@@ -12,11 +12,11 @@ import numpy as np
 from volforge.errors import VolforgeError
 from volforge.shape.asymmetry import align_mirrored, asymmetry_index, compare_shapes
 from volforge.shape.frame import back_on_scan
-from volforge.shape.joint import Joint, JointSettings, joint_region, main_piece, measure_joint
-from volforge.shape.repeat import rescanned
+from volforge.shape.joint import Joint
 from volforge.study.cases import Case, Cohort, measured_cases
 from volforge.study.joint_record import FILE, VOLUMES, failed_record, finite, side_record, value_of
-from volforge.study.joints import SIDES, Masks, joint_settings, measure_side
+from volforge.study.joint_repeats import repeats_of, sees_image
+from volforge.study.joints import SIDES, Masks, measure_side
 from volforge.study.predict import cost
 from volforge.study.predictions import Prediction, read_predictions, write_predictions
 from volforge.study.settings import ArmSettings
@@ -86,7 +86,9 @@ def _inputs(
     record: dict[str, Any] = cohort.record(case.scan)
     a, b, c = record["grid"]["shape"]
     grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
-    wants_image = settings.joint["width"] == "image" or settings.joint["inflation"]["enhance"]
+    wants_image = (
+        settings.joint["width"] == "image" or settings.joint["inflation"]["enhance"] or sees_image(settings.joint)
+    )
     image = cohort.read(case.scan, "image") if wants_image and cohort.has(case.scan, "image") else None
     if folder is None:
         return Inputs(cohort.read(case.scan, "labels"), image, None, grid)
@@ -116,7 +118,7 @@ def _one_case(settings: ArmSettings, cohort: Cohort, case: Case, inputs: Inputs,
             sides[side] = failed_record(error.message)
             continue
         joints[side], bones[side] = joint, masks
-        sides[side] = side_record(joint) | _repeats(settings, masks, inputs.grid)
+        sides[side] = side_record(joint) | repeats_of(settings.joint, masks, inputs.grid, inputs.image)
     values = np.zeros(inputs.labels.shape, np.uint8, order="F")
     write_bones(folder / BONES, bones, cohort.record(case.scan), values.shape)
     for side, joint in joints.items():
@@ -176,27 +178,3 @@ def asymmetry_record(sides: dict[str, Any], joints: dict[str, Joint]) -> dict[st
             for m in compare_shapes(masks[0], masks[1], frames, alignment.matrix, name)
         ]
     return found | {"shapes": shapes, "registration_residual_mm": alignment.residual_mm}
-
-
-def _repeats(settings: ArmSettings, masks: Masks, grid: Grid) -> dict[str, Any]:
-    """Values of the same joint on shifted grids."""
-    wanted = settings.joint["repeatability"]
-    if not wanted["shifts"] or settings.joint["inflation"]["method"] != "ray":
-        return {}
-    condyle, crumbs = main_piece(masks.condyle)
-    others = crumbs if masks.others is None else masks.others | crumbs
-    box, region = joint_region(condyle, grid, joint_settings(settings.joint))
-    named = {"condyle": condyle[box], "barrier": masks.barrier[box], "others": others[box]}
-    how: JointSettings = replace(
-        joint_settings(settings.joint), sensitivity_mm=(), with_width=wanted["widths"], with_surfaces=False
-    )
-    names = (*VOLUMES, *(("joint_space_mean_mm", "joint_space_min_mm") if wanted["widths"] else ()))
-    values: dict[str, list[float | None]] = {}
-    for found, moved in rescanned(named, region, wanted["shifts"], wanted["seed"]):
-        try:
-            record = side_record(measure_joint(found["condyle"], found["barrier"], found["others"], moved, how))
-        except VolforgeError:  # a condyle of a few voxels is not met by every grid: a repeat without values
-            record = {}
-        for name in names:
-            values.setdefault(name, []).append(record.get(name))
-    return {"repeats": values}

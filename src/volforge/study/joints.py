@@ -80,6 +80,7 @@ def joint_settings(joint: Mapping[str, Any]) -> JointSettings:
         inflation["widths"],
         inflation["meshes"],
         joint["ball_mm"],
+        joint["accelerator"],
     )
 
 

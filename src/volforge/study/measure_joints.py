@@ -53,15 +53,16 @@ def measure_joints(
     rows: list[dict[str, object]] = []
     scores: list[tuple[float, Prediction]] = []
     wanted = {p.scan: p for p in read_predictions(reference)}
-    repeats: dict[str, list[list[float]]] = {}
+    repeats: dict[tuple[str, str], list[list[float]]] = {}
     for prediction in read_predictions(predictions):
         found = _record(predictions, prediction)
         source = prediction.label_source if own_labels else PREDICTED
         described = [*_of_sides(found), *_of_asymmetry(found)]
         rows += [row(origin_of(settings, place, prediction, side, source), m) for side, m in described]
         for side in SIDES:
-            for name, values in found["sides"].get(side, {}).get("repeats", {}).items():
-                repeats.setdefault(name, []).append([math.nan if v is None else v for v in values])
+            for kind, by_name in found["sides"].get(side, {}).get("repeats", {}).items():
+                for name, values in by_name.items():
+                    repeats.setdefault((kind, name), []).append([math.nan if v is None else v for v in values])
         score = math.nan
         if compares:
             other = wanted[prediction.scan]
@@ -197,19 +198,19 @@ def _index_errors(found: Mapping[str, Any], reference: Mapping[str, Any]) -> lis
 
 
 def _repeatability(
-    settings: ArmSettings, place: Place, repeats: Mapping[str, list[list[float]]]
+    settings: ArmSettings, place: Place, repeats: Mapping[tuple[str, str], list[list[float]]]
 ) -> list[dict[str, object]]:
     """Intraclass correlation and smallest detectable change over all joints of the fold."""
     empty = Origin(settings.study, settings.arm, place.fold, place.seed, settings.cohort, label_source="")
     rows = []
-    for name, groups in repeats.items():
+    for (kind, name), groups in repeats.items():
         known = [v for g in groups for v in g if math.isfinite(v)]
         mean = float(np.mean(known)) if known else 0.0
         change = smallest_detectable_change(groups)
         stem = name.removesuffix("_mm3").removesuffix("_mm")
         for measure, value in (
-            (f"repeatability_icc_{stem}", icc_1_1(groups)),
-            (f"repeatability_change_{stem}_percent", 100 * change / mean if mean else math.nan),
+            (f"repeatability_{kind}_icc_{stem}", icc_1_1(groups)),
+            (f"repeatability_{kind}_change_{stem}_percent", 100 * change / mean if mean else math.nan),
         ):
             status = "undefined" if math.isnan(value) else "ok"
             rows.append(row(empty, Measure(measure, value, structure_of(name), status, len(groups))))  # type: ignore[arg-type]

@@ -97,7 +97,9 @@ def models_option(study: ResolvedStudy, arm: str, fold: int | str, seed: int | s
 
 
 def predict_gpus(study: ResolvedStudy, arm: str) -> int:
-    """GPUs that predicting an arm asks for: one where its models were trained on one."""
+    """GPUs that predicting an arm asks for: one where its models were trained on one, or rays walk on one."""
+    if study.settings.arms[arm].inflation is not None:
+        return int(study.settings.joint.accelerator == "gpu")
     trainings_ = [study_models.training_of(study, arm, m) for m in study_models.models_of(study, arm)]
     return int(any(t.accelerator == "gpu" for t in trainings_))
 
