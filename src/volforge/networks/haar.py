@@ -1,0 +1,46 @@
+"""The Haar transform of feature maps: four sub-bands of half the size, and back.
+
+Source: the wavelet generator and discriminator of SWAGAN (Gal et al., ACM Trans. Graph. 40, 134, 2021).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def haar(image: Tensor) -> Tensor:
+    """Orthonormal Haar transform of pairs of rows and columns.
+
+    Args:
+        image: (N, C, H, W) with even H and W.
+
+    Returns:
+        (N, 4 C, H/2, W/2): all channels of LL, then of LH (high along W), HL (high along H), HH. Energy is preserved.
+
+    Raises:
+        ValueError: an odd side.
+    """
+    if image.shape[-1] % 2 or image.shape[-2] % 2:
+        raise ValueError(f"the Haar transform needs even sides, not {tuple(image.shape[-2:])}")
+    a, b = image[..., 0::2, 0::2], image[..., 0::2, 1::2]
+    c, d = image[..., 1::2, 0::2], image[..., 1::2, 1::2]
+    top, bottom, left, right = a + b, c + d, b - a, d - c
+    return torch.cat([top + bottom, left + right, bottom - top, right - left], dim=1) / 2
+
+
+def inverse_haar(bands: Tensor) -> Tensor:
+    """The image of four sub-bands; `inverse_haar(haar(x))` is x.
+
+    Args:
+        bands: (N, 4 C, H, W).
+
+    Returns:
+        (N, C, 2 H, 2 W).
+    """
+    low, lh, hl, hh = bands.chunk(4, dim=1)
+    n, c, h, w = low.shape
+    a, b = low - lh - hl + hh, low + lh - hl - hh
+    d, e = low - lh + hl - hh, low + lh + hl + hh
+    rows = torch.stack([torch.stack([a, b], dim=-1), torch.stack([d, e], dim=-1)], dim=-3)
+    return rows.reshape(n, c, 2 * h, 2 * w) / 2
