@@ -3,8 +3,8 @@
 Usage: python jaw_from_ct.py IMAGE LABELS R A S    (RAS millimetres of a place inside the chin)
 
 Bone that is one piece at 250 HU falls apart at higher thresholds, since joints are darker than the cortex beside them.
-The threshold is raised until the piece with the chin is no longer the skull's; all large pieces are then flooded down to
-250 HU from bright to dark (watershed), so that they meet in the dark valleys between them.
+The threshold is raised until the piece with the chin is no longer the skull's; all large pieces are then flooded down
+to 250 HU from bright to dark (watershed), so that they meet in the dark valleys between them.
 Labels: 1 skull, 2 mandible, 3 other bone. They are `derived`: look at them before you trust a number.
 """
 
@@ -64,8 +64,10 @@ for identifier in (1, 2, 3):
     pieces = cc3d.connected_components(labels == identifier, connectivity=26)
     counts = np.bincount(pieces.ravel()) * voxel_mm3
     labels[(pieces > 0) & (counts[pieces] < LEAST_MM3)] = 0
-print(f"apart at {threshold} HU; mm3: " + ", ".join(f"{n} {(labels == i).sum() * voxel_mm3:.0f}" for i, n in
-      ((1, "skull"), (2, "mandible"), (3, "other"))))
+print(
+    f"apart at {threshold} HU; mm3: "
+    + ", ".join(f"{n} {(labels == i).sum() * voxel_mm3:.0f}" for i, n in ((1, "skull"), (2, "mandible"), (3, "other")))
+)
 whole = np.zeros(image.GetSize()[::-1], np.uint8)
 whole[box] = labels
 found = sitk.GetImageFromArray(whole)

@@ -8,10 +8,12 @@ from volforge.errors import ProblemsError
 from volforge.workflow.run import load_run
 from volforge.workflow.study_jobs import labels_of_part, reference_of_part
 from volforge.workflow.study_joints import joint_content
+from volforge.workflow.study_models import model_settings
 
 
-def loaded(folder, joint=None, arms=None, segmentation=None):
+def loaded(folder, joint=None, arms=None, segmentation=None, recipes=None):
     content = {
+        "recipes": recipes or {},
         "cohorts": {"tmj": {"sheet": str(ROOT / "config/cohorts/tmj.tsv"), "phantom": {"kind": "tmj"}, "folds": 2}},
         "studies": {
             "seg": {
@@ -93,7 +95,34 @@ def test_structures_may_be_predicted_by_their_own_names(tmp_path):
     assert run.problems == []
 
 
+def test_an_arm_may_learn_bone_that_its_study_does_not_measure(tmp_path):
+    model = {
+        "network": "unet3d", "recipe": "r", "structures": ["condyle", "temporal_bone", "mandible"],
+        "region": {"around": "condyle", "size": [32, 32, 32]}, "needs": ["shared/localiser"],
+    }  # fmt: skip
+    segmentation = {
+        "arms": {"a": {"models": {"joint": model}}, "threshold": {"baseline": "threshold_components"}},
+        "shared": {"localiser": {"kind": "localiser", "network": "unet3d", "recipe": "r", "structures": ["condyle"]}},
+    }
+    run = loaded(
+        tmp_path,
+        {"others": ["mandible"]},
+        {"seg": {"inflation": {"labels_from": "seg/a"}}, "base": {"inflation": {"labels_from": "seg/threshold"}}},
+        segmentation,
+        {"r": {"kind": "region", "around": "image", "margin_mm": 0}},
+    )
+    assert run.problems == []  # of a threshold nobody can ask for more
+    study = run.studies["seg"]
+    assert {s["structure"] for s in study.structures()} == {"condyle", "temporal_bone"}
+    settings = model_settings(study, "a", "joint")
+    assert [c["structure"] for c in settings["classes"]] == ["condyle", "temporal_bone", "mandible"]
+    model["structures"] = ["condyle", "tooth"]
+    with pytest.raises(ProblemsError, match="no structure or group 'tooth'"):
+        loaded(tmp_path, {}, {}, segmentation, {"r": {"kind": "region", "around": "image", "margin_mm": 0}})
+
+
 def test_bone_that_the_network_does_not_know_is_a_warning(tmp_path):
-    run = loaded(tmp_path, {"others": ["mandible"]}, {"a": {"inflation": {"labels_from": "seg/threshold"}}})
+    learnt = {"arms": {"elsewhere": {"predictions": str(tmp_path)}}}
+    run = loaded(tmp_path, {"others": ["mandible"]}, {"a": {"inflation": {"labels_from": "seg/elsewhere"}}}, learnt)
     assert [p.level for p in run.problems] == ["warning"]
     assert "mandible" in run.problems[0].message

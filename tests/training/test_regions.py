@@ -145,11 +145,11 @@ def test_no_usable_scan_is_an_error(scans):
         regions(scans, classes=[{"structure": "x", "side": "", "ids": {"": 9}}])
 
 
-@pytest.mark.parametrize("kind", ["none", "published", "standard"])
+@pytest.mark.parametrize("kind", ["none", "published", "light", "standard"])
 def test_augmentation_is_drawn_by_index_and_keeps_labels_whole(kind):
     augmentation = Augmentation(kind, (16, 16, 16), ["image", "labels", "distance"], ["x", "y"], seed=3)
     size = augmentation.size
-    assert size == ((22, 22, 22) if kind == "standard" else (16, 16, 16))
+    assert size == ((22, 22, 22) if kind in ("light", "standard") else (16, 16, 16))
     torch.manual_seed(0)
     labels = (torch.rand(1, 1, *size) > 0.5).to(torch.uint8).repeat(3, 1, 1, 1, 1) * 2
     image = labels.float() - 1 + 0.1 * torch.rand(labels[:1].shape)

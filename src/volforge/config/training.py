@@ -72,10 +72,14 @@ class Training(Model):
     warmup: int = Field(default=0, ge=0, description="steps of linear rise")
     clip: float = Field(default=12.0, ge=0, description="largest norm of the gradient; 0: no limit")
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the mean weights that are kept; 0: none")
-    augmentation: Literal["none", "published", "standard"] = Field(
-        default="standard", description="`published`: flip, rotation, mild elastic, contrast; see docs/training.md"
+    augmentation: Literal["none", "published", "light", "standard"] = Field(
+        default="standard",
+        description="`published`: flip, rotation, mild elastic, contrast; `light`: for short trainings; see "
+        "docs/training.md",
     )
-    flip: list[Literal["x", "y", "z"]] = Field(default=[], description="`standard`: axes that are flipped at random")
+    flip: list[Literal["x", "y", "z"]] = Field(
+        default=[], description="`light` and `standard`: axes that are flipped at random"
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         default="32-true", description="arithmetic; losses are always 32 bit"
     )

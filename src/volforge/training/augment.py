@@ -105,14 +105,37 @@ def standard(keys: Sequence[str], patch: Sequence[int], flip: Sequence[str]) -> 
     )
 
 
+def light(keys: Sequence[str], patch: Sequence[int], flip: Sequence[str]) -> Compose:
+    """For short trainings, which strong augmentation slows: small turns and scales, little noise and contrast."""
+    x, y, z = patch
+    affine = RandAffined(
+        keys, prob=0.7, rotate_range=[10 * DEGREES] * 3, scale_range=[0.1] * 3, spatial_size=(x, y, z),
+        mode=["nearest" if k == "labels" else "bilinear" for k in keys],
+        padding_mode=["zeros" if k == "labels" else "border" for k in keys],
+    )  # fmt: skip
+    return Compose(
+        [
+            affine,
+            CenterSpatialCropd(keys, patch),
+            *(RandFlipd(keys, prob=0.5, spatial_axis=AXES[a]) for a in flip),
+            RandGaussianNoised("image", prob=0.1, std=0.05),
+            RandScaleIntensityd("image", factors=0.2, prob=0.3),
+            RandAdjustContrastd("image", prob=0.2, gamma=(0.8, 1.25)),
+        ]
+    )
+
+
+OURS = {"light": light, "standard": standard}
+
+
 class Augmentation:
     """Augments the samples of a batch, each with random numbers of its own.
 
     Args:
-        kind: `none`, `published` or `standard`.
+        kind: `none`, `published`, `light` or `standard`.
         patch: Size of what comes out.
         keys: `image`, `labels` and perhaps `distance`.
-        flip: Axes, for `standard`.
+        flip: Axes, for `light` and `standard`.
         seed: With the sample's index it decides everything that is drawn.
     """
 
@@ -122,13 +145,13 @@ class Augmentation:
         self.transform: Compose | None = None
         if kind == "published":
             self.transform = published(self.keys, self.patch)
-        elif kind == "standard":
-            self.transform = standard(self.keys, self.patch, flip)
+        elif kind in OURS:
+            self.transform = OURS[kind](self.keys, self.patch, flip)
 
     @property
     def size(self) -> tuple[int, ...]:
         """Voxels that a sample must have before it is augmented."""
-        if self.kind != "standard":
+        if self.kind not in OURS:
             return self.patch
         return tuple(n + 2 * int(np.ceil(MARGIN * n)) for n in self.patch)
 

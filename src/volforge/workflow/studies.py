@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,19 @@ class ResolvedStudy:
         """What is measured: structure (or group), side, and id in label maps."""
         if self.settings.task == "implant":
             return [{"structure": "implant", "side": "", "id": 1}]
+        return self._named(self.settings.structures)
+
+    def learnable(self) -> list[dict[str, Any]]:
+        """What its models learn: what is measured, and what some of them name beside it."""
+        models = [m for a in self.settings.arms.values() for m in a.models.values()]
+        more = [
+            n for m in [*models, *self.settings.shared.values(), self.settings.defaults] for n in m.structures or []
+        ]
         wanted = self.settings.structures
+        return self._named(list(dict.fromkeys([*wanted, *more]))) if wanted else self.structures()
+
+    def _named(self, wanted: Sequence[str]) -> list[dict[str, Any]]:
+        """Structures of these names or groups; of none: all of the cohort's table."""
         found = []
         for s in self.cohort.structures:
             if not wanted or s.structure in wanted:

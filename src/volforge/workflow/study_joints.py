@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from volforge.errors import Problem
+from volforge.workflow import study_models
 
 if TYPE_CHECKING:
     from volforge.config.load import Loaded
@@ -119,15 +120,25 @@ def _of_source(
     if not set(study.settings.seeds) <= set(other.settings.seeds):
         text = f"that study has the seeds {other.settings.seeds}, this one {study.settings.seeds}"
         yield loaded.problem(place, text, "use the same seeds in both", value)
-    made = {s["id"] for s in other.structures()}
+    made = _predicted(other, source[1])
     for name, ids in _needed(study, arm).items():
         if not set(ids) <= made:
             yield loaded.problem(place, f"that study does not predict all of {name}", "add it to its structures", value)
     lost = [n for n in study.settings.joint.others if not _ids(study, n) <= made]
-    if lost and study.settings.joint.derive is None:
+    is_learnt = other.settings.arms[source[1]].baseline is None  # a threshold cannot be taught more
+    if lost and is_learnt and study.settings.joint.derive is None:
         text = f"that study does not predict {', '.join(lost)}: its place counts as space there"
         problem = loaded.problem(place, text, "add it to its structures, or know that totals are too large", value)
         yield replace(problem, level="warning")
+
+
+def _predicted(study: ResolvedStudy, arm: str) -> set[int]:
+    """Ids in the predictions of an arm: what its models learn; else what the study measures."""
+    models = [m for m in study_models.models_of(study, arm).values() if m.kind != "localiser"]
+    names = {n for m in models for n in m.structures or []}
+    everything = not models or any(not m.structures for m in models)
+    measured = {s["id"] for s in study.structures()} if everything else set()
+    return measured | {s["id"] for s in study.learnable() if s["structure"] in names}
 
 
 def _needed(study: ResolvedStudy, arm: Arm) -> dict[str, set[int]]:

@@ -61,9 +61,9 @@ def _loss(options: ModelOptions) -> dict[str, Any]:
 
 
 def by_side(study: ResolvedStudy) -> dict[str, dict[str, int]]:
-    """Id by side of every measured structure that has sides."""
+    """Id by side of every structure that is learnt and has sides."""
     found: dict[str, dict[str, int]] = {}
-    for s in study.structures():
+    for s in study.learnable():
         if s["side"]:
             found.setdefault(s["structure"], {})[s["side"]] = s["id"]
     return found
@@ -83,7 +83,7 @@ def model_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]
     if region is not None or kind == "localiser":
         classes = [{"structure": w, "side": "", "ids": sided[w]} for w in wanted]
     else:
-        named = [s for s in study.structures() if s["structure"] in wanted]
+        named = [s for s in study.learnable() if s["structure"] in wanted]
         classes = [{"structure": s["structure"], "side": s["side"], "ids": {"": s["id"]}} for s in named]
     loss, network = _loss(options), options.network.spec
     modules = [components.module_of("network", network), components.module_of("loss", loss)]
@@ -142,12 +142,13 @@ def _of_components(
 
 def _of_data(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], options: ModelOptions) -> Iterator[Problem]:
     names = list(dict.fromkeys(s["structure"] for s in study.structures()))
+    known = {s["structure"] for s in study.learnable()}
     sided = by_side(study)
     for name in options.structures or []:
-        if name not in names:
-            yield loaded.problem(
-                (*keys, "structures"), f"'{name}' is not measured by the study", f"measured: {', '.join(names)}", name
-            )
+        if name not in known:
+            groups = dict.fromkeys(n for s in study.cohort.structures for n in (s.group, s.structure) if n)
+            text = f"the cohort has no structure or group '{name}'"
+            yield loaded.problem((*keys, "structures"), text, f"known: {', '.join(groups)}", name)
     if options.recipe is None:
         yield loaded.problem(keys, "a model needs a recipe of the kind `region`", "add `recipe:`")
     else:
@@ -155,7 +156,7 @@ def _of_data(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], option
     needs_sides = options.region is not None or options.kind == "localiser"
     if needs_sides:
         wanted = options.structures or names
-        lonely = [n for n in wanted if set(sided.get(n, {})) != {"left", "right"} and n in names]
+        lonely = [n for n in wanted if set(sided.get(n, {})) != {"left", "right"} and n in known]
         for name in lonely:
             text = f"'{name}' has no left and right in the cohort's table of structures"
             yield loaded.problem(keys, text, "fill its columns `side` and `group`", name)
@@ -170,10 +171,12 @@ def _of_sides(
     """Flips of left and right exchange the sides of labels that are told apart: only boxes see one side."""
     if options.region is not None or options.kind == "localiser":
         return
-    wanted = options.structures or list(by_side(study))
+    wanted = options.structures or [s["structure"] for s in study.structures()]
     sided = [w for w in wanted if w in by_side(study)]
     training = options.training or Training()
-    flips = training.augmentation == "published" or (training.augmentation == "standard" and "x" in training.flip)
+    flips = training.augmentation == "published" or (
+        training.augmentation in ("light", "standard") and "x" in training.flip
+    )
     if sided and (flips or (arm != SHARED and "x" in study.settings.arms[arm].inference.flips)):
         text = f"flips of x would exchange left and right of {', '.join(sided)}"
         remedy = "leave x out of `flip` and `flips` (`published` flips it too), or use boxes about joints (`region`)"
