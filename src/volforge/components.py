@@ -18,6 +18,10 @@ NAMES: dict[Kind, dict[str, str]] = {
         "vnet": "volforge.networks.vnet:VNet",
         "monai_unet": "volforge.networks.monai_unet:MonaiUNet",
         "residual_unet": "volforge.networks.residual_unet:ResidualUNet",
+        "oasis_generator": "volforge.networks.oasis_generator:OasisGenerator",
+        "wavelet_generator": "volforge.networks.wavelet_generator:WaveletGenerator",
+        "oasis_segmenter": "volforge.networks.oasis_segmenter:OasisSegmenter",
+        "wavelet_discriminator": "volforge.networks.wavelet_discriminator:WaveletDiscriminator",
     },
     "loss": {
         "ce": "volforge.losses.cross_entropy:CrossEntropy",
@@ -29,7 +33,7 @@ NAMES: dict[Kind, dict[str, str]] = {
         "dice_boundary": "volforge.losses.boundary:DiceBoundary",
     },
 }
-GIVEN = {"network": ("channels", "classes", "spacing_mm"), "loss": ()}  # what the task says, not the user
+GIVEN = {"network": ("channels", "classes", "spacing_mm", "size"), "loss": ()}  # what the task says, not the user
 
 
 def check(kind: Kind, spec: Mapping[str, Any]) -> list[tuple[str, str]]:
