@@ -7,7 +7,7 @@ and a discriminator of whole images alone sees real ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from volforge import components
 from volforge.losses.adversarial import discriminator_loss, generator_loss, gradient_penalty
-from volforge.losses.outline import OutlineLoss, published_mask_loss
+from volforge.losses.outline import OutlineLoss
 from volforge.losses.semantic import (
     balanced_cross_entropy,
     class_weights,
@@ -48,7 +48,6 @@ class SynthesisPlan:
         edge: Image value at the body's outline, from -1 to 1.
         dark: Classes that may be as dark as air.
         rates: Learning rates of generator, segmenter and discriminator.
-        diagnose_every: Steps between two looks at the published mask loss; 0: never.
     """
 
     mode: str
@@ -69,7 +68,6 @@ class SynthesisPlan:
     rates: Mapping[str, float] = field(
         default_factory=lambda: {"generator": 4e-4, "segmenter": 4e-4, "discriminator": 2e-3}
     )
-    diagnose_every: int = 0
 
 
 class SemanticTask:
@@ -84,6 +82,7 @@ class SemanticTask:
         batch: Samples of a step, for the refresh of batch norms.
         augmentation: Of labels and images.
         settings_plain: What a checkpoint must agree with.
+        judge: Measures of a generator on validation subjects, `score` among them; None: the last weights win.
 
     Raises:
         ValueError: an unknown mode, or data that it lacks.
@@ -99,6 +98,7 @@ class SemanticTask:
         batch: int,
         augmentation: SliceAugmentation,
         settings_plain: Mapping[str, Any],
+        judge: Callable[[nn.Module, torch.device], dict[str, float]] | None = None,
     ):
         needs_images, needs_pairs = plan.mode != "paired", plan.mode == "semi"
         if plan.mode not in ("unpaired", "paired", "semi"):
@@ -110,7 +110,7 @@ class SemanticTask:
         self.plan, self.seed, self.settings = plan, seed, settings_plain
         self.labelled, self.images, self.pairs = labelled, images, pairs
         self.batch, self.augmentation = batch, augmentation
-        self.outline = OutlineLoss(plan.edge)
+        self.outline, self.judge = OutlineLoss(plan.edge), judge
 
     def networks(self) -> dict[str, nn.Module]:
         """Generator, segmenter, and a discriminator where there is one."""
@@ -178,10 +178,6 @@ class SemanticTask:
         if judge is not None:
             real = batch["image"] if is_pair else batch["other_image"]
             logged |= self._judge_whole(judge, real.float(), seen, step, hands)
-        if self.plan.diagnose_every and step % self.plan.diagnose_every == 0:
-            self.published = published_mask_loss(seen, labels)
-        if self.plan.diagnose_every:
-            logged["published_mask"] = torch.tensor(self.published)
         return logged
 
     def _dark(self, labels: Tensor) -> Tensor | None:
@@ -237,12 +233,10 @@ class SemanticTask:
         hands.update("discriminator")
         return {"discriminator": loss}
 
-    published: float = 0.0
-
     def validate(self, networks: Mapping[str, nn.Module], device: torch.device) -> dict[str, float]:
-        """Batch norms of the mean weights are refreshed; what is measured is the study's affair."""
+        """Refresh the batch norms of the mean weights, and ask the study what its images are worth."""
         refresh(networks["generator"], self, device)
-        return {}
+        return {} if self.judge is None else self.judge(networks["generator"], device)
 
 
 class _Frozen:
