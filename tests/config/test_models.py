@@ -78,6 +78,7 @@ def test_null_takes_back_a_default(tmp_path):
         ("recipe: whole, ", "", "a model needs a recipe"),
         ("network: unet3d, ", "", "a model needs a network"),
         ("structures: [plate]", "structures: [plates]", "known: head, head_left, head_right, plate"),
+        ("structures: [plate]", "structures: [plate], training: {centred_on: [head]}", "learnt: plate"),
         ("around: head", "around: plate", "no such structure with sides"),
         ("[head], region", "[plate], region", "has no left and right"),
         ("needs: [shared/finder], ", "", "boxes about joints need a localiser"),

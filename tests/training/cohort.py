@@ -10,7 +10,7 @@ from volforge.volume.cut_scan import cut_scan
 
 RECIPE = {"kind": "region", "around": "image", "margin_mm": 0, "spacing_mm": [2.4, 2.4, 2.4]}
 TRAINING = {
-    "steps": 6, "batch": 2, "patch": [16, 16, 16], "patches": "random", "foreground": 0.5, "optimizer": "adamw",
+    "steps": 6, "batch": 2, "patch": [16, 16, 16], "patches": "random", "foreground": 0.5, "centred_on": [], "optimizer": "adamw",
     "rate": 0.01, "weight_decay": 0.0, "schedule": "cosine", "step_every": 10, "warmup": 0, "clip": 1.0, "ema": 0.9,
     "augmentation": "standard", "flip": ["x"], "precision": "32-true", "channels_last": True, "compile": False,
     "threads": 1, "accelerator": "cpu", "devices": 1, "validation": 0.4, "validation_cases": 2, "validate_every": 3,

@@ -131,6 +131,25 @@ def test_samples_depend_on_seed_and_index_alone(scans):
     assert len(images) == 8
 
 
+def test_patches_may_be_centred_on_some_structures_alone(scans):
+    classes = [
+        {"structure": "one", "side": "", "ids": {"": 1}},
+        {"structure": "two", "side": "", "ids": {"": 2}},
+    ]
+    own = {"classes": classes, "training": {"centred_on": ["two"], "foreground": 1.0, "patch": [8, 8, 8]}}
+    found = regions(scans, **own)
+    task = SegmentationTask(model_settings(**own), 0, found, None, {})
+    r = found.regions[0]
+    labels = found.labels(r)
+    room = np.array(r.shape) - 8
+    for i in range(40):
+        start = task._start(r, np.random.default_rng(i))
+        centre = start + 4
+        is_moved = ((start == 0) | (start == room)).any()  # a patch never leaves the region
+        assert is_moved or labels[tuple(centre)] == 2
+    assert {len(x.regions[0].places) for x in (found, regions(scans, classes=classes))} == {1, 2}
+
+
 def test_grid_patches_start_at_both_ends_as_published(scans):
     found = regions(scans)
     options = {"patches": "grid", "augmentation": "none", "patch": [8, 8, 8]}

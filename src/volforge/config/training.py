@@ -62,6 +62,9 @@ class Training(Model):
     foreground: float = Field(
         default=0.33, ge=0, le=1, description="share of random patches that are centred on a voxel of a structure"
     )
+    centred_on: list[StructureName] = Field(
+        default=[], description="which structures those are, of what the model learns; empty: all, in turn"
+    )
     optimizer: Literal["adam", "adamw", "sgd"] = Field(default="adamw", description="`sgd` has Nesterov momentum 0.99")
     rate: float = Field(default=1e-3, gt=0, description="learning rate")
     weight_decay: float = Field(default=1e-4, ge=0, description="L2 with `adam` and `sgd`, decoupled with `adamw`")

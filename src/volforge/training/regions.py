@@ -32,7 +32,7 @@ class Region:
         side: Of the box, else empty.
         shape: Voxels of the cut.
         centre: Centre of the box in voxels of the cut, else None.
-        places: Voxels of each class that is there.
+        places: Voxels of each class that is there and that patches are centred on.
         spacing: Voxel size of the cut in mm.
     """
 
@@ -132,8 +132,14 @@ class Regions:
                     continue
                 offset = np.array(self.settings.region["offset_mm"]) * ([-1, 1, 1] if side == "right" else 1)
                 centre = own.mean(axis=0) + offset / np.array(store.geometry["spacing_mm"])
-            ids = [i for c in self.settings.classes for i in self._ids_of(c.ids, side)]
-            places = [p for p in (_some(np.argwhere(labels == i)) for i in ids) if len(p)]
+            wanted = self.settings.training["centred_on"]
+            found_at = {
+                (c.structure, i): _some(np.argwhere(labels == i))
+                for c in self.settings.classes
+                for i in self._ids_of(c.ids, side)
+            }
+            every = [p for p in found_at.values() if len(p)]
+            places = [p for (name, _), p in found_at.items() if len(p) and name in wanted] or every
             if places:
                 spacing = tuple(store.geometry["spacing_mm"])
                 found.append(Region(scan, subject, side, shape, centre, places, spacing))

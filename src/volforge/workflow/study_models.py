@@ -149,6 +149,11 @@ def _of_data(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], option
             groups = dict.fromkeys(n for s in study.cohort.structures for n in (s.group, s.structure) if n)
             text = f"the cohort has no structure or group '{name}'"
             yield loaded.problem((*keys, "structures"), text, f"known: {', '.join(groups)}", name)
+    learnt = options.structures or names
+    for name in (options.training or Training()).centred_on:
+        if name not in learnt:
+            text = f"'{name}' is not learnt by the model"
+            yield loaded.problem((*keys, "training", "centred_on"), text, f"learnt: {', '.join(learnt)}", name)
     if options.recipe is None:
         yield loaded.problem(keys, "a model needs a recipe of the kind `region`", "add `recipe:`")
     else:
