@@ -26,7 +26,11 @@ _UNITS = {
 _NO_UNIT = ("nsd_", "boundary_dice_", "near_dice_")  # their ending is a tolerance
 _HIGHER = ("dice", "iou", "sensitivity", "precision", "nsd", "boundary_dice", "psnr", "ssim", "ms_ssim", "ncc",
            "outline_dice", "bone_dice", "near_dice", "region_recall")  # fmt: skip
-NOMINAL = {"coverage_95": 0.95}  # the best is the nearest to this
+# the best is the nearest to this
+NOMINAL = {
+    "coverage_95": 0.95, "texture_sd_ratio": 1.0, "texture_fine_ratio": 1.0, "slice_change_ratio": 1.0,
+    "memorisation_share": 0.5,
+}  # fmt: skip
 _NEUTRAL = (
     "diversity",
     "negative_volume",

@@ -13,6 +13,7 @@ from volforge.metrics.calibration import CalibrationCurve, calibration_curve, in
 from volforge.metrics.image import ImageMetrics, failed_image, measure_image, measure_outline
 from volforge.metrics.measure import Measure, nothing
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures, near_dice, near_name
+from volforge.metrics.texture import slice_change, texture
 from volforge.study.cases import Cohort
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
@@ -238,6 +239,11 @@ def _measure_image(settings: ArmSettings, volumes: Volumes, deviation: Array | N
             found += measure_outline(own, volumes.outline, volumes.spacing)
         else:
             found += [nothing(m, "not_finite", "body") for m in ("outline_dice", "outline_hd95_mm")]
+    textures: list[Measure] = []
+    if settings.task == "semantic_synthesis" and volumes.source is not None and np.isfinite(volumes.prediction).all():
+        ids = {p.key: p.id for p in settings.structures}
+        textures = texture(volumes.prediction, volumes.reference, volumes.source, ids)
+        found.append(slice_change(volumes.prediction, volumes.reference, volumes.body))
     if deviation is not None:
         error = (volumes.prediction - volumes.reference)[volumes.body].astype(np.float64)
         spread = deviation[volumes.body]
@@ -247,7 +253,8 @@ def _measure_image(settings: ArmSettings, volumes: Volumes, deviation: Array | N
             Measure("coverage_95", coverage, "body", "undefined" if np.isnan(coverage) else "ok", error.size),
             Measure("sparsification_area", area, "body", "undefined" if np.isnan(area) else "ok", error.size),
         ]
-    return CaseResult([("", m) for m in found])
+    sides = {p.key: (p.structure, p.side) for p in settings.structures}
+    return CaseResult([("", m) for m in found] + [_sided(m, sides) for m in textures])
 
 
 def whole_numbers(values: Array, file: str) -> Array:
