@@ -1,0 +1,117 @@
+"""Images of label maps by a trained generator: one latent through a volume, others in some structures, between two."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from volforge.volume.geometry import Array
+
+
+def latent(values: int, *words: object) -> Tensor:
+    """Noise (values,) that is drawn from words alone: the same on every machine and whatever was drawn before.
+
+    Args:
+        values: Length.
+        words: For example seed, scan and number of the sample.
+    """
+    digest = hashlib.sha256(" ".join(map(str, words)).encode()).digest()
+    generator = np.random.default_rng(np.frombuffer(digest, np.uint32))
+    return torch.from_numpy(generator.standard_normal(values).astype(np.float32))
+
+
+def latent_hash(noise: Tensor) -> str:
+    """SHA-256 of a latent's bytes, for the manifest of samples."""
+    return hashlib.sha256(noise.contiguous().numpy().tobytes()).hexdigest()
+
+
+def between(first: Tensor, second: Tensor, steps: int) -> list[Tensor]:
+    """Latents on the way from one to another along the great circle (White, arXiv 1609.04468), both ends included.
+
+    The length goes evenly from the first's to the second's; parallel latents are joined by a straight line.
+
+    Args:
+        first, second: (Z,).
+        steps: How many, at least two.
+    """
+    shares = np.linspace(0, 1, steps)
+    lengths = [float(v.norm()) for v in (first, second)]
+    if min(lengths) == 0:
+        return [first * (1 - t) + second * t for t in shares.tolist()]
+    a, b = first / lengths[0], second / lengths[1]
+    angle = float(torch.arccos((a @ b).clamp(-1, 1)))
+    found = []
+    for t in shares.tolist():
+        if np.sin(angle) < 1e-6:
+            turned = a * (1 - t) + b * t
+        else:
+            turned = (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
+        found.append(turned * (lengths[0] * (1 - t) + lengths[1] * t))
+    return found
+
+
+@torch.inference_mode()
+def paint(
+    generator: nn.Module,
+    labels: Array,
+    classes: int,
+    noise: Tensor,
+    own: Mapping[int, Tensor] | None = None,
+    *,
+    batch: int = 8,
+    device: str = "cpu",
+    precision: str = "32-true",
+) -> Array:
+    """Paint the slices of a volume.
+
+    Args:
+        generator: In evaluation mode.
+        labels: (N, H, W) classes; sides that are no multiples of the generator's `divisor` are padded and cut again.
+        classes: Number of classes.
+        noise: (Z,) of the whole volume.
+        own: Latents (Z,) of single classes, which replace it there.
+        batch: Slices at a time.
+        device, precision: Where and in which arithmetic.
+
+    Returns:
+        (N, H, W) float32 from -1 to 1.
+    """
+    generator.eval().to(device)
+    divisor = int(getattr(generator, "divisor", 1))
+    h, w = labels.shape[1:]
+    pad = (-h % divisor, -w % divisor)
+    padded = np.pad(labels, ((0, 0), (0, pad[0]), (0, pad[1])))
+    table = noise[None].repeat(classes, 1)
+    for k, values in (own or {}).items():
+        table[k] = values
+    table = table.to(device)
+    dtype = torch.float16 if precision.startswith("16") else torch.bfloat16
+    found = np.empty(labels.shape, np.float32)
+    for start in range(0, len(labels), batch):
+        part = torch.from_numpy(padded[start : start + batch].astype(np.int64)).to(device)
+        given = functional.one_hot(part, classes).movedim(-1, 1).float()
+        z = table[part].movedim(-1, 1) if own else noise[None].repeat(len(part), 1).to(device)
+        with torch.autocast(device.split(":", maxsplit=1)[0], dtype, enabled=precision.endswith("mixed")):
+            image = generator(given, z)
+        found[start : start + batch] = image[:, 0, :h, :w].float().cpu().numpy()
+    return found
+
+
+def samples(
+    generator: nn.Module,
+    labels: Array,
+    classes: int,
+    latents: Sequence[Tensor],
+    *,
+    batch: int = 8,
+    device: str = "cpu",
+    precision: str = "32-true",
+) -> list[Array]:
+    """One volume per latent; as `paint`."""
+    how = {"batch": batch, "device": device, "precision": precision}
+    return [paint(generator, labels, classes, z, **how) for z in latents]  # type: ignore[arg-type]

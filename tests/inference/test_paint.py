@@ -1,0 +1,82 @@
+"""Painting label maps: latents that are drawn from words, shared by a volume or own to a structure."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from volforge.inference.paint import between, latent, latent_hash, paint, samples
+from volforge.networks.oasis_generator import OasisGenerator
+
+Z, CLASSES = 6, 4
+
+
+@pytest.fixture(scope="module")
+def generator():
+    torch.manual_seed(0)
+    made = OasisGenerator(CLASSES, 1, width=4, noise=Z, blocks=3, hidden=16)
+    for part in made.parameters():
+        if part.dim() > 1:
+            torch.nn.init.normal_(part, 0, 0.3)  # the published beginning hardly shows the noise
+    return made.eval()
+
+
+@pytest.fixture
+def labels():
+    values = np.zeros((5, 22, 30), np.uint8)
+    values[:, 4:18, 6:24] = 1
+    values[:, 8:12, 8:14] = 2
+    return values
+
+
+def test_latents_are_drawn_from_words_alone():
+    one = latent(Z, 0, "scan-a", 1)
+    torch.manual_seed(9)
+    assert torch.equal(one, latent(Z, 0, "scan-a", 1))
+    assert not torch.equal(one, latent(Z, 0, "scan-a", 2))
+    assert not torch.equal(one, latent(Z, 0, "scan-b", 1))
+    assert latent_hash(one) == latent_hash(one.clone())
+    many = torch.stack([latent(64, k) for k in range(200)])
+    assert float(many.mean()) == pytest.approx(0, abs=0.03)
+    assert float(many.std()) == pytest.approx(1, abs=0.03)
+
+
+def test_a_volume_is_painted_slice_by_slice_whatever_the_batch(generator, labels):
+    z = latent(Z, 0)
+    whole = paint(generator, labels, CLASSES, z, batch=5)
+    parts = paint(generator, labels, CLASSES, z, batch=2)
+    assert whole.shape == labels.shape
+    assert np.allclose(whole, parts, atol=1e-5)
+    assert np.abs(whole).max() <= 1
+    # slices with equal maps are equal: one latent goes through the volume
+    assert np.allclose(whole[0], whole[3], atol=1e-5)
+
+
+def test_seeds_tell_samples_apart_and_none_is_drawn_twice(generator, labels):
+    found = samples(generator, labels, CLASSES, [latent(Z, 0, n) for n in range(3)])
+    assert np.abs(found[0] - found[1]).mean() > 1e-4
+    again = samples(generator, labels, CLASSES, [latent(Z, 0, n) for n in range(3)])
+    assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
+
+
+def test_a_latent_of_a_structure_changes_it_most(generator, labels):
+    z = latent(Z, 0)
+    plain = paint(generator, labels, CLASSES, z)
+    same = paint(generator, labels, CLASSES, z, {2: z})
+    assert np.allclose(plain, same, atol=1e-5)
+    change = np.abs(paint(generator, labels, CLASSES, z, {2: latent(Z, 5) * 3}) - plain)
+    assert change[labels == 2].mean() > 3 * change[:, :, 26:].mean()
+
+
+def test_the_way_between_two_latents():
+    a, b = latent(Z, 1), latent(Z, 2)
+    way = between(a, b, 5)
+    assert torch.allclose(way[0], a, atol=1e-6)
+    assert torch.allclose(way[-1], b, atol=1e-6)
+    lengths = [float(v.norm()) for v in way]
+    assert lengths == pytest.approx(np.linspace(lengths[0], lengths[-1], 5).tolist(), rel=1e-5)
+    angles = [float(torch.arccos((u @ v) / u.norm() / v.norm())) for u, v in itertools.pairwise(way)]
+    assert angles == pytest.approx([angles[0]] * 4, abs=1e-4)
+    assert torch.allclose(between(a, 2 * a, 3)[1], 1.5 * a, atol=1e-5)
+    assert torch.allclose(between(torch.zeros(Z), a, 3)[1], 0.5 * a)
