@@ -108,7 +108,7 @@ def test_all_mistakes_come_at_once(tmp_path):
 
 
 def test_models_belong_to_segmentation(tmp_path):
-    with pytest.raises(VolforgeError, match="trained for the task segmentation"):
+    with pytest.raises(VolforgeError, match="serve the task segmentation"):
         load(tmp_path, GOOD, BASE.replace("task: segmentation", "task: semantic_synthesis"))
 
 

@@ -85,10 +85,11 @@ def test_every_key_is_explained():
     from volforge.config.joints import Derive, Inflation, JointOptions, Repeatability
     from volforge.config.models import Cohort, RegionRecipe, SliceRecipe
     from volforge.config.studies import Arm, Published, ScanChoice, Study, StudyMetrics
+    from volforge.config.synthesis import Rates, Synthesis
     from volforge.config.training import Inference, ModelOptions, Region, Training
 
     studies = (Study, Arm, ScanChoice, StudyMetrics, Published, ModelOptions, Region, Training, Inference)
-    studies += (JointOptions, Derive, Repeatability, Inflation)
+    studies += (JointOptions, Derive, Repeatability, Inflation, Synthesis, Rates)
     for model in (Configuration, Cohort, SliceRecipe, RegionRecipe, Report, Weights, *studies):
         for key in model.model_fields:
             assert f"`{key}`" in text, key

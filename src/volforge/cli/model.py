@@ -38,10 +38,17 @@ def train(
 ) -> None:
     """Train a model of a study. A signal (SIGTERM, SIGUSR1) keeps a checkpoint first."""
     from volforge.study.model_settings import ModelSettings
+    from volforge.study.synthesis_settings import SynthesisSettings
     from volforge.study.train_model import Run, train_model
+    from volforge.study.train_synthesis import train_synthesis
+    from volforge.volume.folders import read_json
 
     run = Run(scans, fold, seed, checkpoints, distances, minutes, workers, attempt, resume, checkpoint_seconds, code)
-    stopped = train_model(ModelSettings.load(settings), run, out)
+    content = read_json(settings)
+    if content["kind"] == "synthesis":
+        stopped = train_synthesis(SynthesisSettings.of(content), run, out)
+    else:
+        stopped = train_model(ModelSettings.of(content), run, out)
     if stopped:
         typer.echo(f"stopped by {stopped}; the same command goes on from {checkpoints / 'last.pt'}", err=True)
         raise typer.Exit(75)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from volforge.config.component import StructureName
 from volforge.config.model import Model
-from volforge.config.training import StructureName
 
 Millimetres = Annotated[float, Field(gt=0, le=100)]
 

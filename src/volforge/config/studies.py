@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from volforge.config.component import StructureName
 from volforge.config.joints import Inflation, JointOptions
 from volforge.config.model import Model, Name
-from volforge.config.training import Inference, ModelOptions, StructureName
+from volforge.config.training import Inference, ModelOptions
 
 Task = Literal["segmentation", "negative_volume", "implant", "semantic_synthesis", "translation"]
 Baseline = Literal[
@@ -22,6 +23,7 @@ BASELINES: dict[str, tuple[str, ...]] = {
     "semantic_synthesis": ("mean_painting", "constant"),
     "translation": ("constant", "histogram_matching", "identity"),
 }
+TRAINED = ("segmentation", "semantic_synthesis")
 SHARED = "shared"  # the arm whose models serve all arms of a study
 
 
@@ -134,7 +136,9 @@ class Study(Model):
         default=[], description="structures or groups that are measured; empty: all of the cohort's table"
     )
     source: ScanChoice = Field(
-        default=ScanChoice(modality="MR"), description="translation: what is translated (same subject and frame)"
+        default=ScanChoice(modality="MR"),
+        description="translation: what is translated (same subject and frame); semantic synthesis, unpaired: whose "
+        "label maps are painted in training",
     )
     target: ScanChoice = Field(default=ScanChoice(modality="CT"), description="image tasks: what is made")
     metrics: StudyMetrics = Field(default=StudyMetrics(), description="which numbers")
@@ -158,8 +162,12 @@ class Study(Model):
         if SHARED in self.arms:
             raise ValueError(f"'{SHARED}' is the name of the models that serve all arms; call the arm otherwise")
         trained = [a for a, arm in self.arms.items() if arm.models]
-        if (trained or self.shared) and self.task != "segmentation":
-            raise ValueError(f"models are trained for the task segmentation; not yet for {self.task}")
+        if trained and self.task not in TRAINED:
+            raise ValueError(f"models are trained for the tasks {' and '.join(TRAINED)}; not yet for {self.task}")
+        if self.shared and self.task != "segmentation":
+            raise ValueError("models of `shared` serve the task segmentation: they find joints")
+        if self.task == "semantic_synthesis" and any(len(a.models) > 1 for a in self.arms.values()):
+            raise ValueError("an arm of semantic synthesis has one model, its generator")
         if self.task in ("semantic_synthesis", "translation") and self.target.modality == "MR":
             raise ValueError("image tasks make CT or CBCT: their measures are in HU")
         if self.task == "translation" and self.source == self.target:

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from volforge.config.component import Component, StructureName
 from volforge.config.model import Model, Name
+from volforge.config.synthesis import Synthesis
 
-StructureName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 Side = Annotated[int, Field(ge=4, le=1024)]
-
-
-class Component(Model):
-    """A network or a loss: its name and the keywords of its constructor."""
-
-    name: str = Field(description="known name, or `file.py:Class` of your own")
-    keywords: dict[str, Any] = Field(default={}, description="keywords of the constructor")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if isinstance(value, dict) and "name" in value and "keywords" not in value:
-            return {"name": value["name"], "keywords": {k: v for k, v in value.items() if k != "name"}}
-        return value
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Name and keywords as one mapping."""
-        return {"name": self.name, **self.keywords}
 
 
 class Region(Model):
@@ -114,6 +94,9 @@ class ModelOptions(Model):
     region: Region | None = Field(default=None, description="boxes about the joints instead of the whole region")
     needs: list[str] | None = Field(default=None, description="`shared/<model>`: the localiser that finds the joints")
     dilate_mm: float | None = Field(default=None, ge=0, le=50, description="localiser: its target is grown by this")
+    synthesis: Synthesis | None = Field(
+        default=None, description="semantic synthesis: how the generator `network` is taught"
+    )
     training: Training | None = Field(default=None, description="how it is trained")
 
 
@@ -129,6 +112,7 @@ class Inference(Model):
     )
     overlap: float = Field(default=0.5, ge=0, lt=1, description="overlap of sliding windows")
     flips: list[Literal["x", "y", "z"]] = Field(default=[], description="axes whose flips are averaged")
+    samples: int = Field(default=1, ge=1, le=100, description="semantic synthesis: images of each label map")
     keep: dict[StructureName, float] = Field(
         default={},
         description="share of the largest component's volume that a component needs to stay; 1: the largest alone, "
@@ -144,11 +128,12 @@ class Inference(Model):
 
 
 def resolve(options: ModelOptions, defaults: ModelOptions) -> ModelOptions:
-    """A model's settings over the study's defaults; training key by key."""
+    """A model's settings over the study's defaults; training and synthesis key by key."""
     said = {k: getattr(options, k) for k in options.model_fields_set}  # `region: null` says: none
     merged = {k: getattr(defaults, k) for k in defaults.model_fields_set}
-    if said.get("training") is not None and merged.get("training") is not None:
-        own, base = said["training"], merged["training"]
-        keys = {k: getattr(base, k) for k in base.model_fields_set} | {k: getattr(own, k) for k in own.model_fields_set}
-        said["training"] = Training(**keys)
+    for key, kind in (("training", Training), ("synthesis", Synthesis)):
+        if said.get(key) is not None and merged.get(key) is not None:
+            own, base = said[key], merged[key]
+            keys = {k: getattr(part, k) for part in (base, own) for k in part.model_fields_set}
+            said[key] = kind(**keys)
     return ModelOptions(**{**merged, **said})

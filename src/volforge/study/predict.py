@@ -68,6 +68,8 @@ def predict(settings: ArmSettings, scans: Path, fold: int, out: Path, weights: W
             write_predictions(scratch, [_outside(settings, case) for case in cases])
         return len(cases)
     if settings.baseline is None:
+        if settings.task == "semantic_synthesis":
+            return _with_generator(settings, cohort, cases, out, weights or Weights())
         return _with_models(settings, cohort, cases, out, weights or Weights())
     rows = training_rows(settings, cohort, fold)
     predictor = _PREDICTORS[str(settings.baseline)](settings, cohort, rows)
@@ -90,6 +92,19 @@ def named_folders(words: Sequence[str]) -> dict[str, Path]:
             raise VolforgeError(f"'{word}' is not NAME=FOLDER", "--model", "write --model joint=path/of/the/model")
         found[name] = Path(folder)
     return found
+
+
+def _with_generator(settings: ArmSettings, cohort: Cohort, cases: list[Case], out: Path, weights: Weights) -> int:
+    from volforge.study.predict_synthesis import load_generator, paint_cases
+
+    start = time.perf_counter()
+    (folder,) = weights.models.values()
+    generator = load_generator(folder, weights.device)
+    with whole_folder(out) as scratch:
+        write_predictions(scratch, paint_cases(settings, cohort, cases, generator, scratch, weights.device))
+        device = "CPU" if weights.device == "cpu" else _device_name()
+        write_json(scratch / "cost.json", cost(len(cases), time.perf_counter() - start, device))
+    return len(cases)
 
 
 def _with_models(settings: ArmSettings, cohort: Cohort, cases: list[Case], out: Path, weights: Weights) -> int:

@@ -114,7 +114,9 @@ def train(
     made = task.networks()
     if plan.channels_last:
         for network in made.values():
-            network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            is_volume = any(p.dim() == 5 for p in network.parameters())
+            layout = torch.channels_last_3d if is_volume else torch.channels_last
+            network.to(memory_format=layout)  # type: ignore[call-overload]
     own = task.optimizers(made)
     rates = {name: [g["lr"] for g in optimizer.param_groups] for name, (optimizer, _) in own.items()}
     of_network = {n: name for name, (_, networks) in own.items() for n in networks}

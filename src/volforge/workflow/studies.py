@@ -69,6 +69,10 @@ class ResolvedStudy:
         wanted = self.settings.structures
         return self._named(list(dict.fromkeys([*wanted, *more]))) if wanted else self.structures()
 
+    def labelled(self) -> list[dict[str, Any]]:
+        """All structures of the cohort, whatever is measured."""
+        return self._named([])
+
     def _named(self, wanted: Sequence[str]) -> list[dict[str, Any]]:
         """Structures of these names or groups; of none: all of the cohort's table."""
         found = []

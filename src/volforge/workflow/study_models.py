@@ -11,6 +11,7 @@ from volforge import components
 from volforge.config.studies import SHARED
 from volforge.config.training import ModelOptions, Training, resolve
 from volforge.errors import Problem
+from volforge.workflow import study_synthesis
 from volforge.workflow.code_hash import hash_of_modules
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def by_side(study: ResolvedStudy) -> dict[str, dict[str, int]]:
 def model_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]:
     """`<model>.train.json`: all that the training of a model reads."""
     options = models_of(study, arm)[model]
+    if study.settings.task == study_synthesis.TASK:
+        return study_synthesis.generator_settings(study, arm, model, options)
     assert options.network is not None
     assert options.recipe is not None
     kind = options.kind or "structures"
@@ -118,6 +121,11 @@ def problems(loaded: Loaded, study: ResolvedStudy) -> Iterator[Problem]:
         where = ("shared",) if arm == SHARED else ("arms", arm, "models")
         for name, options in models_of(study, arm).items():
             keys = ("studies", study.name, *where, name)
+            if study.settings.task == study_synthesis.TASK:
+                yield from study_synthesis.problems(loaded, study, keys, options)
+                continue
+            if options.synthesis is not None:
+                yield loaded.problem((*keys, "synthesis"), "is for the task semantic_synthesis", "leave it out")
             yield from _of_components(loaded, study, keys, options)
             yield from _of_data(loaded, study, keys, options)
             yield from _of_needs(loaded, study, keys, options, arm)

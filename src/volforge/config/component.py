@@ -1,0 +1,32 @@
+"""Networks and losses as the configuration names them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, model_validator
+
+from volforge.config.model import Model
+
+StructureName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+
+
+class Component(Model):
+    """A network or a loss: its name and the keywords of its constructor."""
+
+    name: str = Field(description="known name, or `file.py:Class` of your own")
+    keywords: dict[str, Any] = Field(default={}, description="keywords of the constructor")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and "name" in value and "keywords" not in value:
+            return {"name": value["name"], "keywords": {k: v for k, v in value.items() if k != "name"}}
+        return value
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Name and keywords as one mapping."""
+        return {"name": self.name, **self.keywords}

@@ -1,0 +1,64 @@
+"""The part of the configuration that speaks of generators: how one is taught to paint label maps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from volforge.config.component import Component, StructureName
+from volforge.config.model import Model
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Rates(Model):
+    """Learning rates of Adam with betas 0 and 0.999, constant."""
+
+    generator: float = Field(default=4e-4, gt=0, description="of the generator")
+    segmenter: float = Field(default=4e-4, gt=0, description="of the segmenter")
+    discriminator: float = Field(default=2e-3, gt=0, description="of the discriminator of whole images")
+
+
+class Synthesis(Model):
+    """How a generator is taught: what sees its images, and what each of them counts."""
+
+    mode: Literal["unpaired", "paired", "semi"] = Field(
+        default="unpaired",
+        description="`unpaired`: label maps and images of different subjects; `paired`: of the same scans; `semi`: "
+        "unpaired, and some pairs",
+    )
+    pairs: int = Field(default=0, ge=0, description="`semi`: subjects whose image and label map are shown together")
+    segmenter: Component = Field(
+        default=Component(name="oasis_segmenter"), description="reads the labels of images back; its name and keywords"
+    )
+    discriminator: Component | None = Field(
+        default=Component(name="wavelet_discriminator"),
+        description="tells whole images from real ones; null: none (`paired` only)",
+    )
+    segment: Weight = Field(default=1.0, description="weight of the segmenter's loss for the generator")
+    adversarial: Weight = Field(default=1.0, description="weight of the discriminator's loss for the generator")
+    outline: Weight = Field(default=0.5, description="weight of the loss that ties the body to the map; 0: without")
+    label_mix: Weight = Field(default=5.0, description="`paired`: weight of LabelMix")
+    match: Weight = Field(default=10.0, description="`semi`: weight of the distance of features of a pair")
+    penalty: Weight = Field(default=10.0, description="gradient penalty R1 of the discriminator")
+    penalty_every: int = Field(default=4, ge=1, description="steps between two penalties")
+    ignore_background: bool = Field(default=False, description="the background is no class of its own, as published")
+    edge_hu: float = Field(default=-500.0, description="value of the body's outline")
+    dark: list[StructureName] = Field(default=[], description="structures as dark as air, which no outline follows")
+    rates: Rates = Field(default=Rates(), description="learning rates")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Synthesis:
+        if self.discriminator is None and self.mode != "paired":
+            raise ValueError(f"the mode {self.mode} needs a discriminator: nothing else sees real images")
+        if (self.mode == "semi") != bool(self.pairs):
+            raise ValueError("`pairs` belongs to the mode `semi`, and that mode needs some")
+        return self
+
+    def plain(self) -> dict[str, object]:
+        """As settings keep it: networks as one mapping each."""
+        content = self.model_dump()
+        content["segmenter"] = self.segmenter.spec
+        content["discriminator"] = self.discriminator.spec if self.discriminator is not None else None
+        return content

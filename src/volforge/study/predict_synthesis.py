@@ -1,0 +1,164 @@
+"""Images that a trained generator makes of the label maps of test scans, in HU on the grids of their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from volforge.cohort.collect import as_tsv
+from volforge.config.models import SliceRecipe
+from volforge.errors import VolforgeError
+from volforge.study.cases import Case, Cohort
+from volforge.study.predictions import Prediction
+from volforge.study.settings import ArmSettings
+from volforge.study.synthesis_settings import SynthesisSettings
+from volforge.volume.cut import AXES, from_stack, put_back, slice_placement, take, to_stack
+from volforge.volume.folders import read_json, sha256_of
+from volforge.volume.geometry import Array, Grid
+from volforge.volume.intensity import AIR_HU
+from volforge.volume.restore import write_on_source_grid
+from volforge.volume.write import write_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SAMPLES = "samples.tsv"
+COLUMNS = ("scan", "sample", "file", "sha256", "seed", "latent_sha256", "weights_sha256", "step")
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A trained generator.
+
+    Attributes:
+        settings: What it was trained by.
+        about: Content of model.json.
+        network: In evaluation mode.
+        seed: Of its training; latents of samples are drawn from it, the scan and the sample's number.
+    """
+
+    settings: SynthesisSettings
+    about: Mapping[str, Any]
+    network: nn.Module
+    seed: int = 0
+
+    @property
+    def noise(self) -> int:
+        """Length of latents; 0 where the image depends on the labels alone."""
+        return int(getattr(self.network, "noise", 0))
+
+
+def load_generator(folder: Path, device: str = "cpu", seed: int = 0) -> Generator:
+    """Load a generator's folder: model.json and weights.safetensors.
+
+    Raises:
+        VolforgeError: Files are missing, damaged or of another model.
+    """
+    from safetensors.torch import load_file
+
+    from volforge import components
+
+    about, weights = read_json(folder / "model.json"), folder / "weights.safetensors"
+    if not weights.exists() or sha256_of(weights) != about.get("sha256"):
+        text = "the weights are missing, or not those that model.json describes"
+        raise VolforgeError(text, str(weights), "copy both files anew")
+    names = {f.name for f in fields(SynthesisSettings)}
+    settings = SynthesisSettings.of({k: v for k, v in about.items() if k in names})
+    network: nn.Module = components.build("network", settings.network, classes=settings.channels, channels=1)
+    try:
+        network.load_state_dict(load_file(weights))
+    except RuntimeError as error:
+        text = f"the weights do not fit the network: {error}"
+        raise VolforgeError(text, str(weights), "use the version that made them") from error
+    return Generator(settings, about, network.eval().to(device), seed)
+
+
+def painted(
+    generator: Generator,
+    labels: Array,
+    grid: Grid,
+    noise: Tensor,
+    own: Mapping[int, Tensor] | None = None,
+    device: str = "cpu",
+) -> Array:
+    """An image of a label map on its own grid.
+
+    The map is cut as the recipe says, painted slice by slice with one latent, and put back; what lies beyond the
+    recipe's slices is air.
+
+    Args:
+        generator: Trained.
+        labels: (X, Y, Z) ids of the cohort, canonical.
+        grid: Their grid.
+        noise: (Z,) latent of the volume.
+        own: Latents of single classes (channel numbers).
+        device: Where it runs.
+
+    Returns:
+        (X, Y, Z) int16 HU, within the recipe's window.
+    """
+    from volforge.inference.paint import paint
+
+    settings = generator.settings
+    recipe = SliceRecipe(**settings.recipe_settings)
+    placement = slice_placement(grid, recipe, labels > 0 if labels.any() else None)
+    axis = AXES[recipe.axis]
+    stack = to_stack(take(labels, grid, placement, outside=0, kind="labels"), axis)
+    classes = settings.class_of[stack]
+    made = paint(generator.network, classes, settings.channels, noise, own, device=device)
+    low, high = settings.window
+    values = from_stack((made + 1) / 2 * (high - low) + low, axis)
+    found = put_back(np.asarray(values, np.float32), grid, placement, outside=float(AIR_HU), kind="image")
+    return np.rint(found).astype(np.int16)
+
+
+def paint_cases(
+    settings: ArmSettings, cohort: Cohort, cases: list[Case], generator: Generator, folder: Path, device: str
+) -> list[Prediction]:
+    """Paint the label maps of all cases, with as many samples as the arm asks for; also writes samples.tsv.
+
+    Args:
+        settings: The arm.
+        cohort: Its cohort.
+        cases: What is painted.
+        generator: Trained.
+        folder: Where the volumes go.
+        device: Where it runs.
+    """
+    import torch
+
+    from volforge.inference.paint import latent, latent_hash
+
+    torch.set_num_threads(int(settings.inference["threads"]))
+    predictions, rows = [], []
+    for case in cases:
+        record: dict[str, Any] = cohort.record(case.scan)
+        a, b, c = record["grid"]["shape"]
+        grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
+        labels = cohort.read(case.scan, "labels")
+        for sample in range(int(settings.inference["samples"])):
+            noise = latent(max(1, generator.noise), generator.seed, case.scan, sample)
+            values = painted(generator, labels, grid, noise, device=device)
+            path = folder / (f"{case.scan}.nii.gz" if not sample else f"{case.scan}.{sample}.nii.gz")
+            write_on_source_grid(path, values, record)
+            digest = sha256_of(path)
+            named = Prediction(case.scan, case.subject, case.reference, case.label_source, sample)
+            predictions.append(replace(named, file=path.name, sha256=digest))
+            rows.append(
+                {
+                    "scan": case.scan,
+                    "sample": sample,
+                    "file": path.name,
+                    "sha256": digest,
+                    "seed": generator.seed,
+                    "latent_sha256": latent_hash(noise) if generator.noise else "",
+                    "weights_sha256": generator.about["sha256"],
+                    "step": generator.about["step"],
+                }
+            )
+    write_whole(folder / SAMPLES, as_tsv(COLUMNS, rows))
+    return predictions

@@ -1,0 +1,170 @@
+"""`<model>.train.json` of a generator: all that its training reads, and what its `model.json` repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volforge.cohort.splits import rank
+from volforge.study.cases import Row, of_modality
+from volforge.volume.folders import read_json
+from volforge.volume.geometry import Array
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A structure that is painted.
+
+    Attributes:
+        structure, side: As tables name it.
+        id: In the cohort's label maps.
+        mirrored: Id of the same structure of the other side; its own where there is none.
+    """
+
+    structure: str
+    side: str
+    id: int
+    mirrored: int
+
+
+@dataclass(frozen=True)
+class SynthesisSettings:
+    """A generator as resolved.
+
+    Attributes:
+        study, arm, model, cohort: Where it belongs.
+        by_fold: Test scans are those of a fold, not of the split `test`.
+        kind: `synthesis`.
+        classes: What it paints, in the order of its channels; the background comes before them.
+        recipe, recipe_settings: The slices.
+        source, target: Modality and contrast of the label maps and of the images.
+        network: The generator.
+        synthesis: Mode, segmenter, discriminator, losses.
+        training: As in the configuration.
+        own: Hashes of the user's own files.
+    """
+
+    study: str
+    arm: str
+    model: str
+    cohort: str
+    by_fold: bool
+    kind: str
+    classes: tuple[Painted, ...]
+    recipe: str
+    recipe_settings: Mapping[str, Any]
+    source: Mapping[str, str | None]
+    target: Mapping[str, str | None]
+    network: Mapping[str, Any]
+    synthesis: Mapping[str, Any]
+    training: Mapping[str, Any]
+    own: str = ""
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> SynthesisSettings:
+        """From plain values."""
+        return cls(**{**content, "classes": tuple(Painted(**c) for c in content["classes"])})
+
+    @classmethod
+    def load(cls, path: Path) -> SynthesisSettings:
+        """Read `<model>.train.json`."""
+        return cls.of(read_json(path))
+
+    @property
+    def channels(self) -> int:
+        """Classes of its label maps: the background and what it paints."""
+        return 1 + len(self.classes)
+
+    @property
+    def class_of(self) -> Array:
+        """Class by id, (65536,) uint8."""
+        table = np.zeros(65536, np.uint8)
+        for k, c in enumerate(self.classes):
+            table[c.id] = k + 1
+        return table
+
+    @property
+    def mirrored(self) -> list[int]:
+        """Class of the other side by class."""
+        by_id = self.class_of
+        return [0, *(int(by_id[c.mirrored]) for c in self.classes)]
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """HU that -1 and 1 stand for."""
+        window = self.recipe_settings["ct_window"]
+        return float(window["low"]), float(window["high"])
+
+    @property
+    def edge(self) -> float:
+        """Image value of the body's outline, from -1 to 1."""
+        low, high = self.window
+        return 2 * (float(self.synthesis["edge_hu"]) - low) / (high - low) - 1
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Scans that a generator learns from.
+
+    Attributes:
+        labelled: Whose label maps are painted.
+        images: Whose images show what real ones look like; empty with `paired`.
+        pairs: With `semi`, scans whose images and label maps are shown together.
+        judged: Validation scans with both.
+    """
+
+    labelled: list[Row]
+    images: list[Row]
+    pairs: list[Row]
+    judged: list[Row]
+
+    @property
+    def subjects(self) -> dict[str, list[str]]:
+        """Subjects by part."""
+        parts = {"labelled": self.labelled, "images": self.images, "pairs": self.pairs, "validation": self.judged}
+        return {name: sorted({r["subject"] for r in rows}) for name, rows in parts.items()}
+
+
+def domains(settings: SynthesisSettings, rows: Sequence[Row], fold: int) -> Domains:
+    """Deal the scans that are not tested to label maps, images, pairs and validation.
+
+    In `unpaired` and `semi` no subject gives both a label map and an image, pairs apart: subjects that could give both
+    are ranked by a hash and dealt in turn.
+
+    Args:
+        settings: The generator.
+        rows: Accepted scans of the cohort.
+        fold: Fold that is tested (0 for the split `test`).
+    """
+    tested = {r["subject"] for r in rows if (r["fold"] == str(fold) if settings.by_fold else r["split"] == "test")}
+    free = [r for r in rows if r["subject"] not in tested]
+    share = float(settings.training["validation"])
+    chosen = {r["subject"] for r in free if r["split"] == "val"} if not settings.by_fold else set()
+    learnt = [r for r in free if settings.by_fold or r["split"] == "train"]
+    if not chosen and share:
+        ranked = rank({r["subject"] for r in learnt}, 0, "inner validation")
+        chosen = set(ranked[: min(len(ranked) - 1, max(1, round(share * len(ranked))))])
+    learnt = [r for r in learnt if r["subject"] not in chosen]
+    judged = of_modality([r for r in free if r["subject"] in chosen], settings.target)
+    mode = settings.synthesis["mode"]
+    if mode == "paired":
+        return Domains(of_modality(learnt, settings.target), [], [], judged)
+    targets = of_modality(learnt, settings.target)
+    pairs: list[Row] = []
+    if mode == "semi":
+        wanted = set(rank({r["subject"] for r in targets}, 0, "pairs")[: int(settings.synthesis["pairs"])])
+        pairs = [r for r in targets if r["subject"] in wanted]
+        learnt = [r for r in learnt if r["subject"] not in wanted]
+    labelled, images = of_modality(learnt, settings.source), of_modality(learnt, settings.target)
+    both = rank({r["subject"] for r in labelled} & {r["subject"] for r in images}, 0, "domains")
+    for_labels, for_images = set(both[0::2]), set(both[1::2])
+    return Domains(
+        [r for r in labelled if r["subject"] not in for_images],
+        [r for r in images if r["subject"] not in for_labels],
+        pairs,
+        judged,
+    )

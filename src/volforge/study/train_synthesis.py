@@ -1,0 +1,189 @@
+"""The training of a generator of a study: scans in; weights, their description and history out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from volforge.cohort.collect import as_tsv
+from volforge.errors import VolforgeError
+from volforge.study.cases import Cohort, Row
+from volforge.study.measures import number
+from volforge.study.synthesis_settings import SynthesisSettings, domains
+from volforge.study.train_model import VERSIONS, Run
+from volforge.training.attempt import note_attempt
+from volforge.volume.folders import sha256_of, whole_folder, write_json
+from volforge.volume.write import write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from volforge.training.loop import Trained
+    from volforge.training.semantic import SemanticTask, SynthesisPlan
+    from volforge.training.slices import Slices
+    from volforge.training.task import Plan
+
+
+def train_synthesis(settings: SynthesisSettings, run: Run, out: Path) -> str:
+    """Train a generator, or go on with it.
+
+    Args:
+        settings: The generator.
+        run: Scans, fold, seed, checkpoints, resources.
+        out: Folder of the model: weights.safetensors (the generator's mean weights), model.json, history.tsv,
+            cost.json. It appears whole.
+
+    Returns:
+        Why the training ended before its last step, empty where it is finished.
+
+    Raises:
+        VolforgeError: Nothing to learn from; settings that do not fit; a checkpoint of other settings.
+    """
+    note_attempt(run.checkpoints, run.attempt)
+    from volforge.training.loop import train
+    from volforge.training.stop import Stop
+
+    stop = Stop(run.minutes)
+    task, subjects = task_of(settings, run)
+    plan = plan_of(settings, run)
+    done = train(task, plan, run.seed, run.checkpoints, stop, run.resume)
+    if done.stopped:
+        return f"{done.stopped}, at step {done.steps} of {plan.steps}"
+    if done.is_first_rank:
+        write_generator(settings, task, plan, done, subjects, out)
+    return ""
+
+
+def task_of(settings: SynthesisSettings, run: Run) -> tuple[SemanticTask, dict[str, list[str]]]:
+    """What is trained, and the subjects of each part.
+
+    Raises:
+        VolforgeError: A part has no slices.
+    """
+    from volforge.training.semantic import SemanticTask
+    from volforge.training.slice_augment import SliceAugmentation
+    from volforge.training.slices import Slices
+    from volforge.training.synthesis_judge import SynthesisJudge
+
+    parts = domains(settings, Cohort(run.scans).rows, run.fold)
+    folder = run.scans.parent / "recipes" / settings.recipe
+    table, mode = settings.class_of, settings.synthesis["mode"]
+
+    def slices(name: str, rows: list[Row], wants: tuple[str, ...]) -> Slices:
+        if not rows:
+            raise VolforgeError(
+                f"no scan for the {name} of the mode {mode}",
+                f"{settings.study}, {settings.arm}/{settings.model}",
+                "look at source, target, and the sheet's columns modality, split and fold",
+            )
+        return Slices(folder, rows, wants, table if "labels" in wants else None)
+
+    both = ("image", "labels")
+    labelled = slices("label maps", parts.labelled, both if mode == "paired" else ("labels",))
+    images = slices("images", parts.images, ("image",)) if mode != "paired" else None
+    pairs = slices("pairs", parts.pairs, both) if mode == "semi" else None
+    judged = slices("validation", parts.judged, both) if parts.judged else None
+    used = [s for s in (labelled, images, pairs, judged) if s is not None]
+    plain = {
+        **asdict(settings), "fold": run.fold, "seed": run.seed, "subjects": parts.subjects, "code": run.code,
+        "data": [s.fingerprint() for s in used],
+    }  # fmt: skip
+    options, lateral = settings.training, settings.mirrored
+    has_sides = any(k != m for k, m in enumerate(lateral))
+    augmentation = SliceAugmentation(
+        flip="x" in options["flip"],
+        mirrored=lateral if has_sides else None,
+        **({} if options["augmentation"] != "none" else {"turn": 0.0, "scale": 0.0, "shift": 0.0}),
+    )
+    judge = None
+    if judged is not None:
+        real = images if images is not None else labelled
+        noise = int(settings.network.get("noise", 64))
+        judge = SynthesisJudge(real, judged, settings.channels, noise, run.seed)
+    made = SemanticTask(
+        synthesis_plan(settings), run.seed, labelled, images, pairs, options["batch"], augmentation, plain, judge
+    )
+    return made, parts.subjects
+
+
+def synthesis_plan(settings: SynthesisSettings) -> SynthesisPlan:
+    """How the generator is taught, from its settings."""
+    from volforge.training.semantic import SynthesisPlan
+
+    own = settings.synthesis
+    same = ("segment", "adversarial", "outline", "label_mix", "match", "penalty", "penalty_every", "ignore_background")
+    dark = [k + 1 for k, c in enumerate(settings.classes) if c.structure in own["dark"]]
+    return SynthesisPlan(
+        own["mode"],
+        settings.channels,
+        settings.network,
+        own["segmenter"],
+        own["discriminator"],
+        edge=settings.edge,
+        dark=tuple(dark),
+        rates=own["rates"],
+        **{k: own[k] for k in same},
+    )
+
+
+def plan_of(settings: SynthesisSettings, run: Run) -> Plan:
+    """The loop's plan: no clipping and no schedule, as published."""
+    from volforge.training.task import Plan
+
+    options = settings.training
+    same = (
+        "steps", "batch", "precision", "accelerator", "devices", "channels_last", "compile", "threads",
+        "validate_every", "patience",
+    )  # fmt: skip
+    return Plan(
+        **{k: options[k] for k in same},
+        ema={"generator": options["ema"]},
+        workers=run.workers,
+        checkpoint_seconds=run.checkpoint_seconds,
+    )
+
+
+def write_generator(
+    settings: SynthesisSettings,
+    task: SemanticTask,
+    plan: Plan,
+    done: Trained,
+    subjects: Mapping[str, list[str]],
+    out: Path,
+) -> None:
+    """Write the folder of a trained generator."""
+    import torch
+    from safetensors.torch import save
+
+    with torch.device("meta"):
+        parameters = {n: sum(p.numel() for p in m.parameters()) for n, m in task.networks().items()}
+    with whole_folder(out) as folder:
+        weights = {k: v.contiguous() for k, v in done.weights["generator"].items()}
+        write_whole(folder / "weights.safetensors", save(weights))
+        columns = list(dict.fromkeys(k for row in done.history for k in row))
+        lines = [{k: number(row[k]) if k in row else "" for k in columns} for row in done.history]
+        write_whole(folder / "history.tsv", as_tsv(columns, lines))
+        content: dict[str, Any] = {
+            **asdict(settings),
+            "channels": settings.channels,
+            "size": list(task.labelled.size),
+            "parameters": parameters["generator"],
+            "parameters_of": parameters,
+            "step": done.step,
+            "steps": done.steps,
+            "expected": {k: float(f"{v:.10g}") for k, v in done.score.items()},
+            "subjects": dict(subjects),
+            "sha256": sha256_of(folder / "weights.safetensors"),
+            "versions": {name: version(name) for name in VERSIONS},
+        }
+        write_json(folder / "model.json", content)
+        cost = {
+            "device_hours": round(done.seconds * plan.devices / 3600, 6),
+            "seconds": round(done.seconds, 3),
+            "peak_memory_gib": round(done.peak_memory_gib, 3),
+            "device": done.device,
+            "threads": plan.threads,
+        }
+        write_json(folder / "cost.json", cost)

@@ -1,0 +1,110 @@
+"""Generators as resolved: what their training reads, and what is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from volforge import components
+from volforge.config.synthesis import Synthesis
+from volforge.config.training import ModelOptions, Training
+from volforge.errors import Problem
+from volforge.workflow.code_hash import hash_of_modules
+
+if TYPE_CHECKING:
+    from volforge.config.load import Loaded
+    from volforge.workflow.studies import ResolvedStudy
+
+TASK = "semantic_synthesis"
+KIND = "synthesis"
+SIDES = {"left": "right", "right": "left"}
+
+
+def generator_settings(study: ResolvedStudy, arm: str, model: str, options: ModelOptions) -> dict[str, Any]:
+    """`<model>.train.json` of a generator."""
+    assert options.network is not None
+    assert options.recipe is not None
+    own = (options.synthesis or Synthesis()).plain()
+    networks = [options.network.spec, own["segmenter"], own["discriminator"]]
+    used = [n for n in networks if isinstance(n, dict)]
+    modules = [components.module_of("network", n) for n in used]
+    files = [components.file_hash("network", n) for n in used]
+    return {
+        "study": study.name,
+        "arm": arm,
+        "model": model,
+        "cohort": study.cohort.name,
+        "by_fold": bool(study.settings.folds),
+        "kind": KIND,
+        "classes": _classes(study),
+        "recipe": options.recipe,
+        "recipe_settings": study.recipes[options.recipe],
+        "source": study.settings.source.model_dump(),
+        "target": study.settings.target.model_dump(),
+        "network": options.network.spec,
+        "synthesis": own,
+        "training": (options.training or Training()).model_dump(),
+        "own": "-".join(filter(None, [hash_of_modules(m for m in modules if m), *files])),
+    }
+
+
+def _classes(study: ResolvedStudy) -> list[dict[str, Any]]:
+    """All structures of the cohort, whatever is measured of them: a map is painted whole."""
+    every = study.labelled()
+    by_side = {(s["structure"], s["side"]): s["id"] for s in every}
+    return [
+        {
+            "structure": s["structure"],
+            "side": s["side"],
+            "id": s["id"],
+            "mirrored": by_side.get((s["structure"], SIDES.get(s["side"], "")), s["id"]),
+        }
+        for s in every
+    ]
+
+
+def problems(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], options: ModelOptions) -> Iterator[Problem]:
+    """What is wrong with a generator."""
+    own = options.synthesis or Synthesis()
+    if options.network is None:
+        yield loaded.problem(keys, "a model needs a network", "add `network: oasis_generator` or `wavelet_generator`")
+    places = (((*keys, "network"), options.network), ((*keys, "synthesis", "segmenter"), own.segmenter),
+              ((*keys, "synthesis", "discriminator"), own.discriminator))  # fmt: skip
+    for place, component in places:
+        if component is None:
+            continue
+        near = place if place in loaded.places else keys
+        for message, remedy in components.check("network", component.spec):
+            yield loaded.problem(near, message, remedy, component.name)
+    for key in ("loss", "region", "needs", "dilate_mm", "structures"):
+        if getattr(options, key) is not None:
+            yield loaded.problem((*keys, key), "has no meaning for a generator", "leave it out", key)
+    names = [s["structure"] for s in study.labelled()]
+    for name in own.dark:
+        if name not in names:
+            text, remedy = f"'{name}' is no structure of the cohort", f"structures: {', '.join(dict.fromkeys(names))}"
+            yield loaded.problem((*keys, "synthesis", "dark"), text, remedy, name)
+    yield from _of_recipe(loaded, study.recipes, keys, options.recipe)
+
+
+def _of_recipe(
+    loaded: Loaded, recipes: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], name: str | None
+) -> Iterator[Problem]:
+    place = (*keys, "recipe")
+    if name is None:
+        yield loaded.problem(keys, "a generator needs a recipe of the kind `slices`", "add `recipe:`")
+    elif name not in recipes:
+        near = difflib.get_close_matches(name, list(recipes), n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else f"defined: {', '.join(recipes) or 'none'}"
+        yield loaded.problem(place, "recipe is not defined", remedy, name)
+    elif recipes[name]["kind"] != "slices":
+        yield loaded.problem(place, "images are painted slice by slice", "name a recipe `kind: slices`", name)
+    else:
+        recipe = recipes[name]
+        if recipe["size"] is None or recipe["spacing_mm"] is None:
+            text = "its slices differ in size from scan to scan"
+            yield loaded.problem(place, text, "give the recipe `size` and `spacing_mm`", name)
+        if recipe["ct_window"]["kind"] != "hu":
+            text = "values of its slices mean other HU in other scans: no image in HU can be made of them"
+            yield loaded.problem(place, text, "give the recipe `ct_window: {kind: hu, low: ..., high: ...}`", name)

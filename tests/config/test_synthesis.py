@@ -1,0 +1,76 @@
+"""Generators in the configuration: what they resolve to, and what is wrong before anything runs."""
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from volforge.errors import ProblemsError
+from volforge.study.synthesis_settings import SynthesisSettings
+from volforge.workflow.run import load_run
+from volforge.workflow.study_jobs import models_of_part, recipe_of_model
+from volforge.workflow.study_models import model_settings
+
+RECIPE = {"kind": "slices", "spacing_mm": 6, "size": [64, 64], "ct_window": {"kind": "hu", "low": -1024, "high": 1500}}
+
+
+def loaded(folder, model=None, recipe=None, defaults=None, **arm):
+    generator = {"network": "oasis_generator", "recipe": "r", **(model or {})}
+    content = {
+        "cohorts": {"body": {"sheet": str(ROOT / "config/cohorts/body.tsv"), "phantom": {"kind": "body", "seed": 1}}},
+        "recipes": {"r": {**RECIPE, **(recipe or {})}},
+        "studies": {
+            "paint": {
+                "task": "semantic_synthesis", "cohort": "body", "defaults": defaults or {},
+                "arms": {"volforge": {"models": {"image": generator}, **arm}},
+            },
+        },
+    }  # fmt: skip
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load_run([path], None)
+
+
+def test_a_generator_resolves_to_all_that_its_training_reads(tmp_path):
+    run = loaded(
+        tmp_path,
+        {"synthesis": {"dark": ["lung"], "edge_hu": -393}},
+        defaults={"training": {"steps": 9}, "synthesis": {"outline": 0.25, "dark": ["bowel_gas"]}},
+        inference={"samples": 3},
+    )
+    assert run.problems == []
+    study = run.studies["paint"]
+    settings = SynthesisSettings.of(model_settings(study, "volforge", "image"))
+    assert [c.structure for c in settings.classes][:2] == ["skin", "fat"]
+    assert settings.channels == 10
+    assert settings.mirrored == list(range(10))
+    assert (settings.synthesis["outline"], settings.synthesis["dark"]) == (0.25, ["lung"])
+    assert settings.synthesis["segmenter"] == {"name": "oasis_segmenter"}
+    assert settings.window == (-1024, 1500)
+    assert settings.edge == pytest.approx(-0.5)
+    assert settings.training["steps"] == 9
+    assert recipe_of_model(study, "volforge", "image").endswith("body/recipes/r/index.tsv")
+    (weights,) = models_of_part(study, "volforge", 0, 0)
+    assert weights == "results/studies/paint/volforge/fold0/seed0/models/image/weights.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"model": {"network": "oasis_generater"}}, "did you mean"),
+        ({"model": {"network": {"name": "oasis_generator", "widht": 3}}}, "did you mean 'width'?"),
+        ({"model": {"synthesis": {"segmenter": "unet"}}}, "unet"),
+        ({"model": {"synthesis": {"discriminator": None}}}, "nothing else sees real images"),
+        ({"model": {"synthesis": {"mode": "semi"}}}, "`pairs` belongs to the mode `semi`"),
+        ({"model": {"synthesis": {"dark": ["lungs"]}}}, "'lungs' is no structure of the cohort"),
+        ({"model": {"loss": "ce"}}, "has no meaning for a generator"),
+        ({"model": {"recipe": "q"}}, "recipe is not defined"),
+        ({"recipe": {"size": None}}, "differ in size"),
+        ({"recipe": {"ct_window": {"kind": "percentile"}}}, "no image in HU"),
+        ({"models": {"a": {"network": "oasis_generator"}, "b": {"network": "oasis_generator"}}}, "has one model"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, options, words):
+    with pytest.raises(ProblemsError) as error:
+        loaded(tmp_path, **options)
+    assert words in str(error.value)
+    assert "config.yaml" in str(error.value)

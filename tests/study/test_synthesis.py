@@ -1,0 +1,177 @@
+"""A generator of a study: dealt domains, training, images of label maps in HU, measures."""
+
+import csv
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tests.conftest import ball_ct, save
+from tests.study.cohorts import AFFINE, SHAPE, arm, imported, labels_of
+from volforge.config.models import SliceRecipe
+from volforge.config.synthesis import Synthesis
+from volforge.config.training import Training
+from volforge.errors import VolforgeError
+from volforge.study.cases import Cohort
+from volforge.study.measure_arm import Place, measure_arm
+from volforge.study.measures import read_measures
+from volforge.study.predict import Weights, predict
+from volforge.study.predict_synthesis import load_generator, painted
+from volforge.study.synthesis_settings import SynthesisSettings, domains
+from volforge.study.train_model import Run
+from volforge.study.train_synthesis import task_of, train_synthesis
+from volforge.volume.cut_scan import cut_scan
+from volforge.volume.folders import read_json
+from volforge.volume.geometry import Grid
+
+RECIPE = SliceRecipe(kind="slices", spacing_mm=3, size=[16, 16], ct_window={"kind": "hu", "low": -1024, "high": 1500})
+ANY = {"modality": "CT", "contrast": None}
+MR = {"modality": "MR", "contrast": None}
+SMALL = {
+    "segmenter": {"name": "oasis_segmenter", "width": 2, "levels": 2},
+    "discriminator": {"name": "wavelet_discriminator", "width": 2, "most": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """Three label maps alone, three CTs alone, and CTs with both for validation and test."""
+    folder = tmp_path_factory.mktemp("cohort")
+    lines = ["subject\tscan\tmodality\timage\tlabels\tlabel_source\tsplit"]
+    for i in range(9):
+        image = ball_ct(SHAPE, 9 + i % 3)
+        save(folder / f"s{i}.nii.gz", image, AFFINE)
+        save(folder / f"s{i}_l.nii.gz", labels_of(image), AFFINE)
+        kind = ("MR", "", f"s{i}_l.nii.gz", "expert", "train") if i < 3 else ("CT", f"s{i}.nii.gz", "", "", "train")
+        if i > 5:
+            kind = ("CT", f"s{i}.nii.gz", f"s{i}_l.nii.gz", "expert", "val" if i == 6 else "test")
+        lines.append(f"p{i}\ts{i}\t" + "\t".join(kind))
+    found = imported(folder, lines, {"ball_left": 1, "ball_right": 2})
+    for i in range(9):
+        cut_scan(found.parent / "scans" / f"s{i}", RECIPE, found.parent / "recipes" / "slices" / f"s{i}")
+    return found
+
+
+def settings(mode="unpaired", source=MR, training=None, **more):
+    own = Synthesis(mode=mode, **SMALL, pairs=1 if mode == "semi" else 0, **more).plain()
+    options = Training(steps=6, batch=2, ema=0.9, validate_every=3, flip=["x"], **(training or {})).model_dump()
+    return SynthesisSettings.of(
+        {
+            "study": "s", "arm": "a", "model": "image", "cohort": "c", "by_fold": False, "kind": "synthesis",
+            "classes": [
+                {"structure": "ball", "side": "left", "id": 1, "mirrored": 2},
+                {"structure": "ball", "side": "right", "id": 2, "mirrored": 1},
+            ],
+            "recipe": "slices", "recipe_settings": json.loads(RECIPE.model_dump_json()), "source": source,
+            "target": ANY, "network": {"name": "oasis_generator", "width": 1, "noise": 3, "blocks": 3, "hidden": 4},
+            "synthesis": own, "training": options, "own": "",
+        }
+    )  # fmt: skip
+
+
+def run_in(folder, scans):
+    return Run(scans, 0, 0, folder / "checkpoints")
+
+
+@pytest.fixture(scope="module")
+def model(scans, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    assert train_synthesis(settings(), run_in(folder, scans), folder / "image") == ""
+    return folder / "image"
+
+
+def test_a_generator_s_folder_says_what_it_is(model):
+    about = read_json(model / "model.json")
+    assert about["subjects"] == {
+        "labelled": ["p0", "p1", "p2"], "images": ["p3", "p4", "p5"], "pairs": [], "validation": ["p6"],
+    }  # fmt: skip
+    assert about["step"] in (3, 6)
+    assert set(about["parameters_of"]) == {"generator", "segmenter", "discriminator"}
+    with (model / "history.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [r["step"] for r in rows] == ["3", "6"]
+    for name in ("segment", "adversarial", "outline", "validation_frechet", "validation_ssim", "validation_psnr_db"):
+        assert np.isfinite(float(rows[-1][name])), name
+    assert float(rows[-1]["validation_score"]) == pytest.approx(-float(rows[-1]["validation_frechet"]))
+
+
+def test_label_maps_become_images_in_hu_on_the_grid_of_their_source(scans, model, tmp_path):
+    own = arm(
+        tmp_path, task="semantic_synthesis", structures=[{"structure": "ball", "side": "left", "id": 1}],
+        inference={"threads": 1, "samples": 2}, baseline=None,
+    )  # fmt: skip
+    out = tmp_path / "out"
+    assert predict(own, scans, 0, out / "predictions", Weights({"image": model})) == 2
+    source = nib.load(scans.parents[3] / "s7.nii.gz")
+    volumes = [nib.load(out / "predictions" / f"s7{n}.nii.gz") for n in ("", ".1")]
+    for made in volumes:
+        assert np.allclose(made.affine, source.affine)
+        assert made.shape == source.shape
+        values = np.asarray(made.dataobj)
+        assert values.dtype == np.int16
+        assert values.min() >= -1024
+        assert values.max() <= 1500
+    assert not np.array_equal(*(np.asarray(v.dataobj) for v in volumes))
+    with (out / "predictions/samples.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [(r["scan"], r["sample"]) for r in rows] == [("s7", "0"), ("s7", "1"), ("s8", "0"), ("s8", "1")]
+    assert len({r["latent_sha256"] for r in rows}) == 4
+    measure_arm(own, scans, out / "predictions", Place(0, 0), out / "measures.tsv", out / "cases")
+    found = read_measures(out / "measures.tsv")
+    names = {r["measure"] for r in found}
+    assert {"mae_hu", "outline_dice", "texture_sd_ratio", "slice_change_ratio", "diversity_ms_ssim"} <= names
+    assert {r["side"] for r in found if r["measure"] == "texture_sd_ratio"} == {"left"}
+    again = tmp_path / "again"
+    predict(own, scans, 0, again, Weights({"image": model}))
+    assert (again / "s7.1.nii.gz").read_bytes() == (out / "predictions/s7.1.nii.gz").read_bytes()
+
+
+def test_a_label_map_that_no_cohort_knows_is_painted_too(scans, model):
+    import torch
+
+    generator = load_generator(model)
+    labels = Cohort(scans).read("s0", "labels")  # it never had an image
+    grid = Grid(labels.shape, np.diag([1.2, 1.5, 2.0, 1.0]))
+    noise = torch.zeros(3)
+    plain = painted(generator, labels, grid, noise)
+    assert plain.shape == labels.shape
+    local = painted(generator, labels, grid, noise, {1: torch.full((3,), 4.0)})
+    assert not np.array_equal(plain, local)
+
+
+@pytest.mark.parametrize("mode", ["paired", "semi"])
+def test_the_other_modes_train(scans, tmp_path, mode):
+    own = settings(mode)
+    if mode == "semi":  # its pairs come from images whose label maps are known
+        with pytest.raises(VolforgeError, match="image and labels"):
+            task_of(own, run_in(tmp_path, scans))
+        return
+    with pytest.raises(VolforgeError, match="image and labels"):  # no training CT has labels here
+        train_synthesis(own, run_in(tmp_path, scans), tmp_path / "image")
+
+
+def test_subjects_that_could_give_both_are_dealt():
+    rows = [
+        {"subject": f"p{i}", "scan": f"s{i}", "modality": "CT", "contrast": "", "split": "train", "fold": ""}
+        for i in range(10)
+    ]
+    found = domains(settings(source=ANY, training={"validation": 0.2}), rows, 0)
+    parts = found.subjects
+    assert not set(parts["labelled"]) & set(parts["images"])
+    assert (len(parts["labelled"]), len(parts["images"]), len(parts["validation"])) == (4, 4, 2)
+    assert domains(settings(source=ANY, training={"validation": 0.2}), rows[::-1], 0).subjects == parts
+    semi = domains(settings("semi", source=ANY, training={"validation": 0.0}), rows, 0).subjects
+    assert len(semi["pairs"]) == 1
+    assert not set(semi["pairs"]) & (set(semi["labelled"]) | set(semi["images"]))
+    paired = domains(settings("paired", source=ANY, training={"validation": 0.0}), rows, 0).subjects
+    assert (len(paired["labelled"]), paired["images"]) == (10, [])
+
+
+def test_damaged_weights_are_refused(model, tmp_path):
+    import shutil
+
+    shutil.copytree(model, tmp_path / "other")
+    (tmp_path / "other/weights.safetensors").write_bytes(b"x")
+    with pytest.raises(VolforgeError, match="not those that model"):
+        load_generator(tmp_path / "other")
