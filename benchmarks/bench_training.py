@@ -22,6 +22,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config/examples/msd_hippocampus.yaml"
+WHOLE = (48, 64, 48)  # voxels that hold every crop
 SCANS = Path("results/cohorts/hippocampus/scans.tsv")
 SETTINGS = Path("results/studies/hippocampus_segmentation/volforge/both.train.json")
 
@@ -49,7 +50,7 @@ def make_task(settings):
     return SegmentationTask(settings, 0, training, validation, {"benchmark": True})
 
 
-def overhead(settings, steps: int = 30) -> None:
+def overhead(settings, steps: int = 60) -> None:
     import torch
 
     from volforge.inference.model import make_network
@@ -116,7 +117,7 @@ def overhead(settings, steps: int = 30) -> None:
         print(f"whole loop {w:.3f} steps/s, bare forward and backward {b:.3f} steps/s: {w / b:.0%}")
 
 
-def dice_of(settings, network, fold: int = 0, precision: str = "32-true", flips=()) -> list[float]:
+def dice_of(settings, network, patch, fold: int = 0, precision: str = "32-true", flips=()) -> list[float]:
     """Mean Dice over both parts of every held-out subject."""
     import torch
 
@@ -133,7 +134,7 @@ def dice_of(settings, network, fold: int = 0, precision: str = "32-true", flips=
         for region in held.regions:
             cut = held.cut(region, np.zeros(3, int), region.shape)
             image = torch.from_numpy(cut["image"])[None]
-            found = probabilities(network, image, settings.training["patch"], flips=flips, precision=precision)
+            found = probabilities(network, image, patch, flips=flips, precision=precision)
             labels = torch.from_numpy(cut["labels"]).long()
             values.append(float(np.mean(list(dice_by_class(found.argmax(dim=1), labels, 3).values()))))
     return values
@@ -148,7 +149,7 @@ def plain_monai(settings, minutes: float) -> list[float]:
     torch.manual_seed(0)
     torch.set_num_threads(settings.training["threads"])
     training, _, _ = regions(settings)
-    shape = settings.training["patch"]
+    shape = WHOLE
     cuts = [training.cut(r, np.zeros(3, int), shape) for r in training.regions]
     images, labels = (torch.from_numpy(np.stack([c[k] for c in cuts])) for k in ("image", "labels"))
     network = UNet(3, 1, 3, channels=(16, 32, 64, 128), strides=(2, 2, 2), num_res_units=2)
@@ -162,7 +163,7 @@ def plain_monai(settings, minutes: float) -> list[float]:
         optimizer.step()
         steps += 1
     print(f"plain MONAI loop: {steps} steps in {minutes} min")
-    return dice_of(settings, network)
+    return dice_of(settings, network, WHOLE)
 
 
 def ours(settings, minutes: float) -> list[float]:
@@ -186,7 +187,8 @@ def ours(settings, minutes: float) -> list[float]:
     print(f"ours: {done.steps} steps in {(time.monotonic() - began) / 60:.2f} min, loading included")
     network = make_network(settings)
     network.load_state_dict(done.weights["network"])
-    return dice_of(settings, network, precision=settings.training["precision"], flips=(0,))
+    patch = settings.training["patch"]
+    return dice_of(settings, network, patch, precision=settings.training["precision"], flips=(0,))
 
 
 def main() -> None:
