@@ -223,3 +223,13 @@ def test_two_runs_give_the_same_bytes(bones: Bones) -> None:
     for method in ("ray", "geodesic"):
         assert np.array_equal(inflate(bones, method, 14.0).space, inflate(again, method, 14.0).space)
     assert inflate_mesh(bones, 8.0).mesh.vertices.tobytes() == inflate_mesh(again, 8.0).mesh.vertices.tobytes()
+
+
+def test_the_joint_space_may_end_nearer_than_the_inflation() -> None:
+    near, far = (_bones(joint(), bound_mm=b) for b in (3.5, 10.0))
+    whole = inflate(_bones(joint()), "ray", 14.0)
+    assert _volume(inflate(near, "ray", 14.0).joint_space, near) == 0  # the gap is 4 mm wide
+    found = inflate(far, "ray", 14.0)
+    assert np.array_equal(found.space, whole.space)
+    assert _volume(found.joint_space, far) == pytest.approx(UNDER_FOSSA_MM3, rel=0.03)
+    assert far.bound(8.0) == 8.0

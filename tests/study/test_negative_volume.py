@@ -70,7 +70,7 @@ def joint_options(**more):
     inflation |= {k: more.pop(k) for k in list(more) if k in inflation}
     return {
         "derive": None, "r_max_mm": 14.0, "cube_mm": 30.0, "step_mm": None, "sensitivity_mm": [8.0], "width": "labels",
-        "ball_mm": 15.0, "repeatability": REPEATS, "inflation": inflation, "accelerator": "cpu",
+        "ball_mm": 15.0, "repeatability": REPEATS, "inflation": inflation, "accelerator": "cpu", "joint_space_mm": None,
         "sides": {
             "left": {"condyle": [1], "barrier": [3], "others": [], "drawn": []},
             "right": {"condyle": [2], "barrier": [4], "others": [], "drawn": []},

@@ -46,6 +46,11 @@ class JointOptions(Model):
         default=None, description="make condyle and barrier of a mandible and a skull; label source `derived`"
     )
     r_max_mm: Millimetres = Field(default=14.0, description="longest way of the inflation")
+    joint_space_mm: Millimetres | None = Field(
+        default=None,
+        description="how far from the condyle the barrier bounds the joint space; empty: `r_max_mm`, which also counts "
+        "bone far behind the neck that some normals just graze",
+    )
     cube_mm: Millimetres = Field(default=30.0, description="edge of the clip cube about the condylar head")
     step_mm: Millimetres | None = Field(
         default=None, description="edge of working voxels; empty: the scan's finest, between 0.3 and 0.5 mm"

@@ -33,6 +33,7 @@ class Bones:
         closed: Distance to the barrier with its holes closed, or None. A roof thinner than a voxel is full of them.
         sigma: Voxels of the Gaussian under which normals are taken.
         accelerator: Where rays walk: `cpu` or `gpu`.
+        bound_mm: How far from the condyle the barrier bounds the joint space; None: as far as it is inflated.
     """
 
     frame: Frame
@@ -43,6 +44,7 @@ class Bones:
     closed: Array | None = None
     sigma: float = NORMAL_SIGMA
     accelerator: str = "cpu"
+    bound_mm: float | None = None
 
     @cached_property
     def in_cube(self) -> Array:
@@ -55,6 +57,10 @@ class Bones:
     def seen(self) -> float:
         """Share of the clip cube that lies in the scan, 0 to 1."""
         return 1.0 if self.view is None else float(self.view[self.frame.inner].mean())
+
+    def bound(self, r_max_mm: float) -> float:
+        """How far from the condyle the barrier bounds the joint space of an inflation of this length, mm."""
+        return r_max_mm if self.bound_mm is None else min(r_max_mm, self.bound_mm)
 
     @property
     def has_barrier(self) -> bool:
@@ -142,6 +148,7 @@ def bones_of(
     margin_mm: float = MARGIN_MM,
     close_mm: float | None = None,
     accelerator: str = "cpu",
+    bound_mm: float | None = None,
 ) -> Bones:
     """The bones of a joint from masks of a scan.
 
@@ -156,6 +163,7 @@ def bones_of(
         margin_mm: How far beyond the clip cube bone is known: as far as rays may look.
         close_mm: Rays do not pass holes of the barrier up to twice as wide; None: 1.5 mm and 1.5 voxel edges at least.
         accelerator: Where rays walk: `cpu` or `gpu`.
+        bound_mm: How far from the condyle the barrier bounds the joint space; None: as far as it is inflated.
 
     Raises:
         VolforgeError: the condyle is empty.
@@ -177,4 +185,4 @@ def bones_of(
         closed = distance_in_frame(shut & ~condyle, grid, frame)
     sigma = max(NORMAL_SIGMA, NORMAL_PITCH * pitch / frame.step_mm)
     view = view_in_frame(grid, frame)
-    return Bones(frame, own, distance_in_frame(barrier, grid, frame), other, view, closed, sigma, accelerator)
+    return Bones(frame, own, distance_in_frame(barrier, grid, frame), other, view, closed, sigma, accelerator, bound_mm)

@@ -63,7 +63,7 @@ def inflated_of(bones: Bones, space: Array, r_max_mm: float) -> Inflated:
 
 
 def bounded_by_bone(bones: Bones, space: Array, r_max_mm: float) -> Array:
-    """The part of a negative volume whose outward normal meets the barrier within the longest way.
+    """The part of a negative volume whose outward normal meets the barrier within `Bones.bound` of the condyle.
 
     What lies outside the fossa ends at the cube or at the longest way, and its volume tells of them; this does not.
     """
@@ -71,7 +71,7 @@ def bounded_by_bone(bones: Bones, space: Array, r_max_mm: float) -> Array:
     inside = np.nonzero(space[bones.frame.inner])
     places = np.stack(inside, axis=1) + margin
     rays = bones.outward[inside].astype(np.float64)
-    reach = (r_max_mm - bones.away[inside].astype(np.float64)) / step
+    reach = (bones.bound(r_max_mm) - bones.away[inside].astype(np.float64)) / step
     met = bones.way_to_bone(
         places.astype(np.float64), rays, reach, _in_voxels(bones.shut_barrier, step), _in_voxels(bones.shut, step)
     )

@@ -55,6 +55,7 @@ class JointSettings:
         with_surfaces: Make the bones' surfaces, also without widths.
         ball_mm: Radius of the sphere of `ball`.
         accelerator: Where rays walk: `cpu` or `gpu`.
+        joint_space_mm: How far from the condyle the barrier bounds the joint space; None: `r_max_mm`.
     """
 
     method: str = "ray"
@@ -66,6 +67,7 @@ class JointSettings:
     with_surfaces: bool = True
     ball_mm: float = 15.0
     accelerator: str = "cpu"
+    joint_space_mm: float | None = None
 
     @property
     def reach_mm(self) -> float:
@@ -143,7 +145,7 @@ def measure_joint(
         others = crumbs if others is None else others | crumbs
     bones = bones_of(
         condyle, barrier, others, grid, cube_mm=settings.cube_mm, step_mm=settings.step_mm,
-        margin_mm=settings.reach_mm, accelerator=settings.accelerator,
+        margin_mm=settings.reach_mm, accelerator=settings.accelerator, bound_mm=settings.joint_space_mm,
     )  # fmt: skip
     bones.check()
     moved = inflate_mesh(bones, settings.r_max_mm) if settings.method == "mesh" else None

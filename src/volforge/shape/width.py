@@ -92,7 +92,7 @@ def joint_space_width(
 ) -> Width:
     """Width of the joint space at every vertex of the condyle.
 
-    A vertex faces the barrier where its outward normal meets it within the longest way. Its width is the distance to
+    A vertex faces the barrier where its outward normal meets it within `Bones.bound`. Its width is the distance to
     the barrier's surface; 0 where the two touch or overlap. With an image the width is that between the half-maximum
     places of the profile across the gap, wherever the gap shows as a valley at least two voxels wide; where it does
     not, a gap of the labels of at least two voxels counts, and narrower places are unresolved.
@@ -111,7 +111,7 @@ def joint_space_width(
     normals = vertex_normals(condyle.vertices, condyle.faces)
     index = frame.to_index(condyle.vertices)
     fields = [np.ascontiguousarray(f / np.float32(step)) for f in (bones.barrier, bones.opaque)]
-    reach = np.full(len(index), r_max_mm / step)
+    reach = np.full(len(index), bones.bound(r_max_mm) / step)
     met = bones.way_to_bone(index, normals, reach, *fields) * step
     inner = np.abs(condyle.vertices - frame.centre).max(axis=1) < frame.cube_mm / 2 - 0.75 * step  # not the cut
     facing = (met >= 0) & inner

@@ -81,6 +81,7 @@ def joint_settings(joint: Mapping[str, Any]) -> JointSettings:
         inflation["meshes"],
         joint["ball_mm"],
         joint["accelerator"],
+        joint["joint_space_mm"],
     )
 
 
