@@ -99,3 +99,17 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_the_arm_on_the_page_of_semantic_synthesis_is_one(tmp_path):
+    import yaml
+
+    from volforge.workflow.run import load_run
+
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/semantic-synthesis.md").read_text(), re.DOTALL)
+    content = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    content["cohorts"] = {"body": {"sheet": str(ROOT / "config/cohorts/body.tsv"), "phantom": {"kind": "body"}}}
+    content["studies"] = yaml.safe_load(block)["studies"]
+    content["report"] = {}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    assert load_run([tmp_path / "config.yaml"], None).problems == []
