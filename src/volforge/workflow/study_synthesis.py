@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 TASK = "semantic_synthesis"
 KIND = "synthesis"
+UNREAD = frozenset(
+    ("patch", "patches", "foreground", "centred_on", "optimizer", "rate", "weight_decay", "schedule", "step_every",
+     "warmup", "clip", "validation_cases")
+)  # fmt: skip
 SIDES = {"left": "right", "right": "left"}
 
 
@@ -80,6 +84,10 @@ def problems(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], option
     for key in ("loss", "region", "needs", "dilate_mm", "structures"):
         if getattr(options, key) is not None:
             yield loaded.problem((*keys, key), "has no meaning for a generator", "leave it out", key)
+    said = options.training.model_fields_set if options.training is not None else set()
+    for key in sorted(said & UNREAD):
+        remedy = "rates and weights of a generator stand in `synthesis`" if key == "rate" else "leave it out"
+        yield loaded.problem((*keys, "training", key), "has no meaning for a generator", remedy, key)
     names = [s["structure"] for s in study.labelled()]
     for name in own.dark:
         if name not in names:
