@@ -327,12 +327,12 @@ def test_a_speck_of_condyle_ends_no_arm(tmp_path):
         save(tmp_path / f"{name}.nii.gz", labels, affine)
         lines.append(f"{name}\t{name}\tmask\t{name}.nii.gz\texpert\ttest")
     scans = imported(tmp_path, lines, IDS)
-    own = settings(tmp_path, widths=False, meshes=True, repeatability={"shifts": 4, "seed": 0, "widths": False})
+    own = settings(tmp_path, widths=False, meshes=True, repeatability=REPEATS | {"shifts": 4})
     assert inflate_arm(own, scans, 0, tmp_path / "predictions") == 2
     record = json.loads((tmp_path / "predictions/shapes/speck/negative_volume.json").read_text())
-    assert len(record["sides"]["right"]["repeats"]["joint_space_mm3"]) == 4
-    assert None in record["sides"]["right"]["repeats"]["joint_space_mm3"]
-    assert None not in record["sides"]["left"]["repeats"]["joint_space_mm3"]
+    assert len(record["sides"]["right"]["repeats"]["shift"]["joint_space_mm3"]) == 4
+    assert None in record["sides"]["right"]["repeats"]["shift"]["joint_space_mm3"]
+    assert None not in record["sides"]["left"]["repeats"]["shift"]["joint_space_mm3"]
     # meshes without widths
     assert (tmp_path / "predictions/shapes/bare/left_barrier.stl").exists()
     assert "joint_space_mean_mm" not in record["sides"]["left"]
