@@ -310,7 +310,7 @@ def distances_option(wildcards, input):
 
 
 def ids_of_study(wildcards):
-    return json.dumps([s["id"] for s in study_of(wildcards).structures()])
+    return json.dumps([s["id"] for s in study_of(wildcards).learnable()])
 
 
 def checkpoints_of_model(wildcards):

@@ -66,6 +66,8 @@ def test_a_generator_resolves_to_all_that_its_training_reads(tmp_path):
         ({"model": {"training": {"rate": 0.1}}}, "training.rate: has no meaning for a generator"),
         ({"model": {"recipe": "q"}}, "recipe is not defined"),
         ({"recipe": {"size": None}}, "differ in size"),
+        ({"recipe": {"size": [64, 96]}}, "a power of two from 16, not [64, 96]"),
+        ({"recipe": {"size": [48, 48]}}, "a power of two from 16"),
         ({"recipe": {"ct_window": {"kind": "percentile"}}}, "no image in HU"),
         ({"models": {"a": {"network": "oasis_generator"}, "b": {"network": "oasis_generator"}}}, "has one model"),
     ],

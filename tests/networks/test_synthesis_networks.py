@@ -97,6 +97,8 @@ def test_the_discriminator_scores_any_batch(batch):
 def test_sides_of_the_discriminator_are_powers_of_two():
     with pytest.raises(ValueError, match="power of two"):
         WaveletDiscriminator(48)
+    with pytest.raises(ValueError, match="32 x 32 pixels"):
+        WaveletDiscriminator(32, 1, width=4, most=8)(torch.zeros(1, 1, 32, 64))
 
 
 @given(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(0, 99))

@@ -205,3 +205,12 @@ def test_deviation_gives_coverage_and_samples_give_diversity(tmp_path):
     assert float(rows["coverage_95", "body", "0"]["value"]) == pytest.approx(0.95, abs=0.02)
     assert float(rows["diversity_ms_ssim", "body", "0"]["value"]) == pytest.approx(1)
     assert METRICS["range_hu"] == [-1024, 3000]
+
+
+def test_what_a_model_learns_beside_is_no_row_of_the_study(tmp_path):
+    from volforge.study.measure_arm import _cross_entropy
+    from volforge.study.predictions import by_structure
+
+    cell = by_structure([("ball", "left", 0.5), ("other", "", 0.25)])
+    found = _cross_entropy(arm(tmp_path), Prediction("a", "p", "a", "expert", cross_entropy_nats=cell))
+    assert [(side, m.structure, m.value) for side, m in found] == [("left", "ball", 0.5)]

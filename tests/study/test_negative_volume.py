@@ -280,6 +280,15 @@ def test_by_hand_on_any_two_masks(scans, tmp_path):
     assert both.returncode == 0, both.stderr
     found = json.loads((tmp_path / "a.json").read_text())["asymmetry"]
     assert found["joint_space_mm3"]["percent"] < 1
+    near = volforge(
+        "shape", "inflate", "--condyle", tmp_path / "condyle.nii.gz", "--barrier", tmp_path / "bones.nii.gz",
+        "--barrier-ids", "3", "--out", tmp_path / "near", "--joint-space", "3",
+    )  # fmt: skip
+    assert near.returncode == 0, near.stderr
+    bounded = json.loads((tmp_path / "near/negative_volume.json").read_text())
+    assert (bounded["joint_space_mm"], bounded["r_max_mm"]) == (3, 14)
+    assert bounded["joint_space_mm3"] == 0  # the gap is 4 mm wide
+    assert bounded["negative_volume_mm3"] == record["negative_volume_mm3"]
 
 
 @pytest.mark.parametrize(

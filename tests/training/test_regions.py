@@ -10,7 +10,7 @@ from tests.training.cohort import cut_cohort
 from tests.training.cohort import settings as model_settings
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort
-from volforge.study.train_model import free_rows, inner_split
+from volforge.study.inner_split import free_rows, inner_split
 from volforge.training.augment import Augmentation
 from volforge.training.regions import Regions, padded
 from volforge.training.segmentation import SegmentationTask
@@ -39,7 +39,7 @@ def test_no_tested_subject_is_learnt_from_or_chooses_weights(drawn, by_fold, fol
         for i, (s, _, _) in enumerate(drawn)
     ]
     chosen = model_settings(by_fold=by_fold, training={"validation": share})
-    learnt, held = inner_split(chosen, free_rows(chosen, rows, fold))
+    learnt, held = inner_split(free_rows(rows, chosen.by_fold, fold), chosen.by_fold, chosen.training["validation"])
     tested = {r["subject"] for r in rows if (r["fold"] == str(fold) if by_fold else r["split"] == "test")}
     assert not learnt & tested
     assert not held & tested

@@ -24,6 +24,9 @@ def inflate(
     image: Annotated[Path | None, typer.Option(help="CT on the same grid: widths are measured in it.")] = None,
     method: Annotated[str, typer.Option(help="ray, mesh, geodesic, euclid or ball.")] = "ray",
     r_max: Annotated[float, typer.Option(min=0.1, max=100, help="Longest way, mm.")] = 14.0,
+    joint_space: Annotated[
+        float | None, typer.Option(min=0.1, max=100, help="How far the barrier bounds the joint space, mm; else r-max.")
+    ] = None,
     cube: Annotated[float, typer.Option(min=0.1, max=100, help="Edge of the clip cube, mm.")] = 30.0,
     step: Annotated[
         float | None, typer.Option(min=0.05, max=10, help="Edge of working voxels, mm; else 0.3 to 0.5.")
@@ -33,10 +36,12 @@ def inflate(
     ] = None,
 ) -> None:
     """Inflate a bone until another one confines it: negative volume, joint space, widths, meshes."""
+    from volforge.shape.joint import JointSettings
     from volforge.study.joints_by_hand import ByHand, inflate_files
 
     files = ByHand(condyle, barrier, others, image, condyle_ids, barrier_ids, other_ids)
-    for line in inflate_files(files, out, method, r_max, cube, step, tuple(sensitivity or ())):
+    settings = JointSettings(method, r_max, cube, step, tuple(sensitivity or ()), joint_space_mm=joint_space)
+    for line in inflate_files(files, out, settings):
         typer.echo(line)
 
 
@@ -53,15 +58,19 @@ def asymmetry(
     right_barrier_ids: Masks = None,
     method: Annotated[str, typer.Option(help="ray, mesh, geodesic, euclid or ball.")] = "ray",
     r_max: Annotated[float, typer.Option(min=0.1, max=100, help="Longest way, mm.")] = 14.0,
+    joint_space: Annotated[
+        float | None, typer.Option(min=0.1, max=100, help="How far the barrier bounds the joint space, mm; else r-max.")
+    ] = None,
 ) -> None:
     """Left joint against right: indices of volumes, and distance of the mirrored and registered shapes."""
+    from volforge.shape.joint import JointSettings
     from volforge.study.joints_by_hand import ByHand, compare_files
 
     sides = {
         "left": ByHand(left, left_barrier, None, None, left_ids, left_barrier_ids, None),
         "right": ByHand(right, right_barrier, None, None, right_ids, right_barrier_ids, None),
     }
-    for line in compare_files(sides, out, method, r_max):
+    for line in compare_files(sides, out, JointSettings(method, r_max, joint_space_mm=joint_space)):
         typer.echo(line)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -100,18 +100,3 @@ def paint(
             image = generator(given, z)
         found[start : start + batch] = image[:, 0, :h, :w].float().cpu().numpy()
     return found
-
-
-def samples(
-    generator: nn.Module,
-    labels: Array,
-    classes: int,
-    latents: Sequence[Tensor],
-    *,
-    batch: int = 8,
-    device: str = "cpu",
-    precision: str = "32-true",
-) -> list[Array]:
-    """One volume per latent; as `paint`."""
-    how = {"batch": batch, "device": device, "precision": precision}
-    return [paint(generator, labels, classes, z, **how) for z in latents]  # type: ignore[arg-type]

@@ -33,6 +33,19 @@ def conditioned(labels: Tensor, noise: Tensor | None) -> Tensor:
     return torch.cat([noise, labels], dim=1)
 
 
+def beginning(labels: Tensor, noise: Tensor | None, divisor: int) -> tuple[Tensor, Tensor]:
+    """The conditioning map of a generator, and the same at its coarsest size.
+
+    Raises:
+        ValueError: Sides that are no multiples of the divisor.
+    """
+    h, w = labels.shape[-2:]
+    if h % divisor or w % divisor:
+        raise ValueError(f"sides must be multiples of {divisor}, not {(h, w)}")
+    given = conditioned(labels, noise)
+    return given, functional.interpolate(given, size=(h // divisor, w // divisor), mode="nearest")
+
+
 class OasisGenerator(nn.Module):
     """Image generator conditioned on labels and noise.
 
@@ -71,12 +84,8 @@ class OasisGenerator(nn.Module):
 
     def forward(self, labels: Tensor, noise: Tensor | None = None) -> Tensor:
         """Image of a label map."""
-        given = conditioned(labels, noise if self.noise else None)
-        h, w = labels.shape[-2:]
-        if h % self.divisor or w % self.divisor:
-            raise ValueError(f"sides must be multiples of {self.divisor}, not {(h, w)}")
-        size = (h // self.divisor, w // self.divisor)
-        x = self.stem(functional.interpolate(given, size=size, mode="nearest"))
+        given, coarse = beginning(labels, noise if self.noise else None, self.divisor)
+        x = self.stem(coarse)
         for k, block in enumerate(self.blocks):
             x = block(x, given)
             if k < len(self.blocks) - 1:

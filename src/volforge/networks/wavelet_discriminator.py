@@ -84,6 +84,8 @@ class WaveletDiscriminator(nn.Module):
 
     def scored(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Score, and the outputs of the levels."""
+        if tuple(image.shape[-2:]) != (self.divisor, self.divisor):
+            raise ValueError(f"images must have {self.divisor} x {self.divisor} pixels, not {tuple(image.shape[-2:])}")
         x: Tensor | None = None
         features = []
         for k, see in enumerate(self.see):

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from volforge.networks.haar import haar, inverse_haar
-from volforge.networks.oasis_generator import WIDTHS, conditioned
+from volforge.networks.oasis_generator import WIDTHS, beginning
 from volforge.networks.spade import SLOPE, Spade, xavier
 
 
@@ -86,12 +86,8 @@ class WaveletGenerator(nn.Module):
 
     def forward(self, labels: Tensor, noise: Tensor | None = None) -> Tensor:
         """Image of a label map."""
-        given = conditioned(labels, noise if self.noise else None)
-        h, w = labels.shape[-2:]
-        if h % self.divisor or w % self.divisor:
-            raise ValueError(f"sides must be multiples of {self.divisor}, not {(h, w)}")
-        size = (h // self.divisor, w // self.divisor)
-        x = self.stem(functional.interpolate(given, size=size, mode="nearest"))
+        given, coarse = beginning(labels, noise if self.noise else None, self.divisor)
+        x = self.stem(coarse)
         for k, block in enumerate(self.blocks):
             past, x = block(x, given)
             if k == len(self.blocks) - 1:

@@ -135,6 +135,7 @@ def _one_case(settings: ArmSettings, cohort: Cohort, case: Case, inputs: Inputs,
         "label_source": source,
         "method": settings.joint["inflation"]["method"],
         "r_max_mm": settings.joint["r_max_mm"],
+        "joint_space_mm": settings.joint["joint_space_mm"],
         "sides": sides,
         "asymmetry": asymmetry_record(sides, joints),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,15 +33,7 @@ class ByHand:
     other_ids: str | None
 
 
-def inflate_files(
-    files: ByHand,
-    out: Path,
-    method: str,
-    r_max_mm: float,
-    cube_mm: float,
-    step_mm: float | None,
-    sensitivity_mm: Sequence[float],
-) -> Iterator[str]:
+def inflate_files(files: ByHand, out: Path, settings: JointSettings) -> Iterator[str]:
     """Inflate the bone of a file and write masks, meshes and negative_volume.json.
 
     Yields:
@@ -50,11 +42,10 @@ def inflate_files(
     Raises:
         VolforgeError: unreadable files, other grids, no condyle, unknown method.
     """
-    if method == "direct":
+    if settings.method == "direct":
         raise VolforgeError(
             "the method `direct` measures a mask that is there already", remedy="use `volforge measure`"
         )
-    settings = JointSettings(method, r_max_mm, cube_mm, step_mm, tuple(sensitivity_mm))
     joint, grid = _joint(files, settings)
     record = side_record(joint)
     with whole_folder(out) as folder:
@@ -62,7 +53,7 @@ def inflate_files(
         own[joint.inflated.joint_space] = 2
         write_nifti(folder / "negative_volume.nii.gz", back_on_scan(own, joint.bones.frame, grid), grid)
         write_meshes(folder, "joint", joint, negative_volume_mesh(joint))
-        write_json(folder / FILE, {"method": method, "r_max_mm": r_max_mm, **record})
+        write_json(folder / FILE, {**_how(settings), **record})
     yield f"negative volume {record['negative_volume_mm3']:.0f} mm3, joint space {_mm3(record['joint_space_mm3'])}"
     if joint.width is not None:
         known = record["joint_space_mean_mm"], record["joint_space_min_mm"]
@@ -74,7 +65,7 @@ def inflate_files(
     yield str(out)
 
 
-def compare_files(sides: Mapping[str, ByHand], out: Path, method: str, r_max_mm: float) -> Iterator[str]:
+def compare_files(sides: Mapping[str, ByHand], out: Path, settings: JointSettings) -> Iterator[str]:
     """Measure both joints and compare them.
 
     Yields:
@@ -83,11 +74,10 @@ def compare_files(sides: Mapping[str, ByHand], out: Path, method: str, r_max_mm:
     Raises:
         VolforgeError: unreadable files, other grids, no condyle, unknown method.
     """
-    settings = JointSettings(method, r_max_mm)
     joints = {side: _joint(files, settings)[0] for side, files in sides.items()}
     records = {side: side_record(joint) for side, joint in joints.items()}
     found = asymmetry_record(records, joints)
-    write_json(out, {"method": method, "r_max_mm": r_max_mm, "sides": records, "asymmetry": found})
+    write_json(out, {**_how(settings), "sides": records, "asymmetry": found})
     for name in ("joint_space_mm3", "negative_volume_mm3"):
         left, right = (records[s][name] for s in ("left", "right"))
         index = found[name]["signed_percent"]
@@ -98,6 +88,10 @@ def compare_files(sides: Mapping[str, ByHand], out: Path, method: str, r_max_mm:
         value = "unknown" if entry["value"] is None else f"{entry['value']:.3f}"
         yield f"{entry['structure'].replace('_', ' ')}, {entry['measure']}: {value}"
     yield str(out)
+
+
+def _how(settings: JointSettings) -> dict[str, object]:
+    return {"method": settings.method, "r_max_mm": settings.r_max_mm, "joint_space_mm": settings.joint_space_mm}
 
 
 def _mm3(value: float | None) -> str:

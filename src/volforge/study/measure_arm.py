@@ -120,10 +120,12 @@ def origin_of(settings: ArmSettings, place: Place, prediction: Prediction, side:
 
 def _cross_entropy(settings: ArmSettings, prediction: Prediction) -> list[tuple[str, Measure]]:
     names = ["cross_entropy_nats"] + (["legacy_cross_entropy_nats"] if settings.metrics["legacy"] else [])
+    measured = {p.structure for p in settings.structures}  # models may learn more
     return [
         (side, Measure(name, value, structure, "ok", 1))
         for name in names
         for structure, side, value in parse_by_structure(getattr(prediction, name))
+        if structure in measured
     ]
 
 

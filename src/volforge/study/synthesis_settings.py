@@ -11,6 +11,7 @@ import numpy as np
 
 from volforge.cohort.splits import rank
 from volforge.study.cases import Row, of_modality
+from volforge.study.inner_split import free_rows, inner_split
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import Array
 
@@ -140,15 +141,9 @@ def domains(settings: SynthesisSettings, rows: Sequence[Row], fold: int) -> Doma
         rows: Accepted scans of the cohort.
         fold: Fold that is tested (0 for the split `test`).
     """
-    tested = {r["subject"] for r in rows if (r["fold"] == str(fold) if settings.by_fold else r["split"] == "test")}
-    free = [r for r in rows if r["subject"] not in tested]
-    share = float(settings.training["validation"])
-    chosen = {r["subject"] for r in free if r["split"] == "val"} if not settings.by_fold else set()
-    learnt = [r for r in free if settings.by_fold or r["split"] == "train"]
-    if not chosen and share:
-        ranked = rank({r["subject"] for r in learnt}, 0, "inner validation")
-        chosen = set(ranked[: min(len(ranked) - 1, max(1, round(share * len(ranked))))])
-    learnt = [r for r in learnt if r["subject"] not in chosen]
+    free = free_rows(rows, settings.by_fold, fold)
+    subjects, chosen = inner_split(free, settings.by_fold, float(settings.training["validation"]))
+    learnt = [r for r in free if r["subject"] in subjects]
     judged = of_modality([r for r in free if r["subject"] in chosen], settings.target)
     mode = settings.synthesis["mode"]
     if mode == "paired":

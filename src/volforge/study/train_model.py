@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from volforge.cohort.collect import as_tsv
-from volforge.cohort.splits import rank
 from volforge.errors import VolforgeError
-from volforge.study.cases import Cohort, Row
-from volforge.study.measures import number
+from volforge.study.cases import Cohort
+from volforge.study.inner_split import free_rows, inner_split
 from volforge.study.model_settings import ModelSettings
+from volforge.study.trained_files import versions, write_trained
 from volforge.training.attempt import note_attempt
-from volforge.volume.folders import read_json, sha256_of, whole_folder, write_json
-from volforge.volume.write import write_whole
+from volforge.volume.folders import read_json, whole_folder, write_json
 
 if TYPE_CHECKING:
     from volforge.training.loop import Trained
     from volforge.training.regions import Regions
     from volforge.training.segmentation import SegmentationTask
     from volforge.training.task import Plan
-
-VERSIONS = ("volforge", "torch", "monai", "lightning", "numpy")
 
 
 @dataclass(frozen=True)
@@ -98,10 +93,11 @@ def regions_of(settings: ModelSettings, run: Run) -> tuple[Regions, Regions | No
     """Regions to learn from and to choose weights by, and the subjects of both."""
     from volforge.training.regions import Regions
 
-    free = free_rows(settings, Cohort(run.scans).rows, run.fold)
+    free = free_rows(Cohort(run.scans).rows, settings.by_fold, run.fold)
     every = Regions(settings, run.scans.parent / "recipes" / settings.recipe, free, run.distances)
     usable = {r.subject for r in every.regions}
-    learnt, chosen = inner_split(settings, [r for r in free if r["subject"] in usable])
+    known = [r for r in free if r["subject"] in usable]
+    learnt, chosen = inner_split(known, settings.by_fold, settings.training["validation"])
     training, validation = every.only(learnt), every.only(chosen)
     if training is None:
         raise VolforgeError("no training scan can be used", settings_name(settings), "look at the column split")
@@ -110,30 +106,6 @@ def regions_of(settings: ModelSettings, run: Run) -> tuple[Regions, Regions | No
         "validation": sorted({r.subject for r in validation.regions}) if validation else [],
     }
     return training, validation, subjects
-
-
-def free_rows(settings: ModelSettings, rows: Sequence[Row], fold: int) -> list[Row]:
-    """Rows of subjects that are not tested, whatever is done with them."""
-    tested = {r["subject"] for r in rows if (r["fold"] == str(fold) if settings.by_fold else r["split"] == "test")}
-    return [r for r in rows if r["subject"] not in tested]
-
-
-def inner_split(settings: ModelSettings, free: Sequence[Row]) -> tuple[set[str], set[str]]:
-    """Subjects to train on and subjects that choose the weights, of rows that are not tested and can be used.
-
-    Without folds the split `val` chooses, where the cohort has one. Else a share of the training subjects does, ranked
-    by a hash, at least one and never all.
-    """
-    share = settings.training["validation"]
-    subjects = {r["subject"] for r in free}
-    if not settings.by_fold:
-        chosen = {r["subject"] for r in free if r["split"] == "val"}
-        subjects = {r["subject"] for r in free if r["split"] == "train"} - chosen
-        if chosen and share:
-            return subjects, chosen
-    ranked = rank(subjects, 0, "inner validation")
-    count = min(len(ranked) - 1, max(1, round(share * len(ranked)))) if share and len(ranked) > 1 else 0
-    return set(ranked[count:]), set(ranked[:count])
 
 
 def checked_settings(
@@ -172,15 +144,9 @@ def write_model(
     out: Path,
 ) -> None:
     """Write the folder of a trained model."""
-    from safetensors.torch import save
-
     parameters, multiply_adds = size
     with whole_folder(out) as folder:
-        weights = {k: v.contiguous() for k, v in done.weights["network"].items()}
-        write_whole(folder / "weights.safetensors", save(weights))
-        columns = list(dict.fromkeys(k for row in done.history for k in row))
-        lines = [{k: number(row[k]) if k in row else "" for k in columns} for row in done.history]
-        write_whole(folder / "history.tsv", as_tsv(columns, lines))
+        digest = write_trained(folder, done.weights["network"], done, plan)
         content = {
             **asdict(settings),
             "patch": list(task.patch),
@@ -193,18 +159,10 @@ def write_model(
             "subjects": dict(subjects),
             "prior": prior_of(task.training) if settings.kind == "localiser" else None,
             "import": dict(imported),
-            "sha256": sha256_of(folder / "weights.safetensors"),
-            "versions": {name: version(name) for name in VERSIONS},
+            "sha256": digest,
+            "versions": versions(),
         }
         write_json(folder / "model.json", content)
-        cost = {
-            "device_hours": round(done.seconds * plan.devices / 3600, 6),
-            "seconds": round(done.seconds, 3),
-            "peak_memory_gib": round(done.peak_memory_gib, 3),
-            "device": done.device,
-            "threads": plan.threads,
-        }
-        write_json(folder / "cost.json", cost)
 
 
 def import_of(scans: Path, subjects: Mapping[str, list[str]]) -> dict[str, Any]:

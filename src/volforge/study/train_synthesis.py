@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from volforge.cohort.collect import as_tsv
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort, Row
-from volforge.study.measures import number
 from volforge.study.synthesis_settings import SynthesisSettings, domains
-from volforge.study.train_model import VERSIONS, Run
+from volforge.study.train_model import Run
+from volforge.study.trained_files import versions, write_trained
 from volforge.training.attempt import note_attempt
-from volforge.volume.folders import sha256_of, whole_folder, write_json
-from volforge.volume.write import write_whole
+from volforge.volume.folders import whole_folder, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,16 +152,11 @@ def write_generator(
 ) -> None:
     """Write the folder of a trained generator."""
     import torch
-    from safetensors.torch import save
 
     with torch.device("meta"):
         parameters = {n: sum(p.numel() for p in m.parameters()) for n, m in task.networks().items()}
     with whole_folder(out) as folder:
-        weights = {k: v.contiguous() for k, v in done.weights["generator"].items()}
-        write_whole(folder / "weights.safetensors", save(weights))
-        columns = list(dict.fromkeys(k for row in done.history for k in row))
-        lines = [{k: number(row[k]) if k in row else "" for k in columns} for row in done.history]
-        write_whole(folder / "history.tsv", as_tsv(columns, lines))
+        digest = write_trained(folder, done.weights["generator"], done, plan)
         content: dict[str, Any] = {
             **asdict(settings),
             "channels": settings.channels,
@@ -175,15 +167,7 @@ def write_generator(
             "steps": done.steps,
             "expected": {k: float(f"{v:.10g}") for k, v in done.score.items()},
             "subjects": dict(subjects),
-            "sha256": sha256_of(folder / "weights.safetensors"),
-            "versions": {name: version(name) for name in VERSIONS},
+            "sha256": digest,
+            "versions": versions(),
         }
         write_json(folder / "model.json", content)
-        cost = {
-            "device_hours": round(done.seconds * plan.devices / 3600, 6),
-            "seconds": round(done.seconds, 3),
-            "peak_memory_gib": round(done.peak_memory_gib, 3),
-            "device": done.device,
-            "threads": plan.threads,
-        }
-        write_json(folder / "cost.json", cost)

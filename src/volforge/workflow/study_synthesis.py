@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from volforge import components
@@ -22,6 +22,7 @@ UNREAD = frozenset(
     ("patch", "patches", "foreground", "centred_on", "optimizer", "rate", "weight_decay", "schedule", "step_every",
      "warmup", "clip", "validation_cases")
 )  # fmt: skip
+LEAST_SIDE = 16  # of the wavelet discriminator
 SIDES = {"left": "right", "right": "left"}
 
 
@@ -94,6 +95,15 @@ def problems(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], option
             text, remedy = f"'{name}' is no structure of the cohort", f"structures: {', '.join(dict.fromkeys(names))}"
             yield loaded.problem((*keys, "synthesis", "dark"), text, remedy, name)
     yield from _of_recipe(loaded, study.recipes, keys, options.recipe)
+    size = study.recipes.get(options.recipe or "", {}).get("size")
+    is_wavelet = own.discriminator is not None and own.discriminator.name == "wavelet_discriminator"
+    if is_wavelet and size is not None and not _is_square_of_two(size):
+        text = f"the wavelet discriminator sees squares with a power of two from {LEAST_SIDE}, not {size}"
+        yield loaded.problem((*keys, "recipe"), text, "change the recipe's `size`", options.recipe)
+
+
+def _is_square_of_two(size: Sequence[int]) -> bool:
+    return size[0] == size[1] and size[0] >= LEAST_SIDE and not size[0] & (size[0] - 1)
 
 
 def _of_recipe(
