@@ -40,7 +40,7 @@ wildcard_constraints:
     scan="[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
     study="[a-z][a-z0-9_]{0,39}",
     arm="[a-z][a-z0-9_]{0,39}",
-    model="(?!slice_encoder/)[a-z][a-z0-9_]{0,39}",  # that one has a rule of its own
+    model="(?!(slice_encoder|judging_segmenter)/)[a-z][a-z0-9_]{0,39}",  # those have rules of their own
     fold="[0-9]+",
     seed="[0-9]+",
 
@@ -342,6 +342,15 @@ def encoder_option(wildcards, input):
     )
 
 
+def judge_of(wildcards):
+    study = study_of(wildcards)
+    return study_jobs.judge(study, wildcards.fold) if study.has_segmenter else []
+
+
+def judge_option(wildcards, input):
+    return f"--judge {shlex.quote(str(input.judge))}" if input.get("judge") else ""
+
+
 def predictions_folder(wildcards, input):
     return str(Path(input.predictions).parent)
 
@@ -399,10 +408,10 @@ def all_models():
 
 def all_encoders():
     return [
-        study_jobs.encoder(study, fold)
+        weights
         for study in RUN.studies.values()
-        if study.has_distribution
         for fold in study.folds
+        for weights in study_jobs.judging_networks(study, fold)
     ]
 
 

@@ -8,6 +8,7 @@ rule measure:
         scans=scans_of_study,
         predictions="results/studies/{study}/{arm}/fold{fold}/seed{seed}/predictions/predictions.tsv",
         encoder=encoder_of,
+        judge=judge_of,
     output:
         measures="results/studies/{study}/{arm}/fold{fold}/seed{seed}/measures.tsv",
         cases="results/studies/{study}/{arm}/fold{fold}/seed{seed}/cases/cases.tsv",
@@ -27,11 +28,12 @@ rule measure:
         predictions=predictions_folder,
         cases=cases_folder,
         encoder=encoder_option,
+        judge=judge_option,
         code=code_hash("volforge.cli.study:measure"),
     shell:
         "volforge study measure --settings {input.settings:q} --scans {input.scans:q} "
         "--predictions {params.predictions:q} --fold {wildcards.fold} --seed {wildcards.seed} "
-        "{params.encoder} --out {output.measures:q} --cases {params.cases:q} > {log:q} 2>&1"
+        "{params.encoder} {params.judge} --out {output.measures:q} --cases {params.cases:q} > {log:q} 2>&1"
 
 
 rule collect_measures:

@@ -84,6 +84,32 @@ rule train_slice_encoder:
         "--fold {wildcards.fold} --seed {wildcards.seed} --out {params.folder:q} > {log:q} 2>&1"
 
 
+rule train_judging_segmenter:
+    """The segmenter that reads synthetic images, on real training slices only."""
+    input:
+        settings="results/studies/{study}/shared/encoder.json",
+        scans=scans_of_study,
+    output:
+        weights="results/studies/{study}/shared/fold{fold}/seed{seed}/models/judging_segmenter/weights.safetensors",
+        model="results/studies/{study}/shared/fold{fold}/seed{seed}/models/judging_segmenter/model.json",
+    log:
+        "logs/train_judging_segmenter/{study}/fold{fold}-seed{seed}.log",
+    benchmark:
+        "benchmarks/jobs/train_judging_segmenter/{study}/fold{fold}-seed{seed}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=study_memory,
+        runtime=growing_minutes(60),
+    params:
+        folder=output_folder,
+        code=code_hash("volforge.cli.model:train_judge_"),
+    shell:
+        "volforge model train-judge --settings {input.settings:q} --scans {input.scans:q} "
+        "--fold {wildcards.fold} --seed {wildcards.seed} --out {params.folder:q} > {log:q} 2>&1"
+
+
 rule write_model_settings:
     """A model as resolved: all that its training reads."""
     output:

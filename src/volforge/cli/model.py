@@ -158,3 +158,19 @@ def train_encoder_(
 
     digest = train_encoder(ArmSettings.load(settings), scans, fold, seed, out)
     typer.echo(f"slice encoder, SHA-256 {digest}")
+
+
+@app.command("train-judge")
+def train_judge_(
+    settings: Settings,
+    scans: Scans,
+    out: Annotated[Path, typer.Option(help="Folder of the model: weights.safetensors, model.json.")],
+    fold: Fold = 0,
+    seed: Seed = 0,
+) -> None:
+    """Train the segmenter that reads a study's synthetic images on real training slices."""
+    from volforge.study.judge import train_judge
+    from volforge.study.settings import ArmSettings
+
+    digest = train_judge(ArmSettings.load(settings), scans, fold, seed, out)
+    typer.echo(f"judging segmenter, SHA-256 {digest}")

@@ -22,13 +22,14 @@ def measure(
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     encoder: Annotated[Path | None, typer.Option(help="Weights of the study's slice encoder.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for features of real images.")] = None,
+    judge: Annotated[Path | None, typer.Option(help="Weights of the study's judging segmenter.")] = None,
 ) -> None:
     """Measure all predictions of an arm."""
     from volforge.study.measure_arm import Place, measure_arm
     from volforge.study.settings import ArmSettings
 
     loaded = ArmSettings.load(settings)
-    count = measure_arm(loaded, scans, predictions, Place(fold, seed), out, cases, encoder, cache)
+    count = measure_arm(loaded, scans, predictions, Place(fold, seed), out, cases, encoder, cache, judge)
     typer.echo(f"{count} measures in {out}")
 
 

@@ -14,13 +14,13 @@ from volforge.config.training import Inference, ModelOptions
 Task = Literal["segmentation", "negative_volume", "implant", "semantic_synthesis", "translation"]
 Baseline = Literal[
     "threshold_components", "mean_labels", "mean_implant", "mirror", "closing", "mean_painting", "constant",
-    "histogram_matching", "identity",
+    "white_noise", "other_subject", "real", "histogram_matching", "identity",
 ]  # fmt: skip
 BASELINES: dict[str, tuple[str, ...]] = {
     "segmentation": ("threshold_components", "mean_labels"),
     "negative_volume": (),
     "implant": ("mean_implant", "mirror", "closing"),
-    "semantic_synthesis": ("mean_painting", "constant"),
+    "semantic_synthesis": ("mean_painting", "constant", "white_noise", "other_subject", "real"),
     "translation": ("constant", "histogram_matching", "identity"),
 }
 TRAINED = ("segmentation", "semantic_synthesis")
@@ -33,8 +33,9 @@ class Arm(Model):
     baseline: Baseline | None = Field(
         default=None,
         description="no learning: `threshold_components`, `mean_labels` (segmentation); `mean_implant`, `mirror`, "
-        "`closing` (implant); `mean_painting`, `constant` (semantic synthesis); `constant`, `histogram_matching`, "
-        "`identity` (translation)",
+        "`closing` (implant); `mean_painting`, `constant`, and the controls `white_noise` (in the body), "
+        "`other_subject` (a real image of another one) and `real` (semantic synthesis); `constant`, "
+        "`histogram_matching`, `identity` (translation)",
     )
     predictions: str | None = Field(
         default=None,
@@ -100,6 +101,18 @@ class StudyMetrics(Model):
         default=[-1000, 1000], min_length=2, max_length=2, description="window of the slices whose features are taken"
     )
     encoder_steps: int = Field(default=200, ge=1, description="training steps of the encoder of the Fréchet distance")
+    segmenter_steps: int = Field(
+        default=300,
+        ge=0,
+        description="semantic synthesis: training steps of the segmenter of real images that reads synthetic ones; "
+        "0: none",
+    )
+    segmenter_mm: float = Field(default=4.0, gt=0.1, le=20, description="its pixel size in the axial plane")
+    utility: bool = Field(
+        default=False,
+        description="semantic synthesis: such segmenters learn from each arm's synthetic images and are tested on the "
+        "real ones of other subjects",
+    )
     legacy: bool = Field(default=False, description="add the `legacy_*` measures of the published code")
 
     @field_validator("range_hu", "window_hu")
@@ -168,8 +181,13 @@ class Study(Model):
             raise ValueError("models of `shared` serve the task segmentation: they find joints")
         if self.task == "semantic_synthesis" and any(len(a.models) > 1 for a in self.arms.values()):
             raise ValueError("an arm of semantic synthesis has one model, its generator")
-        if self.task in ("semantic_synthesis", "translation") and self.target.modality == "MR":
-            raise ValueError("image tasks make CT or CBCT: their measures are in HU")
+        if self.task == "translation" and self.target.modality == "MR":
+            raise ValueError("translation makes CT or CBCT: its measures are in HU")
+        said = self.metrics.model_fields_set & {"range_hu", "window_hu"}
+        if self.task == "semantic_synthesis" and self.target.modality == "MR" and said:
+            raise ValueError(
+                f"values of MR are percent of each scan's own window: leave out {' and '.join(sorted(said))}"
+            )
         if self.task == "translation" and self.source == self.target:
             raise ValueError("source and target are the same scans")
         for name, arm in self.arms.items():

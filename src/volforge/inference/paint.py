@@ -30,6 +30,33 @@ def latent_hash(noise: Tensor) -> str:
     return hashlib.sha256(noise.contiguous().numpy().tobytes()).hexdigest()
 
 
+def grain_of(noise: Tensor, values: int, shape: tuple[int, int, int], sigma: float) -> Array:
+    """Noise by pixel of a volume, drawn from its latent alone.
+
+    Independent from pixel to pixel, of variance 1, and smooth from slice to slice by a Gaussian.
+
+    Args:
+        noise: (Z,) latent of the volume.
+        values: Channels.
+        shape: Slices, rows and columns.
+        sigma: Of the Gaussian, in slices; 0: slices are independent.
+
+    Returns:
+        (slices, values, rows, columns) float32.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    generator = np.random.default_rng(np.frombuffer(bytes.fromhex(latent_hash(noise)), np.uint32))
+    n, h, w = shape
+    white = generator.standard_normal((n, values, h, w), np.float32)
+    if sigma <= 0:
+        return white
+    reach = max(1, round(4 * sigma))
+    kernel = gaussian_filter1d(np.eye(1, 2 * reach + 1, reach)[0], sigma, mode="constant")
+    smooth = gaussian_filter1d(white, sigma, axis=0, mode="wrap")  # so that first and last slices vary as others do
+    return np.asarray(smooth / np.sqrt((kernel**2).sum()), np.float32)
+
+
 def between(first: Tensor, second: Tensor, steps: int) -> list[Tensor]:
     """Latents on the way from one to another along the great circle (White, arXiv 1609.04468), both ends included.
 
@@ -66,6 +93,7 @@ def paint(
     batch: int = 8,
     device: str = "cpu",
     precision: str = "32-true",
+    grain_sigma: float = 1.0,
 ) -> Array:
     """Paint the slices of a volume.
 
@@ -77,6 +105,7 @@ def paint(
         own: Latents (Z,) of single classes, which replace it there.
         batch: Slices at a time.
         device, precision: Where and in which arithmetic.
+        grain_sigma: How far grain reaches from slice to slice, as in `grain_of`.
 
     Returns:
         (N, H, W) float32 from -1 to 1.
@@ -92,10 +121,15 @@ def paint(
     table = table.to(device)
     dtype = torch.float16 if precision.startswith("16") else torch.bfloat16
     found = np.empty(labels.shape, np.float32)
+    channels = int(getattr(generator, "grain", 0))
+    a, b, c = padded.shape
+    grain = grain_of(noise, channels, (a, b, c), grain_sigma) if channels else None
     for start in range(0, len(labels), batch):
         part = torch.from_numpy(padded[start : start + batch].astype(np.int64)).to(device)
         given = functional.one_hot(part, classes).movedim(-1, 1).float()
-        z = table[part].movedim(-1, 1) if own else noise[None].repeat(len(part), 1).to(device)
+        z = table[part].movedim(-1, 1) if own or grain is not None else noise[None].repeat(len(part), 1).to(device)
+        if grain is not None:
+            z = torch.cat([z[:, : generator.noise], torch.from_numpy(grain[start : start + batch]).to(device)], dim=1)
         with torch.autocast(device.split(":", maxsplit=1)[0], dtype, enabled=precision.endswith("mixed")):
             image = generator(given, z)
         found[start : start + batch] = image[:, 0, :h, :w].float().cpu().numpy()

@@ -56,9 +56,13 @@ class OasisGenerator(nn.Module):
         noise: Values of noise; 0: none, and the image depends on the labels alone.
         blocks: Blocks; each but the last doubles the size (published: 6, from 8 x 8 to 256 x 256).
         hidden: Channels inside the modulations.
+        grain: Values of noise that differ from pixel to pixel, after those of `noise`: what no label map and no single
+            latent determine. Published: none.
+        gain: Of the weights at the beginning (published: 0.02). With 1 a short training gets somewhere.
 
     Shapes:
-        Labels (N, classes, H, W) with sides that are multiples of `divisor`; noise (N, noise) or (N, noise, H, W).
+        Labels (N, classes, H, W) with sides that are multiples of `divisor`; noise (N, noise), or
+        (N, noise + grain, H, W); with grain always the latter.
         Image (N, channels, H, W) between -1 and 1.
     """
 
@@ -70,21 +74,23 @@ class OasisGenerator(nn.Module):
         noise: int = 64,
         blocks: int = 6,
         hidden: int = 128,
+        grain: int = 0,
+        gain: float = 0.02,
     ):
         super().__init__()
         if not 2 <= blocks <= 6:
             raise ValueError("an OASIS generator has two to six blocks")
-        given = classes + noise
+        given = classes + noise + grain
         widths = [width * k for k in WIDTHS[6 - blocks :]]
-        self.noise, self.divisor = noise, 2 ** (blocks - 1)
+        self.noise, self.grain, self.divisor = noise, grain, 2 ** (blocks - 1)
         self.stem = nn.Conv2d(given, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(SpadeBlock(a, b, given, hidden) for a, b in itertools.pairwise(widths))
         self.head = nn.Conv2d(widths[-1], channels, 3, padding=1)
-        xavier(self)
+        xavier(self, gain)
 
     def forward(self, labels: Tensor, noise: Tensor | None = None) -> Tensor:
         """Image of a label map."""
-        given, coarse = beginning(labels, noise if self.noise else None, self.divisor)
+        given, coarse = beginning(labels, noise if self.noise + self.grain else None, self.divisor)
         x = self.stem(coarse)
         for k, block in enumerate(self.blocks):
             x = block(x, given)

@@ -54,12 +54,13 @@ class OasisSegmenter(nn.Module):
         channels: Channels of the image.
         width: Channels of the output's level (published: 64); deeper ones have up to 8 times as many.
         levels: Levels down (published: 6).
+        gain: Of the weights at the beginning (published: 0.02).
 
     Shapes:
         Image (N, channels, H, W), sides multiples of `divisor`; logits (N, classes + 1, H, W).
     """
 
-    def __init__(self, classes: int, channels: int = 1, width: int = 64, levels: int = 6):
+    def __init__(self, classes: int, channels: int = 1, width: int = 64, levels: int = 6, gain: float = 0.02):
         super().__init__()
         if not 1 <= levels <= 6:
             raise ValueError("the segmenter has one to six levels")
@@ -75,7 +76,7 @@ class OasisSegmenter(nn.Module):
             ups.append(_Up(below, up[k]))
         self.up = nn.ModuleList(ups)
         self.head = nn.Conv2d(up[0], classes + 1, 1)
-        xavier(self)
+        xavier(self, gain)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of an image."""

@@ -1,7 +1,8 @@
-"""A small convolutional autoencoder of slices: its encoder gives the features of our own Fréchet distance.
+"""A small convolutional encoder of slices: it gives the features of our own Fréchet distance.
 
 It is trained on a study's real training images only and then frozen, so that the distance asks whether synthetic
-slices are like those. It is not Inception and its distance is not a FID.
+slices are like those. It learns to draw real slices again, and to tell them from damaged ones: without the second it
+sees no texture, and painted means are as good as real. It is not Inception and its distance is not a FID.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SIDE = 64
+LEAST = 1e-4  # deviation of a feature that counts as none
 
 
 class SliceEncoder(nn.Module):
-    """Autoencoder of 64x64 slices; features are channel means and deviations of three scales, 224 in all."""
+    """Encoder of 64x64 slices; features are channel means and deviations of three scales, 224 in all.
+
+    They are counted from the mean of real training slices in units of their deviation (`settle`): a feature that hardly
+    varies among real slices tells most about others.
+    """
 
     FEATURES = 224
 
@@ -36,6 +42,8 @@ class SliceEncoder(nn.Module):
             ]
         )
         self.head = nn.Conv2d(16, 1, 3, 1, 1)
+        self.register_buffer("mean", torch.zeros(self.FEATURES))
+        self.register_buffer("deviation", torch.ones(self.FEATURES))
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of images.
@@ -46,12 +54,24 @@ class SliceEncoder(nn.Module):
         Returns:
             Shape (N, 224).
         """
+        return (self.raw(images) - self.mean) / self.deviation
+
+    def raw(self, images: Tensor) -> Tensor:
+        """Features as they come."""
         x = self.resized(images)
         parts = []
         for block in self.down:
             x = block(x)
             parts += [x.mean(dim=(2, 3)), x.std(dim=(2, 3))]
         return torch.cat(parts, 1)
+
+    @torch.no_grad()
+    def settle(self, images: Tensor, batch: int = 64) -> None:
+        """Take mean and deviation of the features of real slices, (N, 1, 64, 64)."""
+        found = torch.cat([self.raw(part) for part in images.split(batch)])
+        self.mean = found.mean(dim=0)
+        spread = found.std(dim=0) if len(found) > 1 else torch.ones_like(self.mean)
+        self.deviation = spread.clamp_min(LEAST)
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """What the decoder makes of the coarsest scale, shape (N, 1, 64, 64)."""

@@ -57,7 +57,10 @@ class WaveletGenerator(nn.Module):
         noise: Values of noise; 0: none.
         blocks: Blocks; each but the last doubles the size (published: 6, from 4 x 4 to 128 x 128 sub-bands).
         hidden: Channels inside the modulations.
+        grain: Values of noise that differ from pixel to pixel, after those of `noise`: what no label map and no single
+            latent determine. Published: none.
         idle: Hold the four modulations of the published network that are never used, so that its weights fit.
+        gain: Of the weights at the beginning (published: 0.02). With 1 a short training gets somewhere.
 
     Shapes:
         As `OasisGenerator`.
@@ -71,22 +74,24 @@ class WaveletGenerator(nn.Module):
         noise: int = 64,
         blocks: int = 6,
         hidden: int = 128,
+        grain: int = 0,
+        gain: float = 0.02,
         idle: bool = False,
     ):
         super().__init__()
         if not 2 <= blocks <= 6:
             raise ValueError("a wavelet generator has two to six blocks")
-        given = classes + noise
+        given = classes + noise + grain
         widths = [4 * width * k for k in WIDTHS[6 - blocks :]]
-        self.noise, self.divisor = noise, 2**blocks
+        self.noise, self.grain, self.divisor = noise, grain, 2**blocks
         self.stem = nn.Conv2d(given, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(_Block(a, b, given, hidden, idle) for a, b in itertools.pairwise(widths))
         self.head = nn.Conv2d(widths[-1], 4 * channels, 1)
-        xavier(self)
+        xavier(self, gain)
 
     def forward(self, labels: Tensor, noise: Tensor | None = None) -> Tensor:
         """Image of a label map."""
-        given, coarse = beginning(labels, noise if self.noise else None, self.divisor)
+        given, coarse = beginning(labels, noise if self.noise + self.grain else None, self.divisor)
         x = self.stem(coarse)
         for k, block in enumerate(self.blocks):
             past, x = block(x, given)

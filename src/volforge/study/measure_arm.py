@@ -15,17 +15,20 @@ from volforge.cohort.structures import default_colour
 from volforge.metrics.calibration import CalibrationCurve, merged
 from volforge.metrics.measure import Measure, nothing
 from volforge.study.cases import Cohort
-from volforge.study.measure_case import Volumes, load_case, measure_case, on_reference
+from volforge.study.judge import Judge, load_judge
+from volforge.study.measure_case import Volumes, load_case, measure_case, on_reference, sided
 from volforge.study.measures import Origin, number, row, write_measures
+from volforge.study.memorised import memorised
 from volforge.study.predictions import Prediction, parse_by_structure, read_joints, read_predictions
 from volforge.study.settings import ArmSettings
+from volforge.study.utility import Shown, utility
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array
 from volforge.volume.picture import RGB, hex_to_rgb
 from volforge.volume.restore import on_scan_grid
 from volforge.volume.write import write_whole
 
-PRIMARY = {"segmentation": "dice", "implant": "dice", "semantic_synthesis": "mae_hu", "translation": "mae_hu"}
+PRIMARY = {"segmentation": "dice", "implant": "dice", "semantic_synthesis": "mae", "translation": "mae_hu"}
 MOST_PAIRS = 10
 
 
@@ -46,6 +49,7 @@ def measure_arm(
     cases: Path,
     encoder: Path | None = None,
     cache: Path | None = None,
+    judge: Path | None = None,
 ) -> int:
     """Measure every prediction of an arm.
 
@@ -58,11 +62,14 @@ def measure_arm(
         cases: Folder to write: pictures of some cases, cases.tsv, calibration.tsv, features.json.
         encoder: Weights of the study's slice encoder, for image tasks.
         cache: Folder for features of real images.
+        judge: Weights of the study's segmenter that reads synthetic images, or None.
 
     Returns:
         Number of measures.
     """
     cohort = Cohort(scans)
+    reader = load_judge(settings, judge) if judge is not None else None
+    shown: dict[str, Shown] = {}
     rows: list[dict[str, object]] = []
     curves: list[CalibrationCurve] = []
     scores: list[tuple[float, Prediction]] = []
@@ -75,8 +82,10 @@ def measure_arm(
             for name, file in (("confidence", prediction.confidence), ("deviation", prediction.deviation))
         }
         result = measure_case(
-            settings, volumes, extra["confidence"], on_reference(cohort, prediction, extra["deviation"])
+            settings, volumes, extra["confidence"], on_reference(cohort, prediction, extra["deviation"]), reader
         )
+        if reader is not None and settings.metrics["utility"] and prediction.scan not in shown:
+            shown[prediction.scan] = _shown(reader, volumes, prediction)
         measures = [*result.measures, *_cross_entropy(settings, prediction), *_joints(predictions, prediction)]
         rows += [row(_origin(settings, place, prediction, side, m.structure), m) for side, m in measures]
         curves += [result.curve] if result.curve is not None else []
@@ -84,9 +93,17 @@ def measure_arm(
         slices.add(volumes, prediction)
     if settings.is_image_task:
         rows += _diversity(settings, cohort, predictions, every, place)
+    if shown:
+        by_scan = {p.scan: p for p in every}
+        for case, measure in utility(settings, list(shown.values()), place.seed):
+            side, named = sided(settings, measure)
+            rows.append(row(_origin(settings, place, by_scan[case.scan], side, named.structure), named))
     networks: list[dict[str, object]] = []
     if settings.metrics["distribution"] and settings.is_image_task:
         measured, networks = slices.measured(encoder, cache, place.seed)
+        if settings.task == "semantic_synthesis":
+            real = list(zip(slices.subjects, slices.real, strict=True))
+            measured += memorised(settings, cohort, place.fold, slices.made, real)
         empty = Prediction("", "", "", "")
         rows += [row(_origin(settings, place, empty, ""), m) for m in measured]
     with whole_folder(cases) as folder:
@@ -141,9 +158,19 @@ def _joints(predictions: Path, prediction: Prediction) -> list[tuple[str, Measur
     return found
 
 
+def _shown(judge: Judge, volumes: Volumes, prediction: Prediction) -> Shown:
+    """A case for segmenters that learn from synthetic images: its first sample and the real image."""
+    assert volumes.source is not None
+    is_whole = volumes.prediction is not None and bool(np.isfinite(volumes.prediction).all())
+    made = judge.view(volumes.prediction, volumes.source, volumes.spacing) if is_whole else None  # type: ignore[arg-type]
+    real = judge.view(volumes.reference, volumes.source, volumes.spacing)
+    return Shown(prediction.subject, prediction.scan, made, real)
+
+
 def _score(task: str, measures: list[Measure]) -> float:
     """How bad a case is, for choosing pictures: failures first."""
-    values = [m.value for m in measures if m.measure == PRIMARY[task]]
+    names = {PRIMARY[task], f"{PRIMARY[task]}_hu"}
+    values = [m.value for m in measures if m.measure in names]
     if not values or any(math.isnan(v) for v in values):
         return math.inf
     mean = float(np.mean(values))
@@ -158,6 +185,7 @@ class _Slices:
         self.wanted = settings.is_image_task and settings.metrics["distribution"]
         self.real: list[Array] = []
         self.synthetic: list[Array] = []
+        self.made: list[tuple[str, Array]] = []
         self.subjects: list[str] = []
         self.sources: list[str] = []
         self.seen: set[str] = set()
@@ -173,6 +201,7 @@ class _Slices:
 
         window = self.settings.metrics["window_hu"]
         self.synthetic.append(axial_slices(volumes.prediction, volumes.body, window))
+        self.made.append((prediction.subject, self.synthetic[-1]))
         if prediction.reference not in self.seen:  # samples of one map share their reference
             self.seen.add(prediction.reference)
             self.real.append(axial_slices(volumes.reference, volumes.body, window))

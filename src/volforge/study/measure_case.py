@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from volforge.metrics.measure import Measure, nothing
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures, near_dice, near_name
 from volforge.metrics.texture import slice_change, texture
 from volforge.study.cases import Cohort
+from volforge.study.judge import ALL, Judge, judge_case, unjudged
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
 from volforge.volume.geometry import Array, Grid
@@ -78,7 +79,7 @@ def load_case(settings: ArmSettings, cohort: Cohort, folder: Path, prediction: P
         return Volumes(
             image, shown, reference, cohort.body(prediction.scan, reference.shape), None, None, target.spacing_mm
         )
-    reference = cohort.read(prediction.reference, "image")
+    reference = cohort.target_image(prediction.reference)
     body = cohort.body(prediction.reference, reference.shape)
     kind = "image" if settings.task == "translation" else "labels"
     source = cohort.read(prediction.scan, kind)
@@ -103,7 +104,11 @@ def on_reference(cohort: Cohort, prediction: Prediction, values: Array | None) -
 
 
 def measure_case(
-    settings: ArmSettings, volumes: Volumes, confidence: Array | None, deviation: Array | None
+    settings: ArmSettings,
+    volumes: Volumes,
+    confidence: Array | None,
+    deviation: Array | None,
+    judge: Judge | None = None,
 ) -> CaseResult:
     """Measure one case.
 
@@ -112,9 +117,10 @@ def measure_case(
         volumes: From `load_case`.
         confidence: Probability of the predicted label (label tasks), or None.
         deviation: Standard deviation in HU (image tasks), or None.
+        judge: Segmenter that reads synthetic images, or None.
     """
     if settings.is_image_task:
-        return _measure_image(settings, volumes, deviation)
+        return _measure_image(settings, volumes, deviation, judge)
     return _measure_labels(settings, volumes, confidence)
 
 
@@ -222,20 +228,22 @@ def _label_uncertainty(
     ]
 
 
-def _measure_image(settings: ArmSettings, volumes: Volumes, deviation: Array | None) -> CaseResult:
+def _measure_image(settings: ArmSettings, volumes: Volumes, deviation: Array | None, judge: Judge | None) -> CaseResult:
     low, high = settings.metrics["range_hu"]
-    wanted = ImageMetrics(low, high, structural=settings.metrics["structural"])
+    wanted = ImageMetrics(low, high, hu=settings.is_hounsfield, structural=settings.metrics["structural"])
+    sides = {p.key: (p.structure, p.side) for p in settings.structures} | {ALL: (ALL, "")}
     if volumes.prediction is None:
         missing = failed_image(wanted, "missing_prediction")
         if volumes.outline is not None:
             missing += [nothing(m, "missing_prediction", "body") for m in ("outline_dice", "outline_hd95_mm")]
-        return CaseResult([("", m) for m in missing])
+        unread = unjudged(settings) if judge is not None else []
+        return CaseResult([("", m) for m in missing] + [_sided(m, sides) for m in unread])
     found = measure_image(volumes.prediction, volumes.reference, volumes.body, wanted)
     if volumes.outline is not None:
         from volforge.volume.body_mask import find_body
 
         if np.isfinite(volumes.prediction).all():
-            own = find_body(volumes.prediction, volumes.spacing, hounsfield=True).mask
+            own = find_body(volumes.prediction, volumes.spacing, hounsfield=settings.is_hounsfield).mask
             found += measure_outline(own, volumes.outline, volumes.spacing)
         else:
             found += [nothing(m, "not_finite", "body") for m in ("outline_dice", "outline_hd95_mm")]
@@ -244,6 +252,10 @@ def _measure_image(settings: ArmSettings, volumes: Volumes, deviation: Array | N
         ids = {p.key: p.id for p in settings.structures}
         textures = texture(volumes.prediction, volumes.reference, volumes.source, ids)
         found.append(slice_change(volumes.prediction, volumes.reference, volumes.body))
+        if judge is not None:
+            textures += judge_case(judge, volumes.prediction, volumes.reference, volumes.source, volumes.spacing)
+    elif judge is not None:
+        textures = [replace(m, status="not_finite") for m in unjudged(settings)]
     if deviation is not None:
         error = (volumes.prediction - volumes.reference)[volumes.body].astype(np.float64)
         spread = deviation[volumes.body]
@@ -253,7 +265,6 @@ def _measure_image(settings: ArmSettings, volumes: Volumes, deviation: Array | N
             Measure("coverage_95", coverage, "body", "undefined" if np.isnan(coverage) else "ok", error.size),
             Measure("sparsification_area", area, "body", "undefined" if np.isnan(area) else "ok", error.size),
         ]
-    sides = {p.key: (p.structure, p.side) for p in settings.structures}
     return CaseResult([("", m) for m in found] + [_sided(m, sides) for m in textures])
 
 
@@ -271,6 +282,11 @@ def whole_numbers(values: Array, file: str) -> Array:
             f"not a label map: values from {values.min():g} to {values.max():g}", file, "save ids as whole numbers"
         )
     return rounded.astype(np.uint16)
+
+
+def sided(settings: ArmSettings, measure: Measure) -> tuple[str, Measure]:
+    """Side and structure of a measure that is named after a structure's key."""
+    return _sided(measure, {p.key: (p.structure, p.side) for p in settings.structures})
 
 
 def _sided(measure: Measure, sides: dict[str, tuple[str, str]]) -> tuple[str, Measure]:

@@ -275,12 +275,56 @@ def _closing(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predicto
     return predictor
 
 
+def _real(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        return cohort.target_image(case.reference), None
+
+    return predictor
+
+
+def _target_rows(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> list[str]:
+    usable = [r for r in of_modality(rows, settings.target) if cohort.has(r["scan"], "image")]
+    return [r["scan"] for r in _learnt_from(settings, usable)]
+
+
+def _white_noise(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    from volforge.baselines.image import spread_of, white_noise
+
+    names = _target_rows(settings, cohort, rows)
+    images = ((cohort.target_image(n), n) for n in names)
+    mean, deviation = spread_of((image, cohort.body(n, image.shape)) for image, n in images)
+
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        a, b, c = cohort.record(case.scan)["grid"]["shape"]  # type: ignore[index]
+        seed = int(sha256_of_text(case.scan)[:8], 16)
+        return white_noise(cohort.body(case.scan, (a, b, c)), mean, deviation, seed, settings.is_hounsfield), None
+
+    return predictor
+
+
+def _other_subject(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
+    from volforge.baselines.image import other_subject
+
+    names = _target_rows(settings, cohort, rows)
+
+    def predictor(case: Case) -> tuple[Array, Array | None]:
+        name = names[int(sha256_of_text(case.scan)[:8], 16) % len(names)]
+        image = cohort.target_image(name)
+        a, b, c = cohort.record(case.scan)["grid"]["shape"]  # type: ignore[index]
+        body = cohort.body(case.scan, (a, b, c))
+        return other_subject(image, cohort.body(name, image.shape), body, settings.is_hounsfield), None
+
+    return predictor
+
+
 def _constant(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
     from volforge.baselines.image import constant
 
     def predictor(case: Case) -> tuple[Array, Array | None]:
         a, b, c = cohort.record(case.scan)["grid"]["shape"]  # type: ignore[index]
-        return constant(cohort.body(case.scan, (a, b, c)), settings.options["constant_hu"]), None
+        return constant(
+            cohort.body(case.scan, (a, b, c)), settings.options["constant_hu"], settings.is_hounsfield
+        ), None
 
     return predictor
 
@@ -315,12 +359,12 @@ def _mean_painting(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Pr
     targets = of_modality(rows, settings.target)
     usable = [r for r in targets if cohort.has(r["scan"], "image") and cohort.has(r["scan"], "labels")]
     names = [r["scan"] for r in _learnt_from(settings, usable)]
-    volumes = ((cohort.read(n, "image"), cohort.read(n, "labels"), n) for n in names)
+    volumes = ((cohort.target_image(n), cohort.read(n, "labels"), n) for n in names)
     means = mean_by_label((image, labels, cohort.body(n, image.shape)) for image, labels, n in volumes)
 
     def predictor(case: Case) -> tuple[Array, Array | None]:
         labels = cohort.read(case.scan, "labels")
-        return paint(labels, cohort.body(case.scan, labels.shape), means), None
+        return paint(labels, cohort.body(case.scan, labels.shape), means, settings.is_hounsfield), None
 
     return predictor
 
@@ -335,4 +379,7 @@ _PREDICTORS: dict[str, Callable[[ArmSettings, Cohort, list[Row]], Predictor]] = 
     "identity": _identity,
     "histogram_matching": _histogram_matching,
     "mean_painting": _mean_painting,
+    "white_noise": _white_noise,
+    "other_subject": _other_subject,
+    "real": _real,
 }

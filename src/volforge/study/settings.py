@@ -77,6 +77,11 @@ class ArmSettings:
         """Whether predictions are images."""
         return self.task in ("semantic_synthesis", "translation")
 
+    @property
+    def is_hounsfield(self) -> bool:
+        """Whether images are measured in HU; those of MR in percent of their own window."""
+        return self.target["modality"] != "MR"
+
     @classmethod
     def load(cls, path: Path) -> ArmSettings:
         """Read settings.json."""

@@ -38,7 +38,7 @@ def train_encoder(settings: ArmSettings, scans: Path, fold: int, seed: int, out:
     per_scan = max(1, MOST_SLICES // max(1, len(rows)))
     parts = []
     for row in rows:
-        image = cohort.read(row["scan"], "image")
+        image = cohort.target_image(row["scan"])
         slices = axial_slices(image, cohort.body(row["scan"], image.shape), window, SIDE)
         if len(slices):
             parts.append(slices[np.unique(np.linspace(0, len(slices) - 1, per_scan).round().astype(int))])

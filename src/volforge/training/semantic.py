@@ -139,8 +139,10 @@ class SemanticTask:
                 item = source.item(int(rng.integers(len(source))))
                 moved = self.augmentation(item, int(rng.integers(2**31)), source.shows_sides)
                 found |= {f"{name}{k}": v for k, v in moved.items()}
-        z = int(self.plan.generator.get("noise", 64))
-        found["noise"] = torch.from_numpy(rng.standard_normal(max(1, z)).astype(np.float32))
+        z, grain = (int(self.plan.generator.get(k, n)) for k, n in (("noise", 64), ("grain", 0)))
+        found["noise"] = torch.from_numpy(rng.standard_normal(z).astype(np.float32))
+        if grain:
+            found["grain"] = torch.from_numpy(rng.standard_normal((grain, *self.labelled.size), np.float32))
         return found
 
     def step(self, networks: Mapping[str, nn.Module], batch: Batch, step: int, hands: Hands) -> dict[str, Tensor]:
@@ -154,7 +156,7 @@ class SemanticTask:
         weights = class_weights(labels, self.plan.classes, self.plan.ignore_background)
         is_pair = self.plan.mode == "paired"
         judge = networks.get("discriminator")
-        fake = networks["generator"](given, batch["noise"]).float()
+        fake = networks["generator"](given, noise_of(batch)).float()
         logged: dict[str, Tensor] = {}
         with _Frozen(networks["segmenter"] if is_pair else None), _Frozen(judge):
             logged["segment"] = balanced_cross_entropy(networks["segmenter"](fake), labels, weights)
@@ -188,7 +190,7 @@ class SemanticTask:
     def _match(self, networks: Mapping[str, nn.Module], judge: nn.Module, batch: Batch) -> Tensor:
         """Distance of the discriminator's features of a pair's image and of the one painted from its labels."""
         given = one_hot(batch["pair_labels"][:, 0].long(), self.plan.classes)
-        made = networks["generator"](given, batch["noise"]).float()
+        made = networks["generator"](given, noise_of(batch)).float()
         with torch.no_grad():
             wanted = judge.scored(batch["pair_image"].float())[1]  # type: ignore[operator]
         found = judge.scored(made)[1]  # type: ignore[operator]
@@ -259,6 +261,14 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     return nn.functional.one_hot(labels, classes).movedim(-1, 1).float()
 
 
+def noise_of(batch: Mapping[str, Tensor]) -> Tensor:
+    """Noise of a batch as a generator takes it: the latents, with the grain as a map where there is some."""
+    noise, grain = batch["noise"], batch.get("grain")
+    if grain is None:
+        return noise
+    return torch.cat([noise[:, :, None, None].expand(-1, -1, *grain.shape[2:]), grain], dim=1)
+
+
 @torch.no_grad()
 def refresh(generator: nn.Module, task: SemanticTask, device: torch.device, batches: int = REFRESH_BATCHES) -> None:
     """Batch norms take the statistics of the weights as they are, from training samples: mean weights have none.
@@ -284,8 +294,8 @@ def refresh(generator: nn.Module, task: SemanticTask, device: torch.device, batc
     for k in range(batches):
         samples = [task.sample(k * task.batch + i) for i in range(task.batch)]
         labels = torch.stack([s["labels"] for s in samples])[:, 0].long().to(device)
-        noise = torch.stack([s["noise"] for s in samples]).to(device)
-        generator(one_hot(labels, task.plan.classes), noise)
+        noise = noise_of({k: torch.stack([s[k] for s in samples]) for k in ("noise", "grain") if k in samples[0]})
+        generator(one_hot(labels, task.plan.classes), noise.to(device))
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum
     generator.train(training)

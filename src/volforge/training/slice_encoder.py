@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save
+from torch import Tensor, nn
 from torch.nn import functional
 
 from volforge.networks.slice_encoder import SIDE, SliceEncoder
@@ -16,20 +17,24 @@ from volforge.volume.write import write_whole
 
 BATCH = 16
 RATE = 2e-3
-NOISE = 0.05
+KINDS = 4  # of slices that it tells apart: real, blurred, smoothed inside its edges, noisy
+NOISE = (0.01, 0.06)
+RECONSTRUCTION = 10.0  # weight of the mean squared error beside the cross-entropy of the kinds
 MOST_SLICES = 4000
 
 
 def train_slice_encoder(slices: Array, steps: int, seed: int) -> tuple[SliceEncoder, list[float]]:
-    """Train the autoencoder to take noise out of real slices; one thread, so that a seed gives one result.
+    """Train the encoder to draw real slices again, also damaged ones, and to tell how they are damaged.
+
+    One thread, so that a seed gives one result.
 
     Args:
         slices: Real training slices, shape (N, 64, 64), 0 to 1.
         steps: Steps of 16 slices.
-        seed: Of weights, drawing and noise.
+        seed: Of weights, drawing and damage.
 
     Returns:
-        The network, and the mean squared error of every step.
+        The network, and the loss of every step.
 
     Raises:
         ValueError: No slices, or of another size.
@@ -41,22 +46,46 @@ def train_slice_encoder(slices: Array, steps: int, seed: int) -> tuple[SliceEnco
     try:
         torch.manual_seed(seed)
         network = SliceEncoder().train()
-        optimiser = torch.optim.Adam(network.parameters(), lr=RATE)
+        kinds = nn.Linear(SliceEncoder.FEATURES, KINDS)
+        optimiser = torch.optim.Adam([*network.parameters(), *kinds.parameters()], lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=RATE, total_steps=steps + 1)
         generator = np.random.default_rng(seed)
         images = torch.from_numpy(np.ascontiguousarray(slices, np.float32))[:, None]
         losses = []
         for _ in range(steps):
             batch = images[torch.from_numpy(generator.integers(len(images), size=min(BATCH, len(images))))]
-            loss = functional.mse_loss(network.reconstruct(batch + NOISE * torch.randn_like(batch)), batch)
+            seen, kind = damaged(batch)
+            drawn = functional.mse_loss(network.reconstruct(seen), batch)
+            loss = RECONSTRUCTION * drawn + functional.cross_entropy(kinds(network.raw(seen)), kind)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
             losses.append(float(loss.detach()))
-        return network.eval(), losses
+        network.eval().settle(images)
+        return network, losses
     finally:
         torch.set_num_threads(threads)
+
+
+def damaged(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Slices of which each is left alone (0), blurred (1), smoothed inside its edges (2) or noisy (3), by chance.
+
+    Args:
+        images: (N, 1, H, W), 0 to 1.
+
+    Returns:
+        The slices, and the kind of each (N,).
+    """
+    kind = torch.randint(0, KINDS, (len(images),))
+    line = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    around = functional.pad(images, [2] * 4, mode="replicate")
+    blurred = functional.conv2d(around, (line[:, None] * line[None])[None, None])
+    smooth = functional.unfold(around, 5).view(len(images), 25, *images.shape[2:]).median(dim=1, keepdim=True).values
+    low, high = NOISE
+    noisy = images + (low + (high - low) * torch.rand(len(images), 1, 1, 1)) * torch.randn_like(images)
+    every = torch.stack([images, blurred, smooth, noisy])
+    return every[kind, torch.arange(len(images))], kind
 
 
 def write_slice_encoder(folder: Path, network: SliceEncoder, origin: dict[str, object], losses: list[float]) -> str:

@@ -14,6 +14,7 @@ from volforge.workflow.study_jobs import (
     distances_file,
     encoder,
     encoder_file,
+    judge,
     model_file,
     part,
     predict_file,
@@ -77,11 +78,14 @@ def _of_study(study: ResolvedStudy) -> Iterator[Step]:
         wildcards = {**here, "arm": arm}
         yield Step(f"{whole}, arm {arm}", "write_arm_settings", settings_file(study, arm), wildcards)
         yield Step(f"{whole}, arm {arm}", "write_predict_settings", predict_file(study, arm), wildcards)
-    if study.has_distribution:
+    if study.has_distribution or study.has_segmenter:
         yield Step(whole, "write_encoder_settings", encoder_file(study), here)
-        for fold in study.folds:
-            wildcards = {**here, "fold": str(fold), "seed": str(study.settings.seeds[0])}
+    for fold in study.folds:
+        wildcards = {**here, "fold": str(fold), "seed": str(study.settings.seeds[0])}
+        if study.has_distribution:
             yield Step(whole, "train_slice_encoder", encoder(study, fold), wildcards)
+        if study.has_segmenter:
+            yield Step(whole, "train_judging_segmenter", judge(study, fold), wildcards)
     for arm, model in study_models.trained(study):
         wildcards = {**here, "arm": arm, "model": model}
         yield Step(f"{whole}, arm {arm}", "write_model_settings", train_file(study, arm, model), wildcards)

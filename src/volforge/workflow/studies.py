@@ -101,11 +101,15 @@ class ResolvedStudy:
         """Whether slices are compared as sets."""
         return self.settings.task in IMAGE_TASKS and self.settings.metrics.distribution
 
+    @property
+    def has_segmenter(self) -> bool:
+        """Whether a segmenter of real images reads the synthetic ones."""
+        return self.settings.task == "semantic_synthesis" and self.settings.metrics.segmenter_steps > 0
+
     def measure_settings(self, arm: str, weights: Mapping[str, str]) -> str:
         """`settings.json` of an arm: all that measuring reads, as one line of JSON."""
         study = self.settings
-        metrics = study.metrics.model_dump()
-        return self._settings(arm, metrics, study.cases, weights if self.has_distribution else {})
+        return self._settings(arm, self._metrics(), study.cases, weights if self.has_distribution else {})
 
     def predict_settings(self, arm: str) -> str:
         """`predict.json` of an arm: what its predictions depend on, and nothing that only measuring reads."""
@@ -113,8 +117,15 @@ class ResolvedStudy:
 
     def encoder_settings(self) -> str:
         """What the encoder of the Fréchet distance is trained by; no arm has a part in it."""
-        metrics = self.settings.metrics
-        return self._settings(SHARED, {"window_hu": metrics.window_hu, "encoder_steps": metrics.encoder_steps}, 0, {})
+        own = ("window_hu", "encoder_steps", *(("segmenter_steps", "segmenter_mm") if self.has_segmenter else ()))
+        return self._settings(SHARED, {k: v for k, v in self._metrics().items() if k in own}, 0, {})
+
+    def _metrics(self) -> dict[str, Any]:
+        """Which numbers; those of MR are percent of a scan's own window."""
+        metrics = self.settings.metrics.model_dump()
+        if self.settings.task in IMAGE_TASKS and self.settings.target.modality == "MR":
+            metrics |= {"range_hu": [0.0, 100.0], "window_hu": [0.0, 100.0]}
+        return metrics
 
     def _settings(self, arm: str, metrics: Mapping[str, Any], cases: int, weights: Mapping[str, str]) -> str:
         study = self.settings

@@ -15,6 +15,7 @@ from volforge.workflow.jobs import RESULTS, existing_files, file_stamps, import_
 from volforge.workflow.studies import IMAGE_TASKS, ResolvedStudy, is_drawn
 
 ENCODER = "slice_encoder"
+JUDGE = "judging_segmenter"
 GPU_WORKERS = 4
 
 
@@ -42,6 +43,17 @@ def encoder(study: ResolvedStudy, fold: int | str) -> str:
     """Weights of the encoder of a study's Fréchet distance, of the fold's training scans."""
     seed = study.settings.seeds[0]
     return f"{part(study, 'shared', fold, seed)}/models/{ENCODER}/weights.safetensors"
+
+
+def judge(study: ResolvedStudy, fold: int | str) -> str:
+    """Weights of the segmenter that reads a study's synthetic images, of the fold's training scans."""
+    return encoder(study, fold).replace(f"/{ENCODER}/", f"/{JUDGE}/")
+
+
+def judging_networks(study: ResolvedStudy, fold: int | str) -> list[str]:
+    """Weights of all networks that a study's images are judged by."""
+    own = ((encoder, study.has_distribution), (judge, study.has_segmenter))
+    return [weights(study, fold) for weights, is_used in own if is_used]
 
 
 def train_file(study: ResolvedStudy, arm: str, model: str) -> str:
