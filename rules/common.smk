@@ -333,22 +333,15 @@ def encoder_of(wildcards):
     return study_jobs.encoder(study, wildcards.fold) if study.has_distribution else []
 
 
-def encoder_option(wildcards, input):
-    return (
-        f"--encoder {shlex.quote(str(input.encoder))} --cache "
-        + shlex.quote(f"{jobs.RESULTS}/studies/{wildcards.study}/shared/features")
-        if input.get("encoder")
-        else ""
-    )
-
-
 def judge_of(wildcards):
     study = study_of(wildcards)
     return study_jobs.judge(study, wildcards.fold) if study.has_segmenter else []
 
 
-def judge_option(wildcards, input):
-    return f"--judge {shlex.quote(str(input.judge))}" if input.get("judge") else ""
+def judging_options(wildcards, input):
+    return study_jobs.judging_options(
+        wildcards.study, input.get("encoder"), input.get("judge")
+    )
 
 
 def predictions_folder(wildcards, input):

@@ -27,13 +27,12 @@ rule measure:
     params:
         predictions=predictions_folder,
         cases=cases_folder,
-        encoder=encoder_option,
-        judge=judge_option,
+        judging=judging_options,
         code=code_hash("volforge.cli.study:measure"),
     shell:
         "volforge study measure --settings {input.settings:q} --scans {input.scans:q} "
         "--predictions {params.predictions:q} --fold {wildcards.fold} --seed {wildcards.seed} "
-        "{params.encoder} {params.judge} --out {output.measures:q} --cases {params.cases:q} > {log:q} 2>&1"
+        "{params.judging} --out {output.measures:q} --cases {params.cases:q} > {log:q} 2>&1"
 
 
 rule collect_measures:

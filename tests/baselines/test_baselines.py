@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from volforge.baselines import image as images
 from volforge.baselines import implant, segmentation
 from volforge.baselines.boxes import box_of, carried, common_shape, whole_box
+from volforge.errors import VolforgeError
 
 LAW = settings(max_examples=30, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -269,3 +270,38 @@ def test_mean_labels_are_the_vote_of_the_training_scans():
     assert laid[:, 1, 1].tolist() == [0, 1, 1, 2, 2, 2, 2, 0, 0]
     assert (laid[~onto] == 0).all()
     assert (sure[~onto] == 1).all()
+
+
+def test_white_noise_has_the_values_of_the_training_images_and_no_structure():
+    body = np.zeros((20, 20, 20), bool)
+    body[3:17, 3:17, 3:17] = True
+    training = [(np.where(body, v, -1000), body) for v in (-100, 300)]
+    mean, deviation = images.spread_of(training)
+    assert (mean, deviation) == (100, 200)
+    made = images.white_noise(body, mean, deviation, seed=1)
+    assert made.dtype == np.int16
+    assert (made[~body] == -1024).all()
+    assert made[body].mean() == pytest.approx(100, abs=15)
+    assert made[body].std() == pytest.approx(200, rel=0.05)
+    assert np.array_equal(made, images.white_noise(body, mean, deviation, seed=1))
+    assert not np.array_equal(made, images.white_noise(body, mean, deviation, seed=2))
+    percent = images.white_noise(body, 50, 10, seed=1, hounsfield=False)
+    assert percent.dtype == np.float32
+    assert (percent[~body] == 0).all()
+    with pytest.raises(VolforgeError, match="no training image shows a body"):
+        images.spread_of([(body * 1, body & False)])
+
+
+def test_another_subject_fills_the_same_box():
+    own, body = np.zeros((24, 24, 12), bool), np.zeros((40, 30, 20), bool)
+    own[4:14, 6:16, 2:8] = True
+    body[10:30, 5:25, 4:16] = True  # twice as large
+    image = np.where(own, 200, -1000)
+    image[4:9][own[4:9]] = 50
+    made = images.other_subject(image, own, body)
+    inside = made > -500
+    assert (inside & body).sum() / body.sum() > 0.85
+    assert not (inside & ~body).any()
+    assert made[12:18, 10:20, 8:12].mean() == pytest.approx(50, abs=10)
+    assert made[22:28, 10:20, 8:12].mean() == pytest.approx(200, abs=10)
+    assert (images.other_subject(image, own & False, body) == -1024).all()

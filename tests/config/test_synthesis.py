@@ -1,5 +1,7 @@
 """Generators in the configuration: what they resolve to, and what is wrong before anything runs."""
 
+import json
+
 import pytest
 import yaml
 
@@ -77,3 +79,49 @@ def test_what_is_wrong_is_named(tmp_path, options, words):
         loaded(tmp_path, **options)
     assert words in str(error.value)
     assert "config.yaml" in str(error.value)
+
+
+def mr(folder, metrics=None, recipe=None):
+    path = folder / "config.yaml"
+    content = {
+        "cohorts": {"body": {"sheet": str(ROOT / "config/cohorts/body.tsv"), "phantom": {"kind": "body", "seed": 1}}},
+        "recipes": {"r": {"kind": "slices", "spacing_mm": 6, "size": [64, 64], **(recipe or {})}},
+        "studies": {
+            "paint": {
+                "task": "semantic_synthesis", "cohort": "body", "target": {"modality": "MR"}, "metrics": metrics or {},
+                "arms": {"volforge": {"models": {"image": {"network": "oasis_generator", "recipe": "r"}}}},
+            },
+        },
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(content))
+    return load_run([path], None)
+
+
+def test_images_of_mr_are_in_percent_of_their_own_window(tmp_path):
+    study = mr(tmp_path).studies["paint"]
+    settings = SynthesisSettings.of(model_settings(study, "volforge", "image"))
+    assert settings.window == (0, 100)
+    assert settings.edge == pytest.approx(-0.9)
+    metrics = json.loads(study.measure_settings("volforge", {}))["metrics"]
+    assert metrics["range_hu"] == metrics["window_hu"] == [0, 100]
+    assert json.loads(study.encoder_settings())["metrics"]["window_hu"] == [0, 100]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"metrics": {"window_hu": [0, 400]}}, "leave out window_hu"),
+        ({"recipe": {"mr_window": {"kind": "percentile", "low": 1, "high": 99}}}, "leave out the recipe's `mr_window`"),
+    ],
+)
+def test_another_window_of_mr_is_refused(tmp_path, options, words):
+    with pytest.raises(ProblemsError) as error:
+        mr(tmp_path, **options)
+    assert words in str(error.value)
+
+
+def test_no_segmenter_is_trained_where_none_is_wanted(tmp_path):
+    assert mr(tmp_path).studies["paint"].has_segmenter
+    study = mr(tmp_path, {"segmenter_steps": 0}).studies["paint"]
+    assert not study.has_segmenter
+    assert "segmenter_steps" not in json.loads(study.encoder_settings())["metrics"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from volforge.inference.paint import between, latent, latent_hash, paint
+from volforge.inference.paint import between, grain_of, latent, latent_hash, paint
 from volforge.networks.oasis_generator import OasisGenerator
 
 Z, CLASSES = 6, 4
@@ -80,3 +80,32 @@ def test_the_way_between_two_latents():
     assert angles == pytest.approx([angles[0]] * 4, abs=1e-4)
     assert torch.allclose(between(a, 2 * a, 3)[1], 1.5 * a, atol=1e-5)
     assert torch.allclose(between(torch.zeros(Z), a, 3)[1], 0.5 * a)
+
+
+def test_grain_is_noise_of_variance_one_that_a_latent_decides_and_slices_share():
+    noise = latent(Z, 0, "scan", 0)
+    grain = grain_of(noise, 2, (60, 16, 24), 1.0)
+    assert grain.shape == (60, 2, 16, 24)
+    assert np.array_equal(grain, grain_of(noise.clone(), 2, (60, 16, 24), 1.0))
+    assert not np.array_equal(grain, grain_of(latent(Z, 0, "scan", 1), 2, (60, 16, 24), 1.0))
+    assert grain.std() == pytest.approx(1, abs=0.02)
+    assert grain.std(axis=(1, 2, 3)) == pytest.approx(np.ones(60), abs=0.15)  # ends as well as the middle
+    assert (grain[1:] * grain[:-1]).mean() == pytest.approx(np.exp(-0.25), abs=0.03)
+    assert abs((grain[..., 1:] * grain[..., :-1]).mean()) < 0.03
+    white = grain_of(noise, 2, (60, 16, 24), 0.0)
+    assert abs((white[1:] * white[:-1]).mean()) < 0.03
+
+
+@pytest.mark.parametrize("values", [0, Z])
+def test_grain_makes_texture_inside_one_structure(labels, values):
+    torch.manual_seed(0)
+    made = OasisGenerator(CLASSES, 1, width=4, noise=values, blocks=3, hidden=16, grain=2, gain=1.0).eval()
+    noise = latent(max(1, values), 0, "scan", 0)
+    torch.nn.init.normal_(made.head.weight, 0, 0.02)  # values that do not saturate
+    flat = np.ones((4, 32, 32), np.uint8)
+    image = paint(made, flat, CLASSES, noise)
+    assert image[:, 8:24, 8:24].std(axis=(1, 2)).min() > 0.005
+    assert np.array_equal(image, paint(made, flat, CLASSES, noise))
+    assert not np.array_equal(image, paint(made, flat, CLASSES, latent(max(1, values), 0, "scan", 1)))
+    own = paint(made, labels, CLASSES, noise, {2: latent(max(1, values), 9)})
+    assert own.shape == labels.shape

@@ -16,7 +16,8 @@ SHAPE = (40, 40, 30)
 AFFINE = np.array([[0, -1.2, 0, 5], [1.5, 0, 0, -7], [0, 0, 2.0, 3], [0, 0, 0, 1]])
 METRICS = {
     "tolerances_mm": [1.0, 2.0], "surface": "voxels", "boundary_mm": 10, "range_hu": [-1024, 3000], "structural": False,
-    "distribution": False, "window_hu": [-1000, 1000], "encoder_steps": 2, "legacy": False,
+    "distribution": False, "window_hu": [-1000, 1000], "encoder_steps": 2, "segmenter_steps": 0, "segmenter_mm": 3.0,
+    "utility": False, "legacy": False,
 }  # fmt: skip
 SPLITS = {
     "seed": 0,

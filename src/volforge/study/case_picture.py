@@ -16,6 +16,8 @@ from volforge.volume.picture import GAP, RGB, contact_sheet, plane, render, spre
 TILE = 170
 WINDOW_HU = (-1000.0, 1000.0)
 ERROR_HU = 300.0
+PERCENT = (0.0, 100.0)  # window of MR
+ERROR_PERCENT = 30.0
 # seen apart by people with any colour vision (Okabe and Ito)
 TOO_MUCH: RGB = (230, 159, 0)
 TOO_LITTLE: RGB = (86, 180, 233)
@@ -26,7 +28,7 @@ def case_picture(settings: ArmSettings, volumes: Volumes, colours: Mapping[int, 
     """A sheet with one row per axial slice: input, prediction, reference, error.
 
     The error of labels: orange where the prediction has too much, blue where it misses; of images: orange too
-    bright, blue too dark, full colour at 300 HU.
+    bright, blue too dark, full colour at 300 HU, or 30 % of an MR scan's window.
 
     Args:
         settings: The arm.
@@ -83,9 +85,10 @@ def _image_row(
         shown = render(None, (0, 1), size, None, source.astype(np.int64), colours)
     else:
         shown = render(source, (float(source.min()), float(max(source.max(), source.min() + 1))), size)
-    prediction = np.nan_to_num(prediction, nan=AIR_HU, posinf=AIR_HU, neginf=AIR_HU)  # a failed case is shown too
-    difference = np.clip((prediction.astype(np.float32) - reference) / ERROR_HU, -1, 1)
-    return [shown, render(prediction, WINDOW_HU, size), render(reference, WINDOW_HU, size), _signed(difference, size)]
+    window, most, outside = (WINDOW_HU, ERROR_HU, AIR_HU) if settings.is_hounsfield else (PERCENT, ERROR_PERCENT, 0)
+    prediction = np.nan_to_num(prediction, nan=outside, posinf=outside, neginf=outside)  # a failed case is shown too
+    difference = np.clip((prediction.astype(np.float32) - reference) / most, -1, 1)
+    return [shown, render(prediction, window, size), render(reference, window, size), _signed(difference, size)]
 
 
 def _label_row(

@@ -59,23 +59,19 @@ class Cohort:
     def target_image(self, scan: str) -> Array:
         """The image of a scan in the unit that image tasks are measured in, (X, Y, Z).
 
-        HU as it is. Of a scan in arbitrary units percent, float32: the percentiles 0.5 and 99.5 inside the body become
+        HU as it is. Of MR percent, float32: the percentiles 0.5 and 99.5 inside the body become
         0 and 100, and outside of it stands 0.
         """
         import numpy as np
 
         image = self.read(scan, "image")
-        if self.is_hounsfield(scan):
+        if next(r["modality"] for r in self.rows if r["scan"] == scan) != "MR":
             return image
         body = self.body(scan, image.shape)
         values = image[body] if body.any() else image
         low, high = (float(v) for v in np.percentile(values, PERCENTILES))
         percent = (image.astype(np.float32) - low) / max(high - low, 1e-9) * 100
         return np.where(body, percent, np.float32(0)).astype(np.float32)
-
-    def is_hounsfield(self, scan: str) -> bool:
-        """Whether the values of a scan's image are HU."""
-        return next(r["unit"] for r in self.rows if r["scan"] == scan) != "arbitrary"
 
     def body(self, scan: str, shape: tuple[int, ...]) -> Array:
         """The body mask of a scan; the whole grid where it has none."""

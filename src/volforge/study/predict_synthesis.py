@@ -99,7 +99,7 @@ def painted(
         device: Where it runs.
 
     Returns:
-        (X, Y, Z) int16 HU, within the recipe's window.
+        (X, Y, Z), within the recipe's window: int16 HU; for MR float32 percent of the window, 0 outside.
     """
     from volforge.inference.paint import paint
 
@@ -112,8 +112,9 @@ def painted(
     made = paint(generator.network, classes, settings.channels, noise, own, device=device)
     low, high = settings.window
     values = from_stack((made + 1) / 2 * (high - low) + low, axis)
-    found = put_back(np.asarray(values, np.float32), grid, placement, outside=float(AIR_HU), kind="image")
-    return np.rint(found).astype(np.int16)
+    outside = float(AIR_HU) if settings.is_hounsfield else 0.0
+    found = put_back(np.asarray(values, np.float32), grid, placement, outside=outside, kind="image")
+    return np.rint(found).astype(np.int16) if settings.is_hounsfield else np.asarray(found, np.float32)
 
 
 def paint_cases(

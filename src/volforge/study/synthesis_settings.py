@@ -15,6 +15,8 @@ from volforge.study.inner_split import free_rows, inner_split
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import Array
 
+EDGE_PERCENT = 5.0  # of the window of MR: value of the body's outline
+
 
 @dataclass(frozen=True)
 class Painted:
@@ -95,8 +97,15 @@ class SynthesisSettings:
         return [0, *(int(by_id[c.mirrored]) for c in self.classes)]
 
     @property
+    def is_hounsfield(self) -> bool:
+        """Whether images are in HU; those of MR are in percent of each scan's own window."""
+        return self.target["modality"] != "MR"
+
+    @property
     def window(self) -> tuple[float, float]:
-        """HU that -1 and 1 stand for."""
+        """HU, or percent, that -1 and 1 stand for."""
+        if not self.is_hounsfield:
+            return 0.0, 100.0
         window = self.recipe_settings["ct_window"]
         return float(window["low"]), float(window["high"])
 
@@ -104,7 +113,8 @@ class SynthesisSettings:
     def edge(self) -> float:
         """Image value of the body's outline, from -1 to 1."""
         low, high = self.window
-        return 2 * (float(self.synthesis["edge_hu"]) - low) / (high - low) - 1
+        wanted = float(self.synthesis["edge_hu"]) if self.is_hounsfield else EDGE_PERCENT
+        return 2 * (wanted - low) / (high - low) - 1
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,14 @@ def judging_networks(study: ResolvedStudy, fold: int | str) -> list[str]:
     return [weights(study, fold) for weights, is_used in own if is_used]
 
 
+def judging_options(study: str, encoder_weights: str | None, judge_weights: str | None) -> str:
+    """Options of `volforge study measure` that name a study's judging networks, quoted for a shell."""
+    words = ["--judge", str(judge_weights)] if judge_weights else []
+    if encoder_weights:
+        words += ["--encoder", str(encoder_weights), "--cache", f"{RESULTS}/studies/{study}/shared/features"]
+    return shlex.join(words)
+
+
 def train_file(study: ResolvedStudy, arm: str, model: str) -> str:
     """`<model>.train.json`: settings of a model."""
     return f"{RESULTS}/studies/{study.name}/{arm}/{model}.train.json"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from volforge import components
+from volforge.config.models import PercentileWindow
 from volforge.config.synthesis import Synthesis
 from volforge.config.training import ModelOptions, Training
 from volforge.errors import Problem
@@ -22,6 +23,7 @@ UNREAD = frozenset(
     ("patch", "patches", "foreground", "centred_on", "optimizer", "rate", "weight_decay", "schedule", "step_every",
      "warmup", "clip", "validation_cases")
 )  # fmt: skip
+PERCENT = PercentileWindow(kind="percentile").model_dump()
 LEAST_SIDE = 16  # of the wavelet discriminator
 SIDES = {"left": "right", "right": "left"}
 
@@ -94,7 +96,7 @@ def problems(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], option
         if name not in names:
             text, remedy = f"'{name}' is no structure of the cohort", f"structures: {', '.join(dict.fromkeys(names))}"
             yield loaded.problem((*keys, "synthesis", "dark"), text, remedy, name)
-    yield from _of_recipe(loaded, study.recipes, keys, options.recipe)
+    yield from _of_recipe(loaded, study.recipes, keys, options.recipe, study.settings.target.modality == "MR")
     size = study.recipes.get(options.recipe or "", {}).get("size")
     is_wavelet = own.discriminator is not None and own.discriminator.name == "wavelet_discriminator"
     if is_wavelet and size is not None and not _is_square_of_two(size):
@@ -107,7 +109,7 @@ def _is_square_of_two(size: Sequence[int]) -> bool:
 
 
 def _of_recipe(
-    loaded: Loaded, recipes: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], name: str | None
+    loaded: Loaded, recipes: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], name: str | None, is_mr: bool
 ) -> Iterator[Problem]:
     place = (*keys, "recipe")
     if name is None:
@@ -123,6 +125,9 @@ def _of_recipe(
         if recipe["size"] is None or recipe["spacing_mm"] is None:
             text = "its slices differ in size from scan to scan"
             yield loaded.problem(place, text, "give the recipe `size` and `spacing_mm`", name)
-        if recipe["ct_window"]["kind"] != "hu":
+        if is_mr and recipe["mr_window"] != PERCENT:
+            text = "images of MR are measured in percent of the percentiles 0.5 to 99.5 inside the body"
+            yield loaded.problem(place, text, "leave out the recipe's `mr_window`", name)
+        if not is_mr and recipe["ct_window"]["kind"] != "hu":
             text = "values of its slices mean other HU in other scans: no image in HU can be made of them"
             yield loaded.problem(place, text, "give the recipe `ct_window: {kind: hu, low: ..., high: ...}`", name)
