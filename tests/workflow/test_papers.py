@@ -3,6 +3,9 @@
 import re
 import shutil
 
+import pytest
+import torch
+
 from tests.conftest import ROOT, snakemake
 from volforge.workflow.run import load_run
 
@@ -53,3 +56,44 @@ def test_negative_volume_has_the_published_arms_structures_and_sizes(tmp_path):
     assert len(ours["classes"]) == 3
     derived = {s["structure"] for s in study.structures() if s.get("label_source") == "derived"}
     assert derived == {"negative_volume"}
+
+
+def autopet(folder, subjects=10):
+    shutil.copytree(ROOT / "config/papers", folder / "papers")
+    lines = ["subject\tscan\tmodality\timage\tlabels\tlabel_source"]
+    for i in range(subjects):
+        for name in ("ct", "moose"):
+            (folder / f"papers/{i}_{name}.nii.gz").write_bytes(b"")
+        lines.append(f"patient {i}\tp{i}\tCT\t{i}_ct.nii.gz\t{i}_moose.nii.gz\tpredicted")
+    (folder / "papers/semantic_synthesis.tsv").write_text("\n".join(lines) + "\n")
+    return folder / "papers/semantic_synthesis.yaml"
+
+
+def test_semantic_synthesis_plans_its_ablations_with_three_seeds(tmp_path):
+    plan = snakemake("-n", "--configfile", autopet(tmp_path), cwd=tmp_path)
+    assert plan.returncode == 0, plan.stderr[-3000:]
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout + plan.stderr, re.MULTILINE))
+    assert counts["train_model"] == str((6 + 4) * 3)
+    assert counts["train_judging_segmenter"] == counts["train_slice_encoder"] == "2"
+    assert counts["predict"] == counts["measure"] == str(4 + (6 + 4) * 3)  # controls have one seed
+
+
+def test_semantic_synthesis_has_the_published_networks_and_rates(tmp_path):
+    from volforge import components
+    from volforge.study.synthesis_settings import SynthesisSettings
+    from volforge.workflow.study_models import model_settings
+
+    study = load_run([autopet(tmp_path)], None, check_files=True).studies["semantic_synthesis"]
+    published = {"oasis_generator": 71.1e6, "wavelet_generator": 54.2e6, "volforge": 71.1e6}
+    for arm, wanted in published.items():
+        settings = SynthesisSettings.of(model_settings(study, arm, "image"))
+        assert settings.channels == 37
+        with torch.device("meta"):
+            network = components.build("network", settings.network, classes=settings.channels, channels=1)
+        assert sum(p.numel() for p in network.parameters()) == pytest.approx(wanted, rel=0.01)
+        assert settings.synthesis["rates"] == {"generator": 4e-4, "segmenter": 4e-4, "discriminator": 2e-3}
+        assert settings.synthesis["mode"] == "unpaired"
+    masks = {
+        a: model_settings(study, a, "image")["synthesis"]["outline"] for a in study.settings.arms if "generator" in a
+    }
+    assert [a for a, weight in masks.items() if weight] == ["oasis_generator_mask", "wavelet_generator_mask"]
