@@ -66,6 +66,8 @@ def test_a_generator_resolves_to_all_that_its_training_reads(tmp_path):
         ({"model": {"synthesis": {"dark": ["lungs"]}}}, "'lungs' is no structure of the cohort"),
         ({"model": {"loss": "ce"}}, "has no meaning for a generator"),
         ({"model": {"training": {"rate": 0.1}}}, "training.rate: has no meaning for a generator"),
+        ({"model": {"training": {"which": 130}}}, "step 130 is none that is validated: a multiple of 250"),
+        ({"model": {"training": {"which": "latest", "patience": 3}}}, "`patience` ends a training by its best weights"),
         ({"model": {"recipe": "q"}}, "recipe is not defined"),
         ({"recipe": {"size": None}}, "differ in size"),
         ({"recipe": {"size": [64, 96]}}, "a power of two from 16, not [64, 96]"),

@@ -96,6 +96,15 @@ def test_a_generator_s_folder_says_what_it_is(model):
     assert float(rows[-1]["validation_score"]) == pytest.approx(-float(rows[-1]["validation_frechet"]))
 
 
+@pytest.mark.parametrize(("which", "step"), [("latest", 6), (3, 3), (6, 6)])
+def test_the_weights_that_are_kept_can_be_chosen(scans, tmp_path, which, step):
+    own = settings(training={"which": which})
+    assert train_synthesis(own, run_in(tmp_path, scans), tmp_path / "image") == ""
+    about = read_json(tmp_path / "image/model.json")
+    assert (about["step"], about["steps"]) == (step, 6)
+    assert load_generator(tmp_path / "image").settings.training["which"] == which
+
+
 def test_label_maps_become_images_in_hu_on_the_grid_of_their_source(scans, model, tmp_path):
     own = arm(
         tmp_path, task="semantic_synthesis", structures=[{"structure": "ball", "side": "left", "id": 1}],

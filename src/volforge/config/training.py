@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from volforge.config.component import Component, StructureName
 from volforge.config.model import Model, Name
@@ -77,6 +77,22 @@ class Training(Model):
     validation_cases: int = Field(default=16, ge=1, description="regions that are looked at, at most")
     validate_every: int = Field(default=250, ge=1, description="steps between two validations")
     patience: int = Field(default=0, ge=0, description="validations without gain of 0.001 that end it; 0: never")
+
+    which: Literal["best", "latest"] | Annotated[int, Field(ge=1)] = Field(
+        default="best",
+        description="weights that are kept: `best` by validation, `latest`, or those of a step that is validated",
+    )
+
+    @model_validator(mode="after")
+    def _keeps_weights_that_there_are(self) -> Training:
+        if self.which != "best" and self.patience:
+            raise ValueError("`patience` ends a training by its best weights: leave it out, or keep `which: best`")
+        if isinstance(self.which, int) and (self.which > self.steps or self.which % self.validate_every):
+            text = (
+                f"step {self.which} is none that is validated: a multiple of {self.validate_every} up to {self.steps}"
+            )
+            raise ValueError(text)
+        return self
 
 
 class ModelOptions(Model):

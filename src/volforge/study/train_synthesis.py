@@ -132,7 +132,7 @@ def plan_of(settings: SynthesisSettings, run: Run) -> Plan:
     options = settings.training
     same = (
         "steps", "batch", "precision", "accelerator", "devices", "channels_last", "compile", "threads",
-        "validate_every", "patience",
+        "validate_every", "patience", "which",
     )  # fmt: skip
     return Plan(
         **{k: options[k] for k in same},

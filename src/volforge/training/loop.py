@@ -128,7 +128,7 @@ def train(
         if name in of_network:
             optimizers[of_network[name]][1].append(networks[name])
     emas = {name: Ema(made[name], decay) for name, decay in plan.ema.items() if decay}
-    state = State()
+    state = State(which=plan.which)
     settings = json.loads(json.dumps(task.settings))
     found = _checkpoint(folder, resume, settings, fabric)
     if found is not None:

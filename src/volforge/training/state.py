@@ -41,7 +41,8 @@ def rng_of_all(fabric: Fabric) -> list[list[Tensor]]:
 class State:
     """Where a training stands: all that a checkpoint holds, but for networks and optimisers."""
 
-    def __init__(self) -> None:
+    def __init__(self, which: str | int = "best") -> None:
+        self.which = which
         self.step = 0
         self.best_step = 0
         self.since_best = 0
@@ -101,8 +102,9 @@ class State:
         torch.set_rng_state(rng)
         row |= {f"validation_{k}": v for k, v in found.items()}
         self.history.append(row)
-        if found and (not self.best or found["score"] > self.best["score"]):
-            gained = not self.best or found["score"] > self.best["score"] + GAIN
+        is_better = bool(found) and (not self.best or found["score"] > self.best["score"])
+        if is_better if self.which == "best" else self.step == self.which:
+            gained = not self.best or not found or found["score"] > self.best["score"] + GAIN
             self.since_best = 0 if gained else self.since_best + 1
             self.best, self.best_step = found, self.step
             if fabric.is_global_zero:
@@ -117,7 +119,7 @@ class State:
     def chosen(
         self, made: Mapping[str, nn.Module], emas: Mapping[str, Ema], folder: Path
     ) -> dict[str, dict[str, Tensor]]:
-        """The best weights, or the last ones where nothing was validated."""
+        """The weights that are kept: by default the best, or the last ones where nothing was validated."""
         if self.best_step:
             best = torch.load(folder / best_name(self.best_step), map_location="cpu", weights_only=True)
             return dict(best["networks"])

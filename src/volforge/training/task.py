@@ -58,6 +58,7 @@ class Plan:
         ema: Decay of mean weights by network; networks that are not named have none.
         precision, accelerator, devices: As Fabric has them.
         channels_last, compile, threads: Of networks; threads on CPU.
+        which: Weights that are kept: `best` by validation, `latest`, or those of a step that is validated.
         validate_every, patience: Steps between validations; validations without gain that end it, 0: never.
         workers: Loader processes.
         checkpoint_seconds: Time between checkpoints.
@@ -78,5 +79,6 @@ class Plan:
     threads: int = 1
     validate_every: int = 250
     patience: int = 0
+    which: str | int = "best"
     workers: int = 0
     checkpoint_seconds: float = 120.0
