@@ -6,6 +6,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import ball_ct, save
 from tests.study.cohorts import AFFINE, SHAPE, arm, imported, labels_of
@@ -126,6 +127,11 @@ def test_label_maps_become_images_in_hu_on_the_grid_of_their_source(scans, model
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [(r["scan"], r["sample"]) for r in rows] == [("s7", "0"), ("s7", "1"), ("s8", "0"), ("s8", "1")]
     assert len({r["latent_sha256"] for r in rows}) == 4
+    sheet = np.asarray(Image.open(out / "predictions/s7.panel.png"))
+    tiles = np.array_split(sheet, 4, axis=1)  # label map, real image, two samples
+    assert sheet.std() > 5
+    assert (np.ptp(tiles[0], axis=2) > 50).any()  # labels are coloured, images are grey
+    assert not (np.ptp(tiles[1][:, 10:-10], axis=2) > 50).any()
     measure_arm(own, scans, out / "predictions", Place(0, 0), out / "measures.tsv", out / "cases")
     found = read_measures(out / "measures.tsv")
     names = {r["measure"] for r in found}

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from volforge.cohort.collect import as_tsv
-from volforge.cohort.structures import default_colour
 from volforge.metrics.calibration import CalibrationCurve, merged
 from volforge.metrics.measure import Measure, nothing
 from volforge.study.cases import Cohort
+from volforge.study.colours import colours_of
 from volforge.study.judge import Judge, load_judge
 from volforge.study.measure_case import Volumes, load_case, measure_case, on_reference, sided
 from volforge.study.measures import Origin, number, row, write_measures
@@ -24,7 +24,6 @@ from volforge.study.settings import ArmSettings
 from volforge.study.utility import Shown, utility
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array
-from volforge.volume.picture import RGB, hex_to_rgb
 from volforge.volume.restore import on_scan_grid
 from volforge.volume.write import write_whole
 
@@ -307,7 +306,7 @@ def _write_cases(
 
     from volforge.study.case_picture import case_picture
 
-    colours = _colours(settings, cohort)
+    colours = colours_of(settings.task, cohort)
     lines: list[Mapping[str, object]] = []
     for word, prediction in chosen_cases(scores, settings.cases):
         volumes = load_case(settings, cohort, folder, prediction)
@@ -315,17 +314,6 @@ def _write_cases(
         Image.fromarray(case_picture(settings, volumes, colours)).save(out / name)
         lines.append({"scan": prediction.scan, "sample": prediction.sample, "rank": word, "file": name})
     write_whole(out / "cases.tsv", as_tsv(("scan", "sample", "rank", "file"), lines))
-
-
-def _colours(settings: ArmSettings, cohort: Cohort) -> dict[int, RGB]:
-    """Colours of the cohort's table of structures, as its settings.json has them."""
-    from volforge.volume.folders import read_json
-
-    if settings.task == "implant":
-        return {1: hex_to_rgb(default_colour(1))}
-    content = read_json(cohort.scans.parent / "settings.json")
-    named = {content["structures"][n]: hex_to_rgb(c) for n, c in content["colours"].items() if c}
-    return {i: hex_to_rgb(default_colour(i)) for i in range(1, 256)} | named
 
 
 def read_cases(folder: Path) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ from volforge.cohort.collect import as_tsv
 from volforge.config.models import SliceRecipe
 from volforge.errors import VolforgeError
 from volforge.study.cases import Case, Cohort
+from volforge.study.colours import colours_of
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
 from volforge.study.synthesis_settings import SynthesisSettings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SAMPLES = "samples.tsv"
+MOST_SHOWN = 6  # samples in a picture
 COLUMNS = ("scan", "sample", "file", "sha256", "seed", "latent_sha256", "weights_sha256", "step")
 
 
@@ -120,7 +122,9 @@ def painted(
 def paint_cases(
     settings: ArmSettings, cohort: Cohort, cases: list[Case], generator: Generator, folder: Path, device: str
 ) -> list[Prediction]:
-    """Paint the label maps of all cases, with as many samples as the arm asks for; also writes samples.tsv.
+    """Paint the label maps of all cases, with as many samples as the arm asks for.
+
+    Also writes samples.tsv, and a picture of each case: label map, real image, samples.
 
     Args:
         settings: The arm.
@@ -131,8 +135,12 @@ def paint_cases(
         device: Where it runs.
     """
     import torch
+    from PIL import Image
 
     from volforge.inference.paint import latent, latent_hash
+    from volforge.study.sample_panel import sample_panel
+
+    colours = colours_of(settings.task, cohort)
 
     torch.set_num_threads(int(settings.inference["threads"]))
     predictions, rows = [], []
@@ -140,12 +148,13 @@ def paint_cases(
         record: dict[str, Any] = cohort.record(case.scan)
         a, b, c = record["grid"]["shape"]
         grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
-        labels = cohort.read(case.scan, "labels")
+        labels, made = cohort.read(case.scan, "labels"), []
         for sample in range(int(settings.inference["samples"])):
             noise = latent(max(1, generator.noise), generator.seed, case.scan, sample)
             values = painted(generator, labels, grid, noise, device=device)
             path = folder / (f"{case.scan}.nii.gz" if not sample else f"{case.scan}.{sample}.nii.gz")
             write_on_source_grid(path, values, record)
+            made.append(values)
             digest = sha256_of(path)
             named = Prediction(case.scan, case.subject, case.reference, case.label_source, sample)
             predictions.append(replace(named, file=path.name, sha256=digest))
@@ -161,5 +170,9 @@ def paint_cases(
                     "step": generator.about["step"],
                 }
             )
+        real = cohort.target_image(case.reference) if cohort.has(case.reference, "image") else None
+        spacing, is_hounsfield = grid.spacing_mm, generator.settings.is_hounsfield
+        sheet = sample_panel(labels, real, made[:MOST_SHOWN], spacing, colours, is_hounsfield)
+        Image.fromarray(sheet).save(folder / f"{case.scan}.panel.png")
     write_whole(folder / SAMPLES, as_tsv(COLUMNS, rows))
     return predictions
