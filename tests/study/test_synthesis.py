@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -137,6 +138,10 @@ def test_label_maps_become_images_in_hu_on_the_grid_of_their_source(scans, model
     names = {r["measure"] for r in found}
     assert {"mae_hu", "outline_dice", "texture_sd_ratio", "slice_change_ratio", "diversity_ms_ssim"} <= names
     assert {r["side"] for r in found if r["measure"] == "texture_sd_ratio"} == {"left"}
+    short = replace(own, inference={**own.inference, "truncation": 0.0})
+    predict(short, scans, 0, tmp_path / "short", Weights({"image": model}))
+    first, second = ((tmp_path / f"short/s7{n}.nii.gz").read_bytes() for n in ("", ".1"))
+    assert first == second  # nothing is left of the latents
     again = tmp_path / "again"
     predict(own, scans, 0, again, Weights({"image": model}))
     assert (again / "s7.1.nii.gz").read_bytes() == (out / "predictions/s7.1.nii.gz").read_bytes()

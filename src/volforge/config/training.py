@@ -129,6 +129,12 @@ class Inference(Model):
     overlap: float = Field(default=0.5, ge=0, lt=1, description="overlap of sliding windows")
     flips: list[Literal["x", "y", "z"]] = Field(default=[], description="axes whose flips are averaged")
     samples: int = Field(default=1, ge=1, le=100, description="semantic synthesis: images of each label map")
+    truncation: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="semantic synthesis: latents are shortened by this factor: fewer odd images, less variety",
+    )
     keep: dict[StructureName, float] = Field(
         default={},
         description="share of the largest component's volume that a component needs to stay; 1: the largest alone, "

@@ -150,7 +150,8 @@ def paint_cases(
         grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
         labels, made = cohort.read(case.scan, "labels"), []
         for sample in range(int(settings.inference["samples"])):
-            noise = latent(max(1, generator.noise), generator.seed, case.scan, sample)
+            drawn = latent(max(1, generator.noise), generator.seed, case.scan, sample)
+            noise = drawn * float(settings.inference.get("truncation", 1.0))
             values = painted(generator, labels, grid, noise, device=device)
             path = folder / (f"{case.scan}.nii.gz" if not sample else f"{case.scan}.{sample}.nii.gz")
             write_on_source_grid(path, values, record)
