@@ -46,7 +46,7 @@ def test_hash_is_stable_and_its_own(entry):
 def test_every_rule_with_a_command_has_the_hash_of_its_command(root):
     import re
 
-    nouns = {"import": "import_", "label": "label_", "train-encoder": "train_encoder_"}
+    nouns = {"import": "import_", "label": "label_", "train-encoder": "train_encoder_", "train-judge": "train_judge_"}
     nouns |= {"inflate-arm": "inflate_arm_", "measure-arm": "measure_arm_"}
     for file in sorted((root / "rules").glob("*.smk")):
         for rule in re.split(r"\n(?=rule )", file.read_text()):
