@@ -91,9 +91,9 @@ def test_a_study_that_cannot_be_is_refused_before_anything_runs(tmp_path, change
     assert "c.yaml:3" in str(error.value)
 
 
-def test_image_tasks_make_ct():
+def test_translation_makes_ct():
     arms = {"a": {"baseline": "constant"}}
-    with pytest.raises(ValueError, match="image tasks make CT"):
+    with pytest.raises(ValueError, match="translation makes CT"):
         Study.model_validate({"task": "translation", "cohort": "c", "target": {"modality": "MR"}, "arms": arms})
     same = {"modality": "CT"}
     with pytest.raises(ValueError, match="source and target are the same"):
