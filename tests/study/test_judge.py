@@ -122,7 +122,7 @@ def test_copies_of_training_images_are_noticed(settings, scans):
 
     real = [(f"p{k}", slices(f"s{k}")) for k in (2, 3)]
     copied = memorised(settings, cohort, 0, [("p2", slices("s0")), ("p3", slices("s1"))], real)
-    assert [m.measure for m in copied] == ["memorised_share", "memorised_distance_ratio"]
+    assert [m.measure for m in copied] == ["memorisation_share", "memorisation_distance_ratio"]
     assert copied[0].value > 0.7  # half of the training slices are compared: as many as are held out
     assert copied[1].value < 0.2
     others = memorised(settings, cohort, 0, [("p2", slices("s3")), ("p3", slices("s2"))], real)

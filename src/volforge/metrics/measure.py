@@ -25,14 +25,15 @@ _UNITS = {
 }
 _NO_UNIT = ("nsd_", "boundary_dice_", "near_dice_")  # their ending is a tolerance
 _HIGHER = ("dice", "iou", "sensitivity", "precision", "nsd", "boundary_dice", "psnr", "ssim", "ms_ssim", "ncc",
-           "outline_dice", "bone_dice", "near_dice", "region_recall")  # fmt: skip
+           "outline_dice", "bone_dice", "near_dice", "region_recall", "segmenter_dice", "utility_dice")  # fmt: skip
 # the best is the nearest to this
 NOMINAL = {
     "coverage_95": 0.95, "texture_sd_ratio": 1.0, "texture_fine_ratio": 1.0, "slice_change_ratio": 1.0,
-    "memorisation_share": 0.5,
 }  # fmt: skip
 _NEUTRAL = (
     "diversity",
+    "memorisation",  # to be read beside the arm `real`
+    "segmenter_real_dice",
     "negative_volume",
     "joint_space",
     "contact_area",

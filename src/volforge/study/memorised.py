@@ -14,7 +14,7 @@ from volforge.study.cases import Cohort, of_modality, training_rows
 from volforge.study.settings import ArmSettings
 from volforge.volume.geometry import Array
 
-SHARE, RATIO = "memorised_share", "memorised_distance_ratio"
+SHARE, RATIO = "memorisation_share", "memorisation_distance_ratio"
 MOST = 2000  # training slices that are looked at
 
 
@@ -37,9 +37,9 @@ def memorised(
         held_out: The same of the real test images.
 
     Returns:
-        `memorised_share`: of synthetic slices that lie nearer to a training slice than to any held-out one, where both
-        sets have one size; 0.5 is right. `memorised_distance_ratio`: median distance to the one over that to the
-        other, a mean over subjects; 1 is right.
+        `memorisation_share`: of synthetic slices that lie nearer to a training slice than to any held-out one, where
+        both sets have one size; 0.5 where both are alike (the arm `real` shows what is right in a cohort).
+        `memorisation_distance_ratio`: median distance to the one over that to the other, a mean over subjects.
     """
     window = settings.metrics["window_hu"]
     rows = of_modality(training_rows(settings, cohort, fold), settings.target)
