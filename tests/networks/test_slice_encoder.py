@@ -11,7 +11,7 @@ from volforge.networks.slice_encoder import SliceEncoder
 from volforge.training.slice_encoder import damaged, train_slice_encoder, write_slice_encoder
 from volforge.volume.folders import sha256_of
 
-STEPS = 40
+STEPS = 120
 
 
 def slices(n=24, seed=0):
@@ -32,7 +32,7 @@ def test_training_lessens_the_error(trained):
     network, losses = trained
     assert len(losses) == STEPS
     assert np.isfinite(losses).all()
-    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
     assert not network.training
 
 

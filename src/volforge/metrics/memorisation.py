@@ -51,8 +51,8 @@ def memorisation(synthetic: Array, training: Array, held_out: Array, seed: int =
         return Memorisation(math.nan, math.nan, np.zeros(0, int), np.zeros(0), count)
     generator = np.random.default_rng(seed)
     chosen = [np.sort(generator.choice(len(v), count, replace=False)) for v in (training, held_out)]
-    made = _small(synthetic)
-    of_training, of_others = (_small(v[c]) for v, c in zip((training, held_out), chosen, strict=True))
+    made = _vectors(synthetic)
+    of_training, of_others = (_vectors(v[c]) for v, c in zip((training, held_out), chosen, strict=True))
     near, which = _nearest(made, of_training)
     far, _ = _nearest(made, of_others)
     ties = np.isclose(near, far)
@@ -61,14 +61,20 @@ def memorisation(synthetic: Array, training: Array, held_out: Array, seed: int =
     return Memorisation(share, float(np.median(near)) / beyond if beyond else math.nan, chosen[0][which], near, count)
 
 
-def _small(slices: Array) -> Array:
-    """Slices averaged to 32 x 32, as vectors."""
-    from skimage.transform import resize
+def small(slices: Array) -> Array:
+    """Slices (N, H, W) of at most 32 x 32 pixels, by area."""
+    import torch
+    from torch.nn import functional
 
     if max(slices.shape[1:]) <= SIDE:
-        return slices.reshape(len(slices), -1).astype(np.float64)
-    small = [resize(s.astype(np.float64), (SIDE, SIDE), order=1, anti_aliasing=True) for s in slices]
-    return np.stack(small).reshape(len(slices), -1)
+        return slices
+    shown = torch.from_numpy(np.ascontiguousarray(slices, np.float32))[:, None]
+    return np.asarray(functional.interpolate(shown, size=(SIDE, SIDE), mode="area")[:, 0].numpy())
+
+
+def _vectors(slices: Array) -> Array:
+    """The same as vectors."""
+    return small(slices).reshape(len(slices), -1).astype(np.float64)
 
 
 def _nearest(points: Array, others: Array) -> tuple[Array, Array]:

@@ -27,7 +27,7 @@ from volforge.volume.geometry import Array
 from volforge.volume.restore import on_scan_grid
 from volforge.volume.write import write_whole
 
-PRIMARY = {"segmentation": "dice", "implant": "dice", "semantic_synthesis": "mae", "translation": "mae_hu"}
+PRIMARY = {"segmentation": "dice", "implant": "dice", "semantic_synthesis": "mae_hu", "translation": "mae_hu"}
 MOST_PAIRS = 10
 
 
@@ -88,7 +88,7 @@ def measure_arm(
         measures = [*result.measures, *_cross_entropy(settings, prediction), *_joints(predictions, prediction)]
         rows += [row(_origin(settings, place, prediction, side, m.structure), m) for side, m in measures]
         curves += [result.curve] if result.curve is not None else []
-        scores.append((_score(settings.task, [m for _, m in measures]), prediction))
+        scores.append((_score(settings, [m for _, m in measures]), prediction))
         slices.add(volumes, prediction)
     if settings.is_image_task:
         rows += _diversity(settings, cohort, predictions, every, place)
@@ -166,14 +166,14 @@ def _shown(judge: Judge, volumes: Volumes, prediction: Prediction) -> Shown:
     return Shown(prediction.subject, prediction.scan, made, real)
 
 
-def _score(task: str, measures: list[Measure]) -> float:
+def _score(settings: ArmSettings, measures: list[Measure]) -> float:
     """How bad a case is, for choosing pictures: failures first."""
-    names = {PRIMARY[task], f"{PRIMARY[task]}_hu"}
-    values = [m.value for m in measures if m.measure in names]
+    primary = PRIMARY[settings.task] if settings.is_hounsfield else PRIMARY[settings.task].removesuffix("_hu")
+    values = [m.value for m in measures if m.measure == primary]
     if not values or any(math.isnan(v) for v in values):
         return math.inf
     mean = float(np.mean(values))
-    return mean if PRIMARY[task].startswith("mae") else -mean
+    return mean if primary.startswith("mae") else -mean
 
 
 class _Slices:

@@ -9,7 +9,7 @@ import numpy as np
 
 from volforge.metrics.features import axial_slices
 from volforge.metrics.measure import Measure, nothing
-from volforge.metrics.memorisation import SIDE, memorisation
+from volforge.metrics.memorisation import SIDE, memorisation, small
 from volforge.study.cases import Cohort, of_modality, training_rows
 from volforge.study.settings import ArmSettings
 from volforge.volume.geometry import Array
@@ -51,14 +51,14 @@ def memorised(
         slices = axial_slices(image, cohort.body(name, image.shape), window, SIDE)
         if len(slices):
             parts.append(slices[np.unique(np.linspace(0, len(slices) - 1, per_scan).round().astype(int))])
-    others = [(subject, _small(slices)) for subject, slices in held_out]
+    others = [(subject, small(slices)) for subject, slices in held_out]
     shares: list[tuple[float, int]] = []
     ratios: list[float] = []
     for subject, slices in synthetic:
         real = [v for s, v in others if s != subject]
         if not parts or not real:
             continue
-        found = memorisation(_small(slices), np.concatenate(parts), np.concatenate(real))
+        found = memorisation(small(slices), np.concatenate(parts), np.concatenate(real))
         if not math.isnan(found.share):
             shares.append((found.share, len(slices)))
             ratios.append(found.distance_ratio)
@@ -70,12 +70,3 @@ def memorised(
         Measure(SHARE, float((values * counts).sum() / total), "slices", "ok", total),
         Measure(RATIO, float(np.mean(ratios)), "slices", "ok", total),
     ]
-
-
-def _small(slices: Array) -> Array:
-    """Slices of 32 x 32 pixels by area."""
-    import torch
-    from torch.nn import functional
-
-    shown = torch.from_numpy(np.ascontiguousarray(slices, np.float32))[:, None]
-    return np.asarray(functional.interpolate(shown, size=(SIDE, SIDE), mode="area")[:, 0].numpy())

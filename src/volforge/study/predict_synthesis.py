@@ -49,6 +49,11 @@ class Generator:
     seed: int = 0
 
     @property
+    def draws(self) -> bool:
+        """Whether another latent gives another image."""
+        return bool(self.noise or getattr(self.network, "grain", 0))
+
+    @property
     def noise(self) -> int:
         """Length of latents; 0 where the image depends on the labels alone."""
         return int(getattr(self.network, "noise", 0))
@@ -166,7 +171,7 @@ def paint_cases(
                     "file": path.name,
                     "sha256": digest,
                     "seed": generator.seed,
-                    "latent_sha256": latent_hash(noise) if generator.noise else "",
+                    "latent_sha256": latent_hash(noise) if generator.draws else "",
                     "weights_sha256": generator.about["sha256"],
                     "step": generator.about["step"],
                 }
