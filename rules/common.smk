@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from volforge.errors import VolforgeError
 from volforge.workflow import jobs, study_jobs, study_models
-from volforge.workflow.code_hash import code_hash
+from volforge.workflow.code_hash import code_hash, keep_in
 from volforge.workflow.run import load_run
 
 # Jobs find the command line of the environment that Snakemake itself runs in, activated or not. Conda and
@@ -23,6 +23,7 @@ else:
         f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
     )
 
+keep_in(Path(".snakemake/volforge_code.json"))
 try:
     # Files of the sheets are looked for once, not again in every job of a cluster.
     RUN = load_run(workflow.configfiles, config, check_files=workflow.is_main_process)

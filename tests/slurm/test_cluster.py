@@ -86,7 +86,7 @@ def states_seen(cluster: OneNode, folder: Path, run: threading.Thread) -> set[st
             seen.add(entry["state"])
             if entry["state"] == "queued":
                 assert entry["slurm"]
-        time.sleep(2)
+        time.sleep(4)  # each look costs a second of the two cores
     return seen
 
 

@@ -31,7 +31,7 @@ LOADED = (
 
 
 def fresh(entry):
-    for name in ("_tree", "_file", "_is_module", "_module_text"):
+    for name in ("_content", "_file", "_is_module"):
         getattr(module, name).cache_clear()
     return code_hash(entry)
 
@@ -73,6 +73,26 @@ def test_comments_and_docstrings_do_not_count_and_code_does(tmp_path, monkeypatc
     file.write_text(text.replace("SEAL_MM = 5.0", "SEAL_MM = 6.0"))
     assert fresh("volforge.cli.scan:import_") != before
     assert fresh("volforge.cli.cohort:collect") == other
+
+
+def test_what_is_kept_gives_the_same_hash_and_broken_files_count_as_empty(tmp_path, monkeypatch):
+    """Every job on a cluster asks for the hashes again: nothing is parsed when nothing changed."""
+    before = code_hash("volforge.cli.scan:cut")
+    kept = tmp_path / ".snakemake" / "code.json"
+    monkeypatch.setattr(module, "_kept", [])
+    monkeypatch.setattr(module, "_known", {})
+    module.keep_in(kept)
+    assert fresh("volforge.cli.scan:cut") == before
+    assert "volforge" not in kept.read_text()[:66]  # by content, not by name
+    monkeypatch.setattr(module, "_known", {})
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_examined", None)  # a call would fail
+        module.keep_in(kept)
+        assert fresh("volforge.cli.scan:cut") == before
+    kept.write_text(kept.read_text()[:1000])
+    monkeypatch.setattr(module, "_known", {})
+    module.keep_in(kept)
+    assert fresh("volforge.cli.scan:cut") == before
 
 
 @pytest.mark.parametrize("what", ["import", "cut"])

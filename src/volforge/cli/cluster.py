@@ -23,7 +23,7 @@ def check(
     ] = None,
 ) -> None:
     """Look at the cluster: accounting, partitions, GPUs, MinJobAge, latency; print the settings to use."""
-    from volforge.volume.write import write_whole
+    from volforge.whole_file import write_whole
     from volforge.workflow.cluster import advice, look, partitions_yaml, probe_latency
 
     cluster = look()

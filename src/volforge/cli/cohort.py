@@ -91,7 +91,7 @@ def duplicates(
 
     from volforge.cohort.duplicates.find import find_duplicates, shape_of
     from volforge.cohort.duplicates.report import entries_of, pairs_text
-    from volforge.volume.write import write_whole
+    from volforge.whole_file import write_whole
 
     def say(text: str) -> None:
         typer.echo(text, err=True)

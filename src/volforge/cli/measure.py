@@ -131,7 +131,7 @@ def _write(found: list[tuple[str, Measure]], out: Path) -> None:
     from volforge.cohort.collect import as_tsv
     from volforge.study.measures import number
     from volforge.volume.folders import write_json
-    from volforge.volume.write import write_whole
+    from volforge.whole_file import write_whole
 
     columns = ("case", "structure", "measure", "value", "unit", "status", "n")
     if out.suffix == ".tsv":

@@ -12,7 +12,7 @@ from volforge.cohort.sheet import SheetRow
 from volforge.cohort.splits import assign
 from volforge.errors import VolforgeError
 from volforge.volume.folders import read_json
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 SCAN_COLUMNS = (
     "scan", "subject", "modality", "contrast", "unit", "frame", "split", "fold", "accepted", "reason",

@@ -11,7 +11,7 @@ import numpy as np
 
 from volforge.volume.folders import sha256_of
 from volforge.volume.geometry import Array
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 BATCH = 32
 LEAST_BODY = 0.01  # share of a slice that must be body

@@ -12,7 +12,7 @@ from volforge.report.formats import SIDES_HEAD
 from volforge.report.provenance import provenance
 from volforge.report.study_view import views as study_views
 from volforge.volume.folders import write_json
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 
 def write_report(results: Path, out: Path, provenance_file: Path, request: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from volforge.report.formats import table_json, table_latex, table_markdown, tab
 from volforge.report.table import study_table
 from volforge.study.measures import number
 from volforge.volume.folders import read_json, write_json
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 COST_COLUMNS = (
     "study", "arm", "parameters", "multiply_adds", "train_device_hours", "predict_seconds_per_case",

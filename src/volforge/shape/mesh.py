@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from volforge.volume.geometry import Array
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -25,7 +25,7 @@ from volforge.study.utility import Shown, utility
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array
 from volforge.volume.restore import on_scan_grid
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 PRIMARY = {"segmentation": "dice", "implant": "dice", "semantic_synthesis": "mae_hu", "translation": "mae_hu"}
 MOST_PAIRS = 10

@@ -24,7 +24,7 @@ from volforge.study.settings import ArmSettings
 from volforge.volume.folders import read_json, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.restore import on_scan_grid
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 STRUCTURES = ("joint_space", "negative_volume")
 PREDICTED = "predicted"

@@ -11,7 +11,7 @@ from pathlib import Path
 from volforge.cohort.collect import as_tsv
 from volforge.errors import VolforgeError
 from volforge.metrics.measure import Measure
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 COLUMNS = (
     "study", "arm", "fold", "seed", "cohort", "subject", "scan", "side", "structure", "sample", "measure", "value",

@@ -22,7 +22,7 @@ from volforge.volume.companions import companions
 from volforge.volume.folders import sha256_of, sha256_of_text, whole_folder, write_json
 from volforge.volume.geometry import Array
 from volforge.volume.restore import on_scan_grid, write_on_source_grid
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 # a prediction on a scan's canonical grid, and its confidence where it has one
 Predictor = Callable[[Case], tuple[Array, Array | None]]

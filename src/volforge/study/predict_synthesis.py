@@ -22,7 +22,7 @@ from volforge.volume.folders import read_json, sha256_of
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.intensity import AIR_HU
 from volforge.volume.restore import write_on_source_grid
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from volforge.cohort.collect import as_tsv
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 FILE = "predictions.tsv"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from volforge.cohort.collect import as_tsv
 from volforge.study.measures import number
 from volforge.volume.folders import sha256_of, write_json
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from volforge.errors import VolforgeError
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 ATTEMPT, REACHED = "attempt.json", "reached.json"
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from volforge.volume.folders import sha256_of, write_json
 from volforge.volume.geometry import Array
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 CHANNELS = (16, 32, 64, 64)
 DIVISOR = 8  # of its slices' sides

@@ -13,7 +13,7 @@ from torch.nn import functional
 from volforge.networks.slice_encoder import SIDE, SliceEncoder
 from volforge.volume.folders import sha256_of, write_json
 from volforge.volume.geometry import Array
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 BATCH = 16
 RATE = 2e-3

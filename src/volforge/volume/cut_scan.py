@@ -25,7 +25,7 @@ from volforge.volume.geometry import Array, Grid
 from volforge.volume.labels import present_ids
 from volforge.volume.read import read_canonical
 from volforge.volume.store import write_array
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 INDEX_COLUMNS = ("slice", "position_mm", "body_mm2", "kept", "labels")
 MASKS = ("body", "defective", "implant")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 MARKER = ".volforge"  # tells our folders from those of the user
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from volforge.volume.geometry import Array, Grid
+from volforge.whole_file import write_whole
 
 
 def nifti_bytes(array: Array, grid: Grid, header: dict[str, Any] | None = None) -> bytes:
@@ -44,14 +44,3 @@ def nifti_bytes(array: Array, grid: Grid, header: dict[str, Any] | None = None) 
 def write_nifti(path: Path, array: Array, grid: Grid, header: dict[str, Any] | None = None) -> None:
     """Write a volume as `.nii.gz`; see `nifti_bytes`."""
     write_whole(path, nifti_bytes(array, grid, header))
-
-
-def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file so that it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)

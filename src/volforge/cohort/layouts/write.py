@@ -17,7 +17,7 @@ from volforge.cohort.names import natural, scan_name
 from volforge.cohort.sheet import COLUMNS, RESERVED
 from volforge.cohort.structures import default_colour
 from volforge.errors import VolforgeError
-from volforge.volume.write import write_whole
+from volforge.whole_file import write_whole
 
 FILES = ("image", "labels", "body_mask", "defective", "implant")
 

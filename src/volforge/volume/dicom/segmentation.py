@@ -189,7 +189,7 @@ def write_segmentation(
     from volforge.volume.dicom.series import list_files, pick_stack
     from volforge.volume.dicom.stacks import spacing_of
     from volforge.volume.folders import sha256_of_text
-    from volforge.volume.write import write_whole
+    from volforge.whole_file import write_whole
 
     stack, _ = pick_stack(list_files(series))
     first = stack.frames[0]
