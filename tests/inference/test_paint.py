@@ -1,12 +1,11 @@
-"""Painting label maps: latents that are drawn from words, shared by a volume or own to a structure."""
-
-import itertools
+"""Painting label maps: one latent through a volume, others in some structures, noise by pixel."""
 
 import numpy as np
 import pytest
 import torch
 
-from volforge.inference.paint import between, grain_of, latent, latent_hash, paint
+from volforge.inference.latents import latent
+from volforge.inference.paint import grain_of, paint
 from volforge.networks.oasis_generator import OasisGenerator
 
 Z, CLASSES = 6, 4
@@ -28,18 +27,6 @@ def labels():
     values[:, 4:18, 6:24] = 1
     values[:, 8:12, 8:14] = 2
     return values
-
-
-def test_latents_are_drawn_from_words_alone():
-    one = latent(Z, 0, "scan-a", 1)
-    torch.manual_seed(9)
-    assert torch.equal(one, latent(Z, 0, "scan-a", 1))
-    assert not torch.equal(one, latent(Z, 0, "scan-a", 2))
-    assert not torch.equal(one, latent(Z, 0, "scan-b", 1))
-    assert latent_hash(one) == latent_hash(one.clone())
-    many = torch.stack([latent(64, k) for k in range(200)])
-    assert float(many.mean()) == pytest.approx(0, abs=0.03)
-    assert float(many.std()) == pytest.approx(1, abs=0.03)
 
 
 def test_a_volume_is_painted_slice_by_slice_whatever_the_batch(generator, labels):
@@ -69,19 +56,6 @@ def test_a_latent_of_a_structure_changes_it_most(generator, labels):
     assert change[labels == 2].mean() > 3 * change[:, :, 26:].mean()
 
 
-def test_the_way_between_two_latents():
-    a, b = latent(Z, 1), latent(Z, 2)
-    way = between(a, b, 5)
-    assert torch.allclose(way[0], a, atol=1e-6)
-    assert torch.allclose(way[-1], b, atol=1e-6)
-    lengths = [float(v.norm()) for v in way]
-    assert lengths == pytest.approx(np.linspace(lengths[0], lengths[-1], 5).tolist(), rel=1e-5)
-    angles = [float(torch.arccos((u @ v) / u.norm() / v.norm())) for u, v in itertools.pairwise(way)]
-    assert angles == pytest.approx([angles[0]] * 4, abs=1e-4)
-    assert torch.allclose(between(a, 2 * a, 3)[1], 1.5 * a, atol=1e-5)
-    assert torch.allclose(between(torch.zeros(Z), a, 3)[1], 0.5 * a)
-
-
 def test_grain_is_noise_of_variance_one_that_a_latent_decides_and_slices_share():
     noise = latent(Z, 0, "scan", 0)
     grain = grain_of(noise, 2, (60, 16, 24), 1.0)
@@ -107,5 +81,9 @@ def test_grain_makes_texture_inside_one_structure(labels, values):
     assert image[:, 8:24, 8:24].std(axis=(1, 2)).min() > 0.005
     assert np.array_equal(image, paint(made, flat, CLASSES, noise))
     assert not np.array_equal(image, paint(made, flat, CLASSES, latent(max(1, values), 0, "scan", 1)))
-    own = paint(made, labels, CLASSES, noise, {2: latent(max(1, values), 9)})
+    other = latent(max(1, values), 9)
+    own = paint(made, labels, CLASSES, noise, {2: other})
     assert own.shape == labels.shape
+    # grain of another latent is another texture, and nothing else changes
+    assert np.array_equal(image, paint(made, flat, CLASSES, noise, grain_from=noise))
+    assert not np.array_equal(image, paint(made, flat, CLASSES, noise, grain_from=other))

@@ -94,6 +94,22 @@ def test_an_arm_that_does_not_beat_the_baseline_is_marked(tmp_path, measure, our
     assert table.rows[0].best == "base"
 
 
+def test_real_images_show_what_can_be_reached_and_compete_with_none(tmp_path):
+    arms = ARMS | {"real": {"kind": "ceiling", "published_as": "real", "note": ""}}
+    lines = [
+        line(arm, f"p{i}", value + i / 100)
+        for i in range(6)
+        for arm, value in (("volforge", 0.8), ("base", 0.7), ("real", 0.9))
+    ]
+    table = table_of(tmp_path, lines, arms=arms)
+    (found,) = table.rows
+    assert found.best == "volforge"
+    assert not found.cells["volforge"].loses_to
+    assert found.cells["real"].summary.mean == pytest.approx(0.925)
+    assert {(t.a, t.b) for t in found.tests} == {("volforge", "base")}
+    assert any("never bold" in n for n in table.notes)
+
+
 def test_no_test_under_six_subjects_and_the_reason_is_printed(tmp_path):
     lines = [line(a, f"p{i}", v + i / 100) for i in range(5) for a, v in (("volforge", 0.9), ("base", 0.5))]
     table = table_of(tmp_path, lines)

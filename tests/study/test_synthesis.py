@@ -13,7 +13,7 @@ from tests.conftest import ball_ct, save
 from tests.study.cohorts import AFFINE, SHAPE, arm, imported, labels_of
 from volforge.config.models import SliceRecipe
 from volforge.config.synthesis import Synthesis
-from volforge.config.training import Training
+from volforge.config.training import Inference, Training
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort
 from volforge.study.measure_arm import Place, measure_arm
@@ -30,6 +30,7 @@ from volforge.volume.geometry import Grid
 RECIPE = SliceRecipe(kind="slices", spacing_mm=3, size=[16, 16], ct_window={"kind": "hu", "low": -1024, "high": 1500})
 ANY = {"modality": "CT", "contrast": None}
 MR = {"modality": "MR", "contrast": None}
+PLAIN = Inference().model_dump() | {"threads": 1}
 SMALL = {
     "segmenter": {"name": "oasis_segmenter", "width": 2, "levels": 2},
     "discriminator": {"name": "wavelet_discriminator", "width": 2, "most": 4},
@@ -110,7 +111,7 @@ def test_the_weights_that_are_kept_can_be_chosen(scans, tmp_path, which, step):
 def test_label_maps_become_images_in_hu_on_the_grid_of_their_source(scans, model, tmp_path):
     own = arm(
         tmp_path, task="semantic_synthesis", structures=[{"structure": "ball", "side": "left", "id": 1}],
-        inference={"threads": 1, "samples": 2}, baseline=None,
+        inference={**PLAIN, "samples": 2}, baseline=None,
     )  # fmt: skip
     out = tmp_path / "out"
     assert predict(own, scans, 0, out / "predictions", Weights({"image": model})) == 2
@@ -142,6 +143,26 @@ def test_label_maps_become_images_in_hu_on_the_grid_of_their_source(scans, model
     predict(short, scans, 0, tmp_path / "short", Weights({"image": model}))
     first, second = ((tmp_path / f"short/s7{n}.nii.gz").read_bytes() for n in ("", ".1"))
     assert first == second  # nothing is left of the latents
+    way = replace(own, inference={**own.inference, "samples": 3, "between": True})
+    predict(way, scans, 0, tmp_path / "way", Weights({"image": model}))
+    with (tmp_path / "way/samples.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [r["share"] for r in rows[:3]] == ["0", "0.5", "1"]
+    steps = [np.asarray(nib.load(tmp_path / f"way/s7{n}.nii.gz").dataobj, float) for n in ("", ".1", ".2")]
+    assert np.array_equal(steps[0], np.asarray(volumes[0].dataobj))
+    near, far = (np.abs(steps[0] - s).sum() for s in steps[1:])
+    assert 0 < near < far
+    local = replace(own, inference={**own.inference, "vary": ["ball"]})
+    predict(local, scans, 0, tmp_path / "local", Weights({"image": model}))
+    with (tmp_path / "local/samples.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert len({r["latent_sha256"] for r in rows[:2]}) == 1
+    assert len({r["own_latent_sha256"] for r in rows[:2]}) == 2
+    pair = [np.asarray(nib.load(tmp_path / f"local/s7{n}.nii.gz").dataobj, float) for n in ("", ".1")]
+    assert np.array_equal(pair[0], steps[0])
+    ball = np.asarray(nib.load(scans.parents[3] / "s7_l.nii.gz").dataobj) > 0
+    change = np.abs(pair[1] - pair[0])
+    assert change[ball].mean() > 2 * change[~ball].mean() > 0
     again = tmp_path / "again"
     predict(own, scans, 0, again, Weights({"image": model}))
     assert (again / "s7.1.nii.gz").read_bytes() == (out / "predictions/s7.1.nii.gz").read_bytes()

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import ball_ct, save
 from tests.study.cohorts import AFFINE, METRICS, SHAPE, arm, imported, labels_of
-from tests.study.test_synthesis import MR, run_in, settings
+from tests.study.test_synthesis import MR, PLAIN, run_in, settings
 from volforge.config.models import SliceRecipe
 from volforge.study.cases import Cohort
 from volforge.study.judge import train_judge
@@ -52,9 +52,7 @@ def mr_settings(mode):
 
 def mr_arm(folder, **more):
     metrics = METRICS | {"range_hu": [0, 100], "window_hu": [0, 100], "segmenter_steps": 20, "utility": True}
-    return arm(
-        folder, task="semantic_synthesis", metrics=metrics, inference={"threads": 1, "samples": 1}, **SAME, **more
-    )
+    return arm(folder, task="semantic_synthesis", metrics=metrics, inference=PLAIN, **SAME, **more)
 
 
 @pytest.mark.parametrize("mode", ["paired", "semi"])

@@ -135,6 +135,14 @@ class Inference(Model):
         le=1,
         description="semantic synthesis: latents are shortened by this factor: fewer odd images, less variety",
     )
+    vary: list[StructureName] = Field(
+        default=[],
+        description="semantic synthesis: only these structures take another latent in each sample; empty: the whole "
+        "volume",
+    )
+    between: bool = Field(
+        default=False, description="semantic synthesis: the samples are steps on the way between two latents"
+    )
     keep: dict[StructureName, float] = Field(
         default={},
         description="share of the largest component's volume that a component needs to stay; 1: the largest alone, "
@@ -147,6 +155,12 @@ class Inference(Model):
         if any(not 0 <= v <= 1 for v in value.values()):
             raise ValueError("shares lie between 0 and 1")
         return value
+
+    @model_validator(mode="after")
+    def _has_samples_to_compare(self) -> Inference:
+        if self.samples < 2 and (self.vary or self.between):
+            raise ValueError(f"`{'vary' if self.vary else 'between'}` needs `samples: 2` or more")
+        return self
 
 
 def resolve(options: ModelOptions, defaults: ModelOptions) -> ModelOptions:

@@ -1,8 +1,7 @@
-"""Images of label maps by a trained generator: one latent through a volume, others in some structures, between two."""
+"""Images of label maps by a trained generator: one latent through a volume, others in some structures."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,24 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from volforge.inference.latents import latent_hash
 from volforge.volume.geometry import Array
-
-
-def latent(values: int, *words: object) -> Tensor:
-    """Noise (values,) that is drawn from words alone: the same on every machine and whatever was drawn before.
-
-    Args:
-        values: Length.
-        words: For example seed, scan and number of the sample.
-    """
-    digest = hashlib.sha256(" ".join(map(str, words)).encode()).digest()
-    generator = np.random.default_rng(np.frombuffer(digest, np.uint32))
-    return torch.from_numpy(generator.standard_normal(values).astype(np.float32))
-
-
-def latent_hash(noise: Tensor) -> str:
-    """SHA-256 of a latent's bytes, for the manifest of samples."""
-    return hashlib.sha256(noise.contiguous().numpy().tobytes()).hexdigest()
 
 
 def grain_of(noise: Tensor, values: int, shape: tuple[int, int, int], sigma: float) -> Array:
@@ -57,31 +40,6 @@ def grain_of(noise: Tensor, values: int, shape: tuple[int, int, int], sigma: flo
     return np.asarray(smooth / np.sqrt((kernel**2).sum()), np.float32)
 
 
-def between(first: Tensor, second: Tensor, steps: int) -> list[Tensor]:
-    """Latents on the way from one to another along the great circle (White, arXiv 1609.04468), both ends included.
-
-    The length goes evenly from the first's to the second's; parallel latents are joined by a straight line.
-
-    Args:
-        first, second: (Z,).
-        steps: How many, at least two.
-    """
-    shares = np.linspace(0, 1, steps)
-    lengths = [float(v.norm()) for v in (first, second)]
-    if min(lengths) == 0:
-        return [first * (1 - t) + second * t for t in shares.tolist()]
-    a, b = first / lengths[0], second / lengths[1]
-    angle = float(torch.arccos((a @ b).clamp(-1, 1)))
-    found = []
-    for t in shares.tolist():
-        if np.sin(angle) < 1e-6:
-            turned = a * (1 - t) + b * t
-        else:
-            turned = (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
-        found.append(turned * (lengths[0] * (1 - t) + lengths[1] * t))
-    return found
-
-
 @torch.inference_mode()
 def paint(
     generator: nn.Module,
@@ -90,6 +48,7 @@ def paint(
     noise: Tensor,
     own: Mapping[int, Tensor] | None = None,
     *,
+    grain_from: Tensor | None = None,
     batch: int = 8,
     device: str = "cpu",
     precision: str = "32-true",
@@ -103,6 +62,7 @@ def paint(
         classes: Number of classes.
         noise: (Z,) of the whole volume.
         own: Latents (Z,) of single classes, which replace it there.
+        grain_from: Latent that the grain is drawn from; None: `noise`.
         batch: Slices at a time.
         device, precision: Where and in which arithmetic.
         grain_sigma: How far grain reaches from slice to slice, as in `grain_of`.
@@ -123,7 +83,8 @@ def paint(
     found = np.empty(labels.shape, np.float32)
     channels = int(getattr(generator, "grain", 0))
     a, b, c = padded.shape
-    grain = grain_of(noise, channels, (a, b, c), grain_sigma) if channels else None
+    seed = noise if grain_from is None else grain_from
+    grain = grain_of(seed, channels, (a, b, c), grain_sigma) if channels else None
     for start in range(0, len(labels), batch):
         part = torch.from_numpy(padded[start : start + batch].astype(np.int64)).to(device)
         given = functional.one_hot(part, classes).movedim(-1, 1).float()

@@ -32,7 +32,16 @@ SHOWN = {
         "index_error_percent",
     ),
     "implant": ("dice", "boundary_dice_10mm", "hd95_pooled_mm"),
-    "semantic_synthesis": ("mae_hu", "ssim", "psnr_db", "outline_dice"),
+    "semantic_synthesis": (
+        "segmenter_dice_ratio",
+        "outline_dice",
+        "texture_sd_ratio",
+        "diversity_ms_ssim",
+        "mae_hu",
+        "mae",
+        "ssim",
+        "psnr_db",
+    ),
     "translation": ("mae_hu", "ssim", "psnr_db", "outline_dice"),
 }
 

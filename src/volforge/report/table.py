@@ -19,6 +19,7 @@ from volforge.report.sides import SidesRow, compare_sides
 if TYPE_CHECKING:
     import pandas as pd
 
+CEILING = "ceiling"  # kind of an arm that shows what can be reached, and competes with none
 ALWAYS_COUNTED = ("volume_mm3", "reference_volume_mm3")  # kept as measures for figures, not rows of the table
 
 
@@ -30,7 +31,7 @@ class Cell:
         summary: Over subjects, or over folds and seeds for measures of whole sets.
         failures: Measures without a value because a mask was empty or a prediction missing.
         images: Smallest number of images behind it, for measures of whole sets; else 0.
-        is_best: Best mean of the row, among the arms with the fewest failures.
+        is_best: Best mean of the row, among the arms with the fewest failures; never that of real images.
         loses_to: The baseline that it does not beat, else empty.
         published: The paper's number for it on the same data, else None.
     """
@@ -76,7 +77,7 @@ class StudyTable:
         study: Name.
         task: Task.
         cohort: Cohort.
-        arms: Kind of every arm: `baseline`, `predictions`, `model`.
+        arms: Kind of every arm: `baseline`, `predictions`, `model`, `shapes`, `ceiling` (the real images).
         arm_notes: A sentence of the user for some arms.
         rows: Its rows.
         sides: Left against right, of negative volumes.
@@ -165,7 +166,7 @@ def _rows(
             found = by_row.get(key)
             values = {arm: _values(found, arm) for arm in arms}
             cells = {arm: Cell(summarise(list(v.values())), failed.get((*key, arm), 0)) for arm, v in values.items()}
-            measured = {a: v for a, v in values.items() if v}
+            measured = {a: v for a, v in values.items() if v and arms[a] != CEILING}
             if measure in NOMINAL:  # nearer to the nominal level is what better means
                 measured = {a: {s: abs(x - NOMINAL[measure]) for s, x in v.items()} for a, v in measured.items()}
             tests = compare_arms(measured) if better(measure) != "neither" else []
@@ -228,16 +229,17 @@ def _judge(
 
     judged = better(measure) != "neither"
     marks = {a: (-c.failures, c.images or c.summary.n, _score(measure, c.summary.mean)) for a, c in cells.items()}
+    marks = {a: m for a, m in marks.items() if arms[a] != CEILING}
     able = {a: m for a, m in marks.items() if not math.isnan(m[2])}
     first = max((m[:2] for m in marks.values()), default=None)
-    best = max(able, key=lambda a: able[a]) if judged and len(cells) > 1 and able else None
+    best = max(able, key=lambda a: able[a]) if judged and len(marks) > 1 and able else None
     if best is not None and marks[best][:2] != first:
         best = None  # those that failed least have no value at all
     baselines = {a: m for a, m in able.items() if arms[a] == "baseline"}
     strongest = max(baselines, key=lambda a: baselines[a]) if baselines else None
     for arm, cell in cells.items():
         loses = ""
-        if strongest is not None and arms[arm] != "baseline" and judged:
+        if strongest is not None and arms[arm] not in ("baseline", CEILING) and judged:
             beaten = arm in able and able[arm] > baselines[strongest] and not _equal(able[arm], baselines[strongest])
             loses = "" if beaten else strongest
         cells[arm] = replace(cell, is_best=arm == best, loses_to=loses, published=published.get(names[arm]))
@@ -292,6 +294,9 @@ def _notes(table: StudyTable) -> list[str]:
             "upwards: compare arms with each other, not with other work. `..._floor` is real against "
             "real images of other subjects, of half as many images, hence higher than a perfect arm's."
         )
+    real = [a for a, kind in table.arms.items() if kind == CEILING]
+    if real:
+        notes.append(f"{', '.join(real)}: real images of the same subjects, what can be reached; never bold or tested.")
     if any(c.loses_to for _, _, c in cells):
         notes.append("An arm marked † does not beat the best baseline of its row.")
     if len({r.label_source for r in table.rows if r.label_source}) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 SAMPLES = "samples.tsv"
 MOST_SHOWN = 6  # samples in a picture
-COLUMNS = ("scan", "sample", "file", "sha256", "seed", "latent_sha256", "weights_sha256", "step")
+COLUMNS = (
+    "scan", "sample", "file", "sha256", "seed", "latent_sha256", "own_latent_sha256", "share", "weights_sha256", "step",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def painted(
     grid: Grid,
     noise: Tensor,
     own: Mapping[int, Tensor] | None = None,
+    grain_from: Tensor | None = None,
     device: str = "cpu",
 ) -> Array:
     """An image of a label map on its own grid.
@@ -103,6 +107,7 @@ def painted(
         grid: Their grid.
         noise: (Z,) latent of the volume.
         own: Latents of single classes (channel numbers).
+        grain_from: Latent that noise by pixel is drawn from; None: `noise`.
         device: Where it runs.
 
     Returns:
@@ -116,7 +121,7 @@ def painted(
     axis = AXES[recipe.axis]
     stack = to_stack(take(labels, grid, placement, outside=0, kind="labels"), axis)
     classes = settings.class_of[stack]
-    made = paint(generator.network, classes, settings.channels, noise, own, device=device)
+    made = paint(generator.network, classes, settings.channels, noise, own, grain_from=grain_from, device=device)
     low, high = settings.window
     values = from_stack((made + 1) / 2 * (high - low) + low, axis)
     outside = float(AIR_HU) if settings.is_hounsfield else 0.0
@@ -142,22 +147,25 @@ def paint_cases(
     import torch
     from PIL import Image
 
-    from volforge.inference.paint import latent, latent_hash
+    from volforge.inference.latents import latent, latent_hash, latents_of
     from volforge.study.sample_panel import sample_panel
 
     colours = colours_of(settings.task, cohort)
 
     torch.set_num_threads(int(settings.inference["threads"]))
+    options = settings.inference
+    samples, length, way = int(options["samples"]), float(options["truncation"]), bool(options["between"])
+    vary = generator.settings.channels_of(options["vary"])
     predictions, rows = [], []
     for case in cases:
         record: dict[str, Any] = cohort.record(case.scan)
         a, b, c = record["grid"]["shape"]
         grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
         labels, made = cohort.read(case.scan, "labels"), []
-        for sample in range(int(settings.inference["samples"])):
-            drawn = latent(max(1, generator.noise), generator.seed, case.scan, sample)
-            noise = drawn * float(settings.inference.get("truncation", 1.0))
-            values = painted(generator, labels, grid, noise, device=device)
+        drawn = [latent(max(1, generator.noise), generator.seed, case.scan, n) for n in range(samples)]
+        for sample, z in enumerate(latents_of(drawn, samples, length=length, some_vary=bool(vary), on_the_way=way)):
+            own = dict.fromkeys(vary, z.own) if z.own is not None else None
+            values = painted(generator, labels, grid, z.whole, own, z.grain, device)
             path = folder / (f"{case.scan}.nii.gz" if not sample else f"{case.scan}.{sample}.nii.gz")
             write_on_source_grid(path, values, record)
             made.append(values)
@@ -171,7 +179,9 @@ def paint_cases(
                     "file": path.name,
                     "sha256": digest,
                     "seed": generator.seed,
-                    "latent_sha256": latent_hash(noise) if generator.draws else "",
+                    "latent_sha256": latent_hash(z.whole) if generator.draws else "",
+                    "own_latent_sha256": latent_hash(z.own) if z.own is not None else "",
+                    "share": "" if math.isnan(z.share) else f"{z.share:.6g}",
                     "weights_sha256": generator.about["sha256"],
                     "step": generator.about["step"],
                 }

@@ -90,6 +90,10 @@ class SynthesisSettings:
             table[c.id] = k + 1
         return table
 
+    def channels_of(self, structures: Sequence[str]) -> list[int]:
+        """Classes of structures, both sides where there are two."""
+        return [k + 1 for k, c in enumerate(self.classes) if c.structure in structures]
+
     @property
     def mirrored(self) -> list[int]:
         """Class of the other side by class."""

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from volforge.inference.paint import latent, paint
+from volforge.inference.latents import latent
+from volforge.inference.paint import paint
 from volforge.losses.outline import published_mask_loss
 from volforge.metrics.distribution import frechet_distance, statistics_of
 from volforge.metrics.ssim import gaussian_window, ssim

@@ -181,6 +181,8 @@ def is_drawn(arm: Arm) -> bool:
 def _kind(arm: Arm) -> str:
     if arm.inflation is not None:
         return "shapes"
+    if arm.baseline == "real":
+        return "ceiling"
     return "baseline" if arm.baseline else "model" if arm.models else "predictions"
 
 

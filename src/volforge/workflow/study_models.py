@@ -123,6 +123,7 @@ def problems(loaded: Loaded, study: ResolvedStudy) -> Iterator[Problem]:
             keys = ("studies", study.name, *where, name)
             if study.settings.task == study_synthesis.TASK:
                 yield from study_synthesis.problems(loaded, study, keys, options)
+                yield from study_synthesis.problems_of_samples(loaded, study, keys[:4])
                 continue
             if options.synthesis is not None:
                 yield loaded.problem((*keys, "synthesis"), "is for the task semantic_synthesis", "leave it out")

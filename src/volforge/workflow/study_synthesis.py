@@ -91,17 +91,29 @@ def problems(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], option
     for key in sorted(said & UNREAD):
         remedy = "rates and weights of a generator stand in `synthesis`" if key == "rate" else "leave it out"
         yield loaded.problem((*keys, "training", key), "has no meaning for a generator", remedy, key)
-    names = [s["structure"] for s in study.labelled()]
-    for name in own.dark:
-        if name not in names:
-            text, remedy = f"'{name}' is no structure of the cohort", f"structures: {', '.join(dict.fromkeys(names))}"
-            yield loaded.problem((*keys, "synthesis", "dark"), text, remedy, name)
+    yield from _unknown(loaded, study, (*keys, "synthesis", "dark"), own.dark)
     yield from _of_recipe(loaded, study.recipes, keys, options.recipe, study.settings.target.modality == "MR")
     size = study.recipes.get(options.recipe or "", {}).get("size")
     is_wavelet = own.discriminator is not None and own.discriminator.name == "wavelet_discriminator"
     if is_wavelet and size is not None and not _is_square_of_two(size):
         text = f"the wavelet discriminator sees squares with a power of two from {LEAST_SIDE}, not {size}"
         yield loaded.problem((*keys, "recipe"), text, "change the recipe's `size`", options.recipe)
+
+
+def problems_of_samples(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...]) -> Iterator[Problem]:
+    """What is wrong with the samples that an arm asks for; `keys` lead to the arm."""
+    place = (*keys, "inference", "vary")
+    yield from _unknown(loaded, study, place, study.settings.arms[keys[3]].inference.vary)
+
+
+def _unknown(
+    loaded: Loaded, study: ResolvedStudy, place: tuple[str, ...], structures: Sequence[str]
+) -> Iterator[Problem]:
+    names = [s["structure"] for s in study.labelled()]
+    for name in structures:
+        if name not in names:
+            text, remedy = f"'{name}' is no structure of the cohort", f"structures: {', '.join(dict.fromkeys(names))}"
+            yield loaded.problem(place, text, remedy, name)
 
 
 def _is_square_of_two(size: Sequence[int]) -> bool:
