@@ -67,6 +67,9 @@ class Hands:
     def backward(self, loss: torch.Tensor) -> None:
         loss.backward()
 
+    def bare(self, network: torch.nn.Module) -> torch.nn.Module:
+        return network
+
     def update(self, name: str) -> None:
         self.optimizers[name][0].step()
         self.optimizers[name][0].zero_grad(set_to_none=True)

@@ -23,6 +23,7 @@ def haar(image: Tensor) -> Tensor:
     """
     if image.shape[-1] % 2 or image.shape[-2] % 2:
         raise ValueError(f"the Haar transform needs even sides, not {tuple(image.shape[-2:])}")
+    image = _at_least_32_bit(image)
     a, b = image[..., 0::2, 0::2], image[..., 0::2, 1::2]
     c, d = image[..., 1::2, 0::2], image[..., 1::2, 1::2]
     top, bottom, left, right = a + b, c + d, b - a, d - c
@@ -38,9 +39,14 @@ def inverse_haar(bands: Tensor) -> Tensor:
     Returns:
         (N, C, 2 H, 2 W).
     """
-    low, lh, hl, hh = bands.chunk(4, dim=1)
+    low, lh, hl, hh = _at_least_32_bit(bands).chunk(4, dim=1)
     n, c, h, w = low.shape
     a, b = low - lh - hl + hh, low + lh - hl - hh
     d, e = low - lh + hl - hh, low + lh + hl + hh
     rows = torch.stack([torch.stack([a, b], dim=-1), torch.stack([d, e], dim=-1)], dim=-3)
     return rows.reshape(n, c, 2 * h, 2 * w) / 2
+
+
+def _at_least_32_bit(values: Tensor) -> Tensor:
+    """Sums of four in 16 bit, level after level, would not be undone by their inverse."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values

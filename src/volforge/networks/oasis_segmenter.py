@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
 from volforge.networks.spade import SLOPE, xavier
+from volforge.networks.spectral import spectral_norm
 
 WIDTHS = (2, 2, 4, 4, 8, 8)  # of the way down, in units of `width`
 

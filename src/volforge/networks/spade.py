@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
+
+from volforge.networks.spectral import spectral_norm
 
 SLOPE = 0.2
 

@@ -63,6 +63,8 @@ class WaveletDiscriminator(nn.Module):
         Image (N, channels, size, size); score (N, 1). `features` are the outputs of the levels, fine to coarse.
     """
 
+    forward_methods = ("scored",)  # what else is called in training, for wrappers that set precision or join processes
+
     def __init__(self, size: int, channels: int = 1, width: int = 128, most: int = 512, group: int = 4):
         super().__init__()
         levels = round(math.log2(size)) - 3

@@ -12,11 +12,11 @@ import itertools
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
 from volforge.networks.haar import haar, inverse_haar
 from volforge.networks.oasis_generator import WIDTHS, beginning
 from volforge.networks.spade import SLOPE, Spade, xavier
+from volforge.networks.spectral import spectral_norm
 
 
 class _WaveletSpade(nn.Module):

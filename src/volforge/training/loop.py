@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import LightningEnvironment
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from volforge.errors import VolforgeError
@@ -74,17 +75,42 @@ class _Hands:
         self.fabric, self.plan, self.optimizers = fabric, plan, optimizers
         self.device = fabric.device
         self.progress = 0.0
+        # DDP joins gradients on the way back, once for every pass of a network, of all weights. Networks that judge
+        # each other are passed several times, some frozen, and a gradient penalty reaches some weights only: their
+        # gradients are joined when the weights are moved.
+        self.joins = fabric.world_size > 1 and len(optimizers) > 1
+
+    @contextmanager
+    def apart(self, networks: Mapping[str, Any]) -> Iterator[None]:
+        """A step in which DDP joins nothing, where `update` does."""
+        with ExitStack() as stack:
+            for network in networks.values() if self.joins else ():
+                stack.enter_context(self.fabric.no_backward_sync(network))
+            yield
 
     def backward(self, loss: Tensor) -> None:
         self.fabric.backward(loss)
 
+    def bare(self, network: Any) -> nn.Module:
+        own: nn.Module = network.module
+        return own
+
     def update(self, name: str) -> None:
         optimizer, modules = self.optimizers[name]
+        if self.joins:
+            self._join([p.grad for m in modules for p in m.parameters() if p.grad is not None])
         if self.plan.clip:
             for module in modules:
                 self.fabric.clip_gradients(module, optimizer, max_norm=self.plan.clip, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+    def _join(self, gradients: list[Tensor]) -> None:
+        """Put the mean over all processes into gradients, by one message."""
+        joined = self.fabric.all_reduce(torch.cat([g.reshape(-1) for g in gradients]), reduce_op="mean")
+        assert isinstance(joined, Tensor)
+        for gradient, part in zip(gradients, joined.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
 
 
 def train(
@@ -125,6 +151,8 @@ def train(
     for name, network in made.items():
         module = torch.compile(network) if plan.compile else network
         networks[name] = fabric.setup_module(module)  # type: ignore[arg-type]
+        for method in getattr(network, "forward_methods", ()):
+            networks[name].mark_forward_method(method)
         if name in of_network:
             optimizers[of_network[name]][1].append(networks[name])
     emas = {name: Ema(made[name], decay) for name, decay in plan.ema.items() if decay}
@@ -147,7 +175,8 @@ def train(
             for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
                 group["lr"] = rate * scale
         hands.progress = step / plan.steps
-        logged = task.step(networks, fabric.to_device(batch), step, hands)
+        with hands.apart(networks):
+            logged = task.step(networks, fabric.to_device(batch), step, hands)
         for ema_name, ema in emas.items():
             ema.update(made[ema_name])
         state.step = step + 1

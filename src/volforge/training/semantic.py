@@ -228,9 +228,8 @@ class SemanticTask:
         loss = discriminator_loss(score[: len(fake)], score[len(fake) :])
         hands.backward(loss)
         if self.plan.penalty and step % self.plan.penalty_every == 0:
-            seen = real.detach().requires_grad_()
-            with torch.autocast(real.device.type, enabled=False):  # second derivatives in 32 bit
-                penalty = gradient_penalty(judge(seen).float(), seen)
+            seen, bare = real.detach().requires_grad_(), hands.bare(judge)  # second derivatives in 32 bit
+            penalty = gradient_penalty(bare(seen), seen)
             hands.backward(self.plan.penalty / 2 * self.plan.penalty_every * penalty)
         hands.update("discriminator")
         return {"discriminator": loss}

@@ -22,6 +22,10 @@ class Hands(Protocol):
     def backward(self, loss: Tensor) -> None:
         """Gradients of a loss."""
 
+    def bare(self, network: nn.Module) -> nn.Module:
+        """The network itself: in 32 bit whatever the precision, and a gradient may be taken within the step."""
+        ...
+
     def update(self, name: str) -> None:
         """One step of the optimiser of this name; its gradients are then cleared."""
 
