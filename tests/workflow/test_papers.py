@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -97,3 +98,70 @@ def test_semantic_synthesis_has_the_published_networks_and_rates(tmp_path):
         a: model_settings(study, a, "image")["synthesis"]["outline"] for a in study.settings.arms if "generator" in a
     }
     assert [a for a, weight in masks.items() if weight] == ["oasis_generator_mask", "wavelet_generator_mask"]
+
+
+class PaperSlices:
+    """One slice of 256 x 256 pixels with all 36 structures, made here."""
+
+    shows_sides, size = False, (256, 256)
+
+    def __init__(self, wants):
+        y, x = np.mgrid[:256, :256]
+        body = np.hypot(y - 128, (x - 128) / 1.2) < 90
+        labels = np.where(body, 1 + (y // 16 * 16 + x // 16) % 36, 0).astype(np.uint8)
+        image = np.where(body, np.sin(labels) * 0.5, -1).astype(np.float32)
+        found = {"labels": labels[None], "body": body[None].astype(np.uint8), "image": image[None]}
+        self.content = {k: found[k] for k in wants}
+
+    def __len__(self):
+        return 1
+
+    def item(self, k):
+        return self.content
+
+
+class SteppingHands:
+    """Hands that move weights at once."""
+
+    device, progress = torch.device("cpu"), 0.0
+
+    def __init__(self, optimizers):
+        self.optimizers = optimizers
+
+    def backward(self, loss):
+        loss.backward()
+
+    def bare(self, network):
+        return network
+
+    def update(self, name):
+        optimizer, _ = self.optimizers.pop(name)  # its moments are not needed again, and large
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["oasis_generator_mask", "wavelet_generator_mask"])
+def test_networks_of_paper_size_take_one_real_step(tmp_path, arm):
+    from volforge.study.synthesis_settings import SynthesisSettings
+    from volforge.study.train_synthesis import synthesis_plan
+    from volforge.training.semantic import SemanticTask
+    from volforge.training.slice_augment import SliceAugmentation
+    from volforge.workflow.study_models import model_settings
+
+    study = load_run([autopet(tmp_path)], None, check_files=True).studies["semantic_synthesis"]
+    plan = synthesis_plan(SynthesisSettings.of(model_settings(study, arm, "image")))
+    labelled, images = PaperSlices(("labels", "body")), PaperSlices(("image",))
+    task = SemanticTask(plan, 0, labelled, images, None, 1, SliceAugmentation(), {})
+    torch.manual_seed(0)
+    networks = task.networks()
+    optimizers = task.optimizers(networks)
+    before = {n: next(m.parameters()).detach().clone() for n, m in networks.items()}
+    hands = SteppingHands(optimizers)
+    batch = {k: v[None] for k, v in task.sample(0).items()}
+    logged = task.step(networks, batch, 0, hands)
+    assert set(logged) == {"segment", "adversarial", "outline", "discriminator"}
+    assert all(torch.isfinite(v).all() for v in logged.values())
+    for name, network in networks.items():
+        assert all(torch.isfinite(p).all() for p in network.parameters()), name
+        assert not torch.equal(before[name], next(network.parameters())), name
