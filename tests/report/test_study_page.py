@@ -51,6 +51,10 @@ def results(tmp_path_factory):
         curve = "low\thigh\tcount\tconfidence\taccuracy\n0\t0.5\t0\t\t\n0.5\t1\t20\t0.8\t0.7\n"
         write_whole(cases / "calibration.tsv", curve if arm == "volforge" else curve.splitlines()[0] + "\n")
         write_json(cases / "features.json", [])
+    for scan in ("scan-0", "scan-1"):
+        path = study / f"volforge/fold0/seed0/predictions/{scan}.panel.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((60, 300, 3), 90, np.uint8)).save(path)
     history = "step\tloss\tfid\n1\t2.0\t\n2\t1.0\t80\n3\t0.5\t60\n"
     write_whole(study / "volforge/fold0/seed0/models/net/history.tsv", history)
     write_measures(study / "measures.tsv", lines)
@@ -80,6 +84,13 @@ def test_all_figures_are_drawn_as_svg_and_png(results):
         picture = np.asarray(Image.open(path).convert("L"))
         assert picture.min() < 100, path.name
         assert picture.max() > 250, path.name
+
+
+def test_samples_of_one_label_map_are_shown_once_an_arm(results):
+    page = (results / "report.html").read_text()
+    assert page.count("Samples of one label map") == 1
+    assert page.count("the samples, as they are.</figcaption>") == 1
+    assert "scan-0, volforge: label map" in page  # no case is ranked as the median: the first one
 
 
 def test_figures_are_the_same_bytes_again(results, tmp_path):

@@ -14,6 +14,7 @@ from volforge.report.formats import main_cell, published_value, shown, sides_cel
 from volforge.report.published import PublishedNumber, read_published
 from volforge.report.table import Cell, StudyTable, study_table
 from volforge.study.measures import read_measures
+from volforge.study.predictions import PANEL
 from volforge.volume.folders import read_json
 
 _SLICES = {
@@ -74,6 +75,7 @@ class StudyView:
     networks: list[str] = field(default_factory=list)
     made_from: dict[str, str] = field(default_factory=dict)
     case_note: str = CASE_NOTE
+    samples: list[Picture] = field(default_factory=list)
 
     @property
     def has_views(self) -> bool:
@@ -108,6 +110,7 @@ def view_study(results: Path, name: str) -> StudyView:
         _networks(folder, settings["parts"]),
         table.made_from,
         JOINT_NOTE if table.task == "negative_volume" else CASE_NOTE,
+        _samples(folder, settings["parts"]),
     )
 
 
@@ -179,14 +182,16 @@ def _cases(folder: Path, table: StudyTable, parts: list[list[Any]]) -> tuple[lis
 
     rows = [r for r in read_measures(folder / "measures.tsv") if r["scan"]]
     # image measures have rows by tissue too; of a negative volume the part that bone bounds tells cases apart
-    only = {"segmentation": "", "implant": "", "negative_volume": "joint_space"}.get(table.task, "body")
+    of_images = ("body", "structures")
+    only = {"segmentation": (), "implant": (), "negative_volume": ("joint_space",)}.get(table.task, of_images)
+    rows = [r for r in rows if not only or r["structure"] in only]
     present = [m for m in SHOWN[table.task] if any(r["measure"] == m for r in rows)]
     found: dict[tuple[str, ...], dict[str, list[float | None]]] = {}
     subjects: dict[tuple[str, ...], str] = {}
     for r in rows:
         key = (r["arm"], r["fold"], r["seed"], r["scan"], r["sample"])
         subjects[key] = r["subject"]
-        if r["measure"] in present and only in ("", r["structure"]):
+        if r["measure"] in present:
             found.setdefault(key, {}).setdefault(r["measure"], []).append(float(r["value"]) if r["value"] else None)
     opened: dict[tuple[str, ...], tuple[str, Path]] = {}
     for arm, fold, seed in parts:
@@ -208,6 +213,23 @@ def _cases(folder: Path, table: StudyTable, parts: list[list[Any]]) -> tuple[lis
         view = turning.read_text(encoding="utf-8") if turning is not None and turning.exists() else ""
         cases.append(CaseRow(arm, scan, subjects[case], place, rank, texts, slices, view))
     return present, cases
+
+
+def _samples(folder: Path, parts: list[list[Any]]) -> list[Picture]:
+    """One label map of every arm that paints some, with its real image and all samples: the case in the middle."""
+    from PIL import Image
+
+    found: dict[str, Picture] = {}
+    for arm, fold, seed in parts:
+        part = folder / arm / f"fold{fold}" / f"seed{seed}"
+        panels = {p.name.removesuffix(PANEL): p for p in sorted((part / "predictions").glob(f"*{PANEL}"))}
+        if arm in found or not panels:
+            continue
+        ranks = {line["rank"]: line["scan"] for line in read_rows(part / "cases" / "cases.tsv")}
+        scan = ranks["median"] if ranks.get("median") in panels else next(iter(panels))
+        caption = f"{scan}, {arm}: label map, real image where there is one, and the samples, as they are."
+        found[arm] = picture(Image.open(panels[scan]), caption)
+    return list(found.values())
 
 
 def _mean_text(values: list[float | None]) -> str:

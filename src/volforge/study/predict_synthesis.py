@@ -15,7 +15,7 @@ from volforge.config.models import SliceRecipe
 from volforge.errors import VolforgeError
 from volforge.study.cases import Case, Cohort
 from volforge.study.colours import colours_of
-from volforge.study.predictions import Prediction
+from volforge.study.predictions import PANEL, Prediction
 from volforge.study.settings import ArmSettings
 from volforge.study.synthesis_settings import SynthesisSettings
 from volforge.volume.cut import AXES, from_stack, put_back, slice_placement, take, to_stack
@@ -189,6 +189,6 @@ def paint_cases(
         real = cohort.target_image(case.reference) if cohort.has(case.reference, "image") else None
         spacing, is_hounsfield = grid.spacing_mm, generator.settings.is_hounsfield
         sheet = sample_panel(labels, real, made[:MOST_SHOWN], spacing, colours, is_hounsfield)
-        Image.fromarray(sheet).save(folder / f"{case.scan}.panel.png")
+        Image.fromarray(sheet).save(folder / f"{case.scan}{PANEL}")
     write_whole(folder / SAMPLES, as_tsv(COLUMNS, rows))
     return predictions

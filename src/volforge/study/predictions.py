@@ -10,6 +10,7 @@ from pathlib import Path
 from volforge.cohort.collect import as_tsv
 from volforge.whole_file import write_whole
 
+PANEL = ".panel.png"  # ending of pictures of samples, after the scan's name
 FILE = "predictions.tsv"
 
 
