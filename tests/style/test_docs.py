@@ -106,10 +106,15 @@ def test_the_arm_on_the_page_of_semantic_synthesis_is_one(tmp_path):
 
     from volforge.workflow.run import load_run
 
-    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/semantic-synthesis.md").read_text(), re.DOTALL)
+    page = (ROOT / "docs/semantic-synthesis.md").read_text()
+    block, samples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     content = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     content["cohorts"] = {"body": {"sheet": str(ROOT / "config/cohorts/body.tsv"), "phantom": {"kind": "body"}}}
     content["studies"] = yaml.safe_load(block)["studies"]
     content["report"] = {}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
-    assert load_run([tmp_path / "config.yaml"], None).problems == []
+    options = [yaml.safe_load(line)["inference"] for line in samples.splitlines()]
+    for own in (None, *options):
+        if own is not None:
+            content["studies"]["body_semantic_synthesis"]["arms"]["volforge"]["inference"] = own
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+        assert load_run([tmp_path / "config.yaml"], None).problems == []
