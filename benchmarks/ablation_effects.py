@@ -3,9 +3,9 @@
 Usage: python benchmarks/ablation_effects.py [FOLDER OF RESULTS]
 
 An effect is the mean over test subjects, and over the levels of the other factors, of one level less the other. Two
-intervals stand beside it: over subjects (bootstrap, seeds averaged first), and over seeds (Student's t, subjects
-averaged first). Fréchet distances have one value per seed, and each study has its own encoder: they are compared within
-a study.
+intervals stand beside it: over subjects (bootstrap, trainings averaged first), and over pairs of trainings that differ
+in this factor alone (Student's t over 12 pairs, subjects averaged first). Fréchet distances have one value per training,
+and each study has its own encoder: they are compared within a study.
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ def values(results: Path) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def interval_of_seeds(by_seed: np.ndarray) -> tuple[float, float]:
-    """Student's interval of the mean over seeds."""
-    half = float(stats.t.ppf(0.975, len(by_seed) - 1) * by_seed.std(ddof=1) / np.sqrt(len(by_seed)))
-    return float(by_seed.mean()) - half, float(by_seed.mean()) + half
+def interval_of_pairs(differences: np.ndarray) -> tuple[float, float]:
+    """Student's interval of the mean over pairs of trainings."""
+    half = float(stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / np.sqrt(len(differences)))
+    return float(differences.mean()) - half, float(differences.mean()) + half
 
 
 def effect(frame: pd.DataFrame, factor: str, levels: tuple[object, object]) -> tuple[np.ndarray, np.ndarray]:
-    """One level less the other: by subject with seeds averaged, and by seed with subjects averaged."""
+    """One level less the other: by subject with trainings averaged, and by pair of trainings with subjects averaged."""
+    others = [c for c in ("background", "generator", "mask") if c != factor]
     found = []
-    for by in ("subject", "seed"):
+    for by in (["subject"], [*others, "seed"]):
         first, second = (frame[frame[factor] == level].groupby(by)["value"].mean() for level in levels)
         found.append((first - second).to_numpy())
     return found[0], found[1]
@@ -73,17 +74,17 @@ def main(results: Path) -> None:
         background, generator, mask = key
         texts = [f"{line[m]:.3g} ± {spread.loc[key, m]:.2g}" for m in order]
         print(f"| {background} | {generator} | {'yes' if mask else 'no'} | " + " | ".join(texts) + " |")
-    print("\n| effect of | on | mean | over subjects | over seeds |\n| --- | --- | --- | --- | --- |")
+    print("\n| effect of | on | mean | over subjects | over trainings |\n| --- | --- | --- | --- | --- |")
     for name, factor, levels in FACTORS:
         for measure in order:
             own = every[every["measure"] == measure]
             of_sets = measure.startswith("frechet")
             if of_sets and factor == "background":
                 continue
-            of_subjects, of_seeds = effect(own, factor, levels)
+            of_subjects, of_pairs = effect(own, factor, levels)
             first = "–" if of_sets else "{:.3g} to {:.3g}".format(*bootstrap_interval(of_subjects))
-            second = "{:.3g} to {:.3g}".format(*interval_of_seeds(of_seeds))
-            print(f"| {name} | {measure} | {of_seeds.mean():.3g} | {first} | {second} |")
+            second = "{:.3g} to {:.3g}".format(*interval_of_pairs(of_pairs))
+            print(f"| {name} | {measure} | {of_pairs.mean():.3g} | {first} | {second} |")
 
 
 if __name__ == "__main__":

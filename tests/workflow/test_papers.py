@@ -79,6 +79,16 @@ def test_semantic_synthesis_plans_its_ablations_with_three_seeds(tmp_path):
     assert counts["predict"] == counts["measure"] == str(4 + (6 + 4) * 3)  # controls have one seed
 
 
+def test_the_ablation_on_the_phantom_plans_two_backgrounds_two_generators_two_losses_three_seeds(tmp_path):
+    plan = snakemake("-n", "--configfile", ROOT / "config/examples/body_synthesis_ablation.yaml", cwd=tmp_path)
+    assert plan.returncode == 0, plan.stderr[-3000:]
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", plan.stdout + plan.stderr, re.MULTILINE))
+    assert counts["train_model"] == counts["predict"] == counts["measure"] == str(2 * 2 * 2 * 3)
+    run = load_run([ROOT / "config/examples/body_synthesis_ablation.yaml"], None)
+    assert run.problems == []
+    assert {c.settings.background for c in run.cohorts.values()} == {"air", "keep"}
+
+
 def test_semantic_synthesis_has_the_published_networks_and_rates(tmp_path):
     from volforge import components
     from volforge.study.synthesis_settings import SynthesisSettings
