@@ -4,7 +4,7 @@ Usage: python benchmarks/ablation_effects.py [FOLDER OF RESULTS]
 
 An effect is the mean over test subjects, and over the levels of the other factors, of one level less the other. Two
 intervals stand beside it: over subjects (bootstrap, trainings averaged first), and over pairs of trainings that differ
-in this factor alone (Student's t over 12 pairs, subjects averaged first). Fréchet distances have one value per training,
+in this factor alone (Student's t over 12 pairs, subjects averaged first). Fréchet distances: one value a training,
 and each study has its own encoder: they are compared within a study.
 """
 
