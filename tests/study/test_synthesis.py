@@ -91,6 +91,7 @@ def test_a_generator_s_folder_says_what_it_is(model):
     }  # fmt: skip
     assert about["step"] in (3, 6)
     assert set(about["parameters_of"]) == {"generator", "segmenter", "discriminator"}
+    assert about["multiply_adds"] > 16 * 16 * 9 * about["parameters_of"]["generator"] // 100
     with (model / "history.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [r["step"] for r in rows] == ["3", "6"]

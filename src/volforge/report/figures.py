@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#000000")
 MARKERS = ("o", "s", "^", "D")  # for the ninth arm and on
 MOST_STRUCTURES = 12
+FEW_POINTS = 8
 SHOWN = {
     "segmentation": ("dice", "hd95_mm", "assd_mm", "nsd_1mm"),
     "negative_volume": (
@@ -300,7 +301,8 @@ def _histories(runs: Sequence[tuple[str, Path]], arms: Sequence[str]) -> dict[st
     for column, lines in found.items():
         figure, (axis,) = _figure(5.0, 3.2)
         for arm, steps, values in lines:
-            axis.plot(steps, values, lw=1.1, color=colour_of(arm, arms), alpha=0.8)
+            marker = "o" if len(steps) <= FEW_POINTS else None  # a line of one point would not be seen
+            axis.plot(steps, values, lw=1.1, color=colour_of(arm, arms), alpha=0.8, marker=marker, ms=3)
         axis.set_xlabel("step")
         axis.set_ylabel(column)
         axis.legend(handles=[_handle(a, arms) for a in dict.fromkeys(x[0] for x in lines)], frameon=False, fontsize=8)

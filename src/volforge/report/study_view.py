@@ -102,7 +102,7 @@ def view_study(results: Path, name: str) -> StudyView:
         [_statistics(r.structure, r.measure, arm, cell) for r in table.rows for arm, cell in r.cells.items()],
         [test_cells(r, t) for r in table.rows for t in r.tests if t.p is not None],
         [sides_cells(r) for r in table.sides],
-        read_rows(folder / "cost.tsv"),
+        [_rounded(r) for r in read_rows(folder / "cost.tsv")],
         [*table.notes, *(f"{arm}: {note}" for arm, note in table.arm_notes.items())],
         [_figure(folder / "figures" / f"{f}.svg") for f in read_json(folder / "figures" / "figures.json")],
         wanted,
@@ -141,6 +141,12 @@ def _blocks(table: StudyTable) -> list[dict[str, Any]]:
             )
         blocks.append({"source": source, "rows": lines, "with_published": with_published})
     return blocks
+
+
+def _rounded(cost: Mapping[str, str]) -> dict[str, str]:
+    """A row of cost.tsv for people."""
+    measured = ("train_device_hours", "predict_seconds_per_case", "peak_memory_gib")
+    return {k: shown(float(v)) if k in measured and v else v for k, v in cost.items()}
 
 
 def _loses(cell: Cell | None) -> str:

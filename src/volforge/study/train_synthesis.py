@@ -163,6 +163,7 @@ def write_generator(
             "size": list(task.labelled.size),
             "parameters": parameters["generator"],
             "parameters_of": parameters,
+            "multiply_adds": _multiply_adds(settings, task.labelled.size),
             "step": done.step,
             "steps": done.steps,
             "expected": {k: float(f"{v:.10g}") for k, v in done.score.items()},
@@ -171,3 +172,20 @@ def write_generator(
             "versions": versions(),
         }
         write_json(folder / "model.json", content)
+
+
+def _multiply_adds(settings: SynthesisSettings, size: tuple[int, int]) -> int:
+    """Multiply-adds of the generator's pass over one slice, counted without computing anything."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from volforge import components
+
+    with torch.device("meta"):
+        network = components.build("network", settings.network, classes=settings.channels, channels=1).eval()
+        z, grain = int(getattr(network, "noise", 0)), int(getattr(network, "grain", 0))
+        noise = torch.zeros((1, z + grain, *size) if grain else (1, z))
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            network(torch.zeros(1, settings.channels, *size), noise)
+    return int(counter.get_total_flops()) // 2
