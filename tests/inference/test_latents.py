@@ -42,19 +42,19 @@ def drawn(samples):
 
 
 def test_each_sample_has_its_own_latent_unless_asked_otherwise():
-    found = latents_of(drawn(3), 3)
+    found = latents_of(drawn(3))
     assert all(torch.equal(f.whole, z) and torch.equal(f.grain, z) for f, z in zip(found, drawn(3), strict=True))
     assert all(f.own is None and math.isnan(f.share) for f in found)
 
 
 def test_latents_are_shortened_and_the_grain_is_not():
-    found = latents_of(drawn(2), 2, length=0.0)
+    found = latents_of(drawn(2), length=0.0)
     assert not any(f.whole.any() for f in found)
     assert not torch.equal(found[0].grain, found[1].grain)  # texture still differs from sample to sample
 
 
 def test_where_some_structures_vary_the_rest_stays_that_of_the_first_sample():
-    found = latents_of(drawn(3), 3, length=0.5, some_vary=True)
+    found = latents_of(drawn(3), length=0.5, some_vary=True)
     for f, z in zip(found, drawn(3), strict=True):
         assert torch.equal(f.whole, drawn(1)[0] * 0.5)
         assert torch.equal(f.grain, drawn(1)[0])
@@ -63,7 +63,7 @@ def test_where_some_structures_vary_the_rest_stays_that_of_the_first_sample():
 
 @pytest.mark.parametrize("some_vary", [False, True])
 def test_samples_on_the_way_end_at_two_latents_and_share_their_grain(some_vary):
-    found = latents_of(drawn(5), 5, some_vary=some_vary, on_the_way=True)
+    found = latents_of(drawn(5), some_vary=some_vary, on_the_way=True)
     assert [f.share for f in found] == pytest.approx([0, 0.25, 0.5, 0.75, 1])
     moving = [f.own if some_vary else f.whole for f in found]
     assert torch.allclose(moving[0], drawn(1)[0], atol=1e-6)

@@ -70,22 +70,21 @@ def between(first: Tensor, second: Tensor, steps: int) -> list[Tensor]:
 
 
 def latents_of(
-    drawn: list[Tensor], samples: int, *, length: float = 1.0, some_vary: bool = False, on_the_way: bool = False
+    drawn: list[Tensor], *, length: float = 1.0, some_vary: bool = False, on_the_way: bool = False
 ) -> list[Latents]:
     """The latents of all samples of a volume.
 
     Args:
         drawn: (Z,) each, one of every sample.
-        samples: How many.
         length: Latents are shortened by this factor; the grain is not.
         some_vary: Only some structures take another latent in each sample; all else, and the grain, stays that of
             the first.
         on_the_way: Samples lie between the first and the last one drawn, evenly, and share the grain of the first.
     """
-    shortened = [z * length for z in drawn[:samples]]
-    shares = [float("nan")] * samples
+    shortened = [z * length for z in drawn]
+    shares = [float("nan")] * len(drawn)
     if on_the_way:
-        shortened, shares = between(shortened[0], shortened[-1], samples), np.linspace(0, 1, samples).tolist()
+        shortened, shares = between(shortened[0], shortened[-1], len(drawn)), np.linspace(0, 1, len(drawn)).tolist()
     one_grain = some_vary or on_the_way
     return [
         Latents(

@@ -163,7 +163,7 @@ def paint_cases(
         grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
         labels, made = cohort.read(case.scan, "labels"), []
         drawn = [latent(max(1, generator.noise), generator.seed, case.scan, n) for n in range(samples)]
-        for sample, z in enumerate(latents_of(drawn, samples, length=length, some_vary=bool(vary), on_the_way=way)):
+        for sample, z in enumerate(latents_of(drawn, length=length, some_vary=bool(vary), on_the_way=way)):
             own = dict.fromkeys(vary, z.own) if z.own is not None else None
             values = painted(generator, labels, grid, z.whole, own, z.grain, device)
             path = folder / (f"{case.scan}.nii.gz" if not sample else f"{case.scan}.{sample}.nii.gz")

@@ -13,7 +13,7 @@ from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort
 from volforge.study.inner_split import free_rows, inner_split
 from volforge.study.model_settings import ModelSettings
-from volforge.study.trained_files import versions, write_trained
+from volforge.study.trained_files import multiply_adds, versions, write_trained
 from volforge.training.attempt import note_attempt
 from volforge.volume.folders import read_json, whole_folder, write_json
 
@@ -144,7 +144,7 @@ def write_model(
     out: Path,
 ) -> None:
     """Write the folder of a trained model."""
-    parameters, multiply_adds = size
+    parameters, products = size
     with whole_folder(out) as folder:
         digest = write_trained(folder, done.weights["network"], done, plan)
         content = {
@@ -152,7 +152,7 @@ def write_model(
             "patch": list(task.patch),
             "channels": settings.channels,
             "parameters": parameters,
-            "multiply_adds": multiply_adds,
+            "multiply_adds": products,
             "step": done.step,
             "steps": done.steps,
             "expected": {k: float(f"{v:.10g}") for k, v in done.score.items()},
@@ -181,17 +181,13 @@ def import_of(scans: Path, subjects: Mapping[str, list[str]]) -> dict[str, Any]:
 def size_of(settings: ModelSettings, patch: Sequence[int]) -> tuple[int, int]:
     """Parameters, and multiply-adds of one pass over a patch, counted without computing anything."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from volforge.inference.model import make_network
 
     with torch.device("meta"):
         network = make_network(settings).eval()
         image = torch.zeros((1, 1, *patch))
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        network(image)
-    return sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2
+    return sum(p.numel() for p in network.parameters()), multiply_adds(network, image)
 
 
 def prior_of(training: Regions) -> dict[str, list[float]]:

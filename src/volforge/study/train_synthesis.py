@@ -10,7 +10,7 @@ from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort, Row
 from volforge.study.synthesis_settings import SynthesisSettings, domains
 from volforge.study.train_model import Run
-from volforge.study.trained_files import versions, write_trained
+from volforge.study.trained_files import multiply_adds, versions, write_trained
 from volforge.training.attempt import note_attempt
 from volforge.volume.folders import whole_folder, write_json
 
@@ -175,9 +175,8 @@ def write_generator(
 
 
 def _multiply_adds(settings: SynthesisSettings, size: tuple[int, int]) -> int:
-    """Multiply-adds of the generator's pass over one slice, counted without computing anything."""
+    """Multiply-adds of the generator's pass over one slice."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from volforge import components
 
@@ -185,7 +184,5 @@ def _multiply_adds(settings: SynthesisSettings, size: tuple[int, int]) -> int:
         network = components.build("network", settings.network, classes=settings.channels, channels=1).eval()
         z, grain = int(getattr(network, "noise", 0)), int(getattr(network, "grain", 0))
         noise = torch.zeros((1, z + grain, *size) if grain else (1, z))
-        counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
-            network(torch.zeros(1, settings.channels, *size), noise)
-    return int(counter.get_total_flops()) // 2
+        labels = torch.zeros(1, settings.channels, *size)
+    return multiply_adds(network, labels, noise)

@@ -13,7 +13,7 @@ from volforge.volume.folders import sha256_of, write_json
 from volforge.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from volforge.training.loop import Trained
     from volforge.training.task import Plan
@@ -24,6 +24,17 @@ VERSIONS = ("volforge", "torch", "monai", "lightning", "numpy")
 def versions() -> dict[str, str]:
     """Versions of what a training depends on."""
     return {name: version(name) for name in VERSIONS}
+
+
+def multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
+    """Multiply-adds of one pass, counted without computing anything: network and inputs lie on the device `meta`."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(*inputs)
+    return int(counter.get_total_flops()) // 2
 
 
 def write_trained(folder: Path, weights: Mapping[str, Tensor], done: Trained, plan: Plan) -> str:
