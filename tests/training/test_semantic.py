@@ -1,6 +1,7 @@
 """The step of semantic synthesis: what one pass of the generator gives, who learns from what, exact resume."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 
 from volforge.losses.semantic import balanced_cross_entropy, class_weights
 from volforge.training.loop import train
-from volforge.training.semantic import SemanticTask, SynthesisPlan, one_hot, refresh
+from volforge.training.semantic import SemanticTask, SynthesisPlan, noise_of, one_hot, refresh
 from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.slices import Slice, outline_of
 from volforge.training.stop import Stop
@@ -162,6 +163,36 @@ def test_with_pairs_the_segmenter_learns_nothing_from_the_generator_s_loss():
     other.step(copies, batch, 0, again)
     for a, b in zip(hands.grads["segmenter"], again.grads["segmenter"], strict=True):
         assert torch.allclose(a, b)
+
+
+def test_moments_and_variety_are_logged_and_move_the_generator_alone():
+    plain, both = task("paired"), task("paired", moments=5.0, variety=2.0)
+    networks = made(plain)
+    copies = copy.deepcopy(networks)
+    hands, others = Hands(networks), Hands(copies)
+    seen = batch_of(both)
+    assert "again_noise" in seen
+    assert "again_noise" not in batch_of(plain)
+    assert {"moments", "variety"} <= set(both.step(copies, seen, 4, others))
+    plain.step(networks, seen, 4, hands)
+    a, b = (torch.cat([g.flatten() for g in h.grads["generator"]]) for h in (hands, others))
+    assert not torch.allclose(a, b)
+
+
+def test_with_grain_two_samples_of_a_map_share_their_latent():
+    one = task("paired", variety=2.0)
+    one.plan = replace(one.plan, generator={**one.plan.generator, "grain": 2})
+    batch = batch_of(one)
+    first, second = noise_of(batch), noise_of(batch, "again_")
+    assert torch.equal(first[:, :3], second[:, :3])
+    assert not torch.isclose(first[:, 3:], second[:, 3:]).any()
+    noise = np.stack([batch["grain"].numpy(), batch["again_grain"].numpy()]).reshape(2, -1)
+    assert abs(np.corrcoef(noise)[0, 1]) < 0.1
+
+
+def test_variety_does_not_change_what_else_is_drawn():
+    plain, various = task("paired").sample(3), task("paired", variety=1.0).sample(3)
+    assert all(torch.equal(v, various[k]) for k, v in plain.items())
 
 
 def test_the_penalty_is_due_every_few_steps_and_weighted_for_them():

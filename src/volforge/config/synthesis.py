@@ -41,6 +41,16 @@ class Synthesis(Model):
     outline: Weight = Field(default=0.5, description="weight of the loss that ties the body to the map; 0: without")
     label_mix: Weight = Field(default=5.0, description="`paired`: weight of LabelMix")
     match: Weight = Field(default=10.0, description="`semi`: weight of the distance of features of a pair")
+    moments: Weight = Field(
+        default=0.0,
+        description="`paired`: weight of the distance of each structure's mean and spread from the real slice's; 0: "
+        "without, as published",
+    )
+    variety: Weight = Field(
+        default=0.0,
+        description="weight of what two samples of one map share of the spread inside its structures; 0: without, as "
+        "published",
+    )
     penalty: Weight = Field(default=10.0, description="gradient penalty R1 of the discriminator")
     penalty_every: int = Field(default=4, ge=1, description="steps between two penalties")
     ignore_background: bool = Field(default=False, description="the background is no class of its own, as published")
@@ -54,6 +64,8 @@ class Synthesis(Model):
             raise ValueError(f"the mode {self.mode} needs a discriminator: nothing else sees real images")
         if (self.mode == "semi") != bool(self.pairs):
             raise ValueError("`pairs` belongs to the mode `semi`, and that mode needs some")
+        if self.moments and self.mode != "paired":
+            raise ValueError("`moments` compares a painted slice with its real one: only with the mode `paired`")
         return self
 
     def plain(self) -> dict[str, object]:

@@ -110,7 +110,10 @@ def synthesis_plan(settings: SynthesisSettings) -> SynthesisPlan:
     from volforge.training.semantic import SynthesisPlan
 
     own = settings.synthesis
-    same = ("segment", "adversarial", "outline", "label_mix", "match", "penalty", "penalty_every", "ignore_background")
+    same = (
+        "segment", "adversarial", "outline", "label_mix", "match", "moments", "variety", "penalty", "penalty_every",
+        "ignore_background",
+    )  # fmt: skip
     dark = [k + 1 for k, c in enumerate(settings.classes) if c.structure in own["dark"]]
     return SynthesisPlan(
         own["mode"],

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from volforge import components
 from volforge.losses.adversarial import discriminator_loss, generator_loss, gradient_penalty
+from volforge.losses.moments import moments_loss, variety_loss
 from volforge.losses.outline import OutlineLoss
 from volforge.losses.semantic import (
     balanced_cross_entropy,
@@ -32,6 +33,7 @@ from volforge.training.task import Batch, Hands
 
 BETAS = (0.0, 0.999)
 REFRESH_BATCHES = 50
+VARIETY_EVERY = 4  # steps between two that paint every map twice; what they find counts for those between
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class SynthesisPlan:
         mode: `unpaired`, `paired`, or `semi` (unpaired, and some pairs).
         classes: Classes of label maps, background included.
         generator, segmenter, discriminator: Name and keywords; no discriminator: None (`paired` only).
-        segment, adversarial, outline, label_mix, match: Weights of the losses; `match` is that of `semi`.
+        segment, adversarial, outline, label_mix, match, moments, variety: Weights of the losses; `match` is that of
+            `semi`, `moments` of pairs.
         penalty, penalty_every: R1 and how often; it is weighted up for the steps between.
         ignore_background: Class 0 has no say in the segmentation loss, as published.
         edge: Image value at the body's outline, from -1 to 1.
@@ -60,6 +63,8 @@ class SynthesisPlan:
     outline: float = 0.5
     label_mix: float = 5.0
     match: float = 10.0
+    moments: float = 0.0
+    variety: float = 0.0
     penalty: float = 10.0
     penalty_every: int = 4
     ignore_background: bool = False
@@ -143,6 +148,9 @@ class SemanticTask:
         found["noise"] = torch.from_numpy(rng.standard_normal(z).astype(np.float32))
         if grain:
             found["grain"] = torch.from_numpy(rng.standard_normal((grain, *self.labelled.size), np.float32))
+        if self.plan.variety:
+            name = "grain" if grain else "noise"
+            found[f"again_{name}"] = torch.from_numpy(rng.standard_normal(found[name].shape, np.float32))
         return found
 
     def step(self, networks: Mapping[str, nn.Module], batch: Batch, step: int, hands: Hands) -> dict[str, Tensor]:
@@ -156,7 +164,7 @@ class SemanticTask:
         weights = class_weights(labels, self.plan.classes, self.plan.ignore_background)
         is_pair = self.plan.mode == "paired"
         judge = networks.get("discriminator")
-        fake = networks["generator"](given, noise_of(batch)).float()
+        fake, again = self._painted(networks["generator"], given, batch, step)
         logged: dict[str, Tensor] = {}
         with _Frozen(networks["segmenter"] if is_pair else None), _Frozen(judge):
             logged["segment"] = balanced_cross_entropy(networks["segmenter"](fake), labels, weights)
@@ -167,6 +175,12 @@ class SemanticTask:
             if self.plan.outline:
                 logged["outline"] = self.outline(fake, batch["body"], self._dark(labels))
                 total = total + self.plan.outline * logged["outline"]
+            if is_pair and self.plan.moments:
+                logged["moments"] = moments_loss(fake, batch["image"], given)
+                total = total + self.plan.moments * logged["moments"]
+            if again is not None:
+                logged["variety"] = VARIETY_EVERY * variety_loss(fake, again, given)
+                total = total + self.plan.variety * logged["variety"]
             if self.pairs is not None and judge is not None:
                 logged["match"] = self._match(networks, judge, batch)
                 total = total + self.plan.match * logged["match"]
@@ -181,6 +195,17 @@ class SemanticTask:
             real = batch["image"] if is_pair else batch["other_image"]
             logged |= self._judge_whole(judge, real.float(), seen, step, hands)
         return logged
+
+    def _painted(self, generator: nn.Module, given: Tensor, batch: Batch, step: int) -> tuple[Tensor, Tensor | None]:
+        """Samples of the maps, and every few steps others of the same maps for their variety; in one pass.
+
+        Where there is grain, the two share their latents: these sway whole images, and to set them apart is cheap.
+        """
+        if not self.plan.variety or step % VARIETY_EVERY:
+            return generator(given, noise_of(batch)).float(), None
+        noise = torch.cat([noise_of(batch), noise_of(batch, "again_")])
+        one, other = generator(torch.cat([given, given]), noise).float().chunk(2)
+        return one, other
 
     def _dark(self, labels: Tensor) -> Tensor | None:
         if not self.plan.dark:
@@ -260,9 +285,13 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     return nn.functional.one_hot(labels, classes).movedim(-1, 1).float()
 
 
-def noise_of(batch: Mapping[str, Tensor]) -> Tensor:
-    """Noise of a batch as a generator takes it: the latents, with the grain as a map where there is some."""
-    noise, grain = batch["noise"], batch.get("grain")
+def noise_of(batch: Mapping[str, Tensor], prefix: str = "") -> Tensor:
+    """Noise of a batch as a generator takes it: the latents, with the grain as a map where there is some.
+
+    With a prefix, what bears it takes the place of what does not.
+    """
+    noise = batch.get(f"{prefix}noise", batch["noise"])
+    grain = batch.get(f"{prefix}grain", batch.get("grain"))
     if grain is None:
         return noise
     return torch.cat([noise[:, :, None, None].expand(-1, -1, *grain.shape[2:]), grain], dim=1)
