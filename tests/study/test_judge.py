@@ -51,6 +51,19 @@ def test_real_images_are_read_well_and_others_are_not(judge, settings, scans):
     assert rows[0] == rows[1]
 
 
+def test_a_real_image_is_read_once_for_all_samples(judge, scans):
+    cohort = Cohort(scans)
+    image, labels = cohort.read("s2", "image"), cohort.read("s2", "labels")
+    passes = []
+    judge.network.register_forward_hook(lambda *_: passes.append(1))
+    first = judge_case(judge, image, image, labels, SPACING)
+    alone = len(passes) // 2
+    assert judge_case(judge, image, image, labels, SPACING) == first
+    assert len(passes) == 3 * alone
+    judge_case(judge, image, image * 2, labels, SPACING)  # another image is another ceiling
+    assert len(passes) == 5 * alone
+
+
 def test_a_structure_that_the_map_lacks_is_absent(judge, scans):
     image = Cohort(scans).read("s2", "image")
     labels = Cohort(scans).read("s2", "labels") * 0
