@@ -64,6 +64,7 @@ def test_a_generator_resolves_to_all_that_its_training_reads(tmp_path):
         ({"model": {"synthesis": {"discriminator": None}}}, "nothing else sees real images"),
         ({"model": {"synthesis": {"mode": "semi"}}}, "`pairs` belongs to the mode `semi`"),
         ({"model": {"synthesis": {"moments": 5}}}, "`moments` compares a painted slice with its real one"),
+        ({"model": {"network": {"name": "oasis_generator", "noise": 0}, "synthesis": {"variety": 1}}}, "has no noise"),
         ({"model": {"synthesis": {"dark": ["lungs"]}}}, "'lungs' is no structure of the cohort"),
         ({"model": {"loss": "ce"}}, "has no meaning for a generator"),
         ({"model": {"training": {"rate": 0.1}}}, "training.rate: has no meaning for a generator"),

@@ -93,6 +93,13 @@ def problems(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], option
         yield loaded.problem((*keys, "training", key), "has no meaning for a generator", remedy, key)
     yield from _unknown(loaded, study, (*keys, "synthesis", "dark"), own.dark)
     yield from _of_recipe(loaded, study.recipes, keys, options.recipe, study.settings.target.modality == "MR")
+    drawn = options.network.spec if options.network is not None else {}
+    if own.variety and drawn.get("noise", 64) == 0 and not drawn.get("grain"):
+        text, remedy = (
+            "samples cannot differ: the network has no noise",
+            "give it `noise` or `grain`, or leave this out",
+        )
+        yield loaded.problem((*keys, "synthesis", "variety"), text, remedy, f"{own.variety:g}")
     size = study.recipes.get(options.recipe or "", {}).get("size")
     is_wavelet = own.discriminator is not None and own.discriminator.name == "wavelet_discriminator"
     if is_wavelet and size is not None and not _is_square_of_two(size):
