@@ -268,7 +268,7 @@ def test_ctrl_c_leaves_no_job_on_the_cluster(tmp_path, cluster):
                 break
         assert cluster.command("squeue", "-h").strip()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=150)  # a busy controller may let scancel wait for its own 60 s
+        process.communicate(timeout=60)
     finally:
         process.kill()
     for _ in range(50):
