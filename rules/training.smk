@@ -221,4 +221,4 @@ rule predict:
         code=code_hash("volforge.cli.model:predict"),
     shell:
         "volforge model predict --settings {input.settings:q} --scans {input.scans:q} "
-        "--fold {wildcards.fold} {params.models} --out {params.folder:q} > {log:q} 2>&1"
+        "--fold {wildcards.fold} --seed {wildcards.seed} {params.models} --out {params.folder:q} > {log:q} 2>&1"

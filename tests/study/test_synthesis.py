@@ -26,6 +26,7 @@ from volforge.study.train_synthesis import task_of, train_synthesis
 from volforge.volume.cut_scan import cut_scan
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import Grid
+from volforge.volume.store import SliceStore
 
 RECIPE = SliceRecipe(kind="slices", spacing_mm=3, size=[16, 16], ct_window={"kind": "hu", "low": -1024, "high": 1500})
 ANY = {"modality": "CT", "contrast": None}
@@ -169,6 +170,47 @@ def test_label_maps_become_images_in_hu_on_the_grid_of_their_source(scans, model
     assert (again / "s7.1.nii.gz").read_bytes() == (out / "predictions/s7.1.nii.gz").read_bytes()
 
 
+def test_samples_are_drawn_from_the_seed_of_the_training(scans, model, tmp_path):
+    own = arm(
+        tmp_path, task="semantic_synthesis", structures=[{"structure": "ball", "side": "left", "id": 1}],
+        inference=PLAIN, baseline=None,
+    )  # fmt: skip
+    found = []
+    for seed in (0, 1):
+        predict(own, scans, 0, tmp_path / str(seed), Weights({"image": model}), seed)
+        with (tmp_path / f"{seed}/samples.tsv").open() as file:
+            found.append(list(csv.DictReader(file, delimiter="\t")))
+    assert [{r["seed"] for r in rows} for rows in found] == [{"0"}, {"1"}]
+    assert not {r["latent_sha256"] for r in found[0]} & {r["latent_sha256"] for r in found[1]}
+
+
+def test_slices_are_painted_where_they_were_cut_for_training(tmp_path, model, monkeypatch):
+    """About the body, which labels of a part of it are not the middle of."""
+    from volforge.inference import paint as painting
+
+    image = ball_ct(SHAPE, 12)
+    labels = labels_of(image)
+    labels[:, : SHAPE[1] // 2 + 4] = 0
+    save(tmp_path / "s0.nii.gz", image, AFFINE)
+    save(tmp_path / "s0_l.nii.gz", labels, AFFINE)
+    head = "subject\tscan\tmodality\timage\tlabels\tlabel_source\tsplit"
+    row = "p0\ts0\tCT\ts0.nii.gz\ts0_l.nii.gz\texpert\ttest"
+    found = imported(tmp_path, [head, row], {"ball_left": 1, "ball_right": 2})
+    cut = tmp_path / "cut"
+    cut_scan(found.parent / "scans/s0", RECIPE, cut)
+    seen = []
+    inner = painting.paint
+    monkeypatch.setattr(painting, "paint", lambda network, classes, *a, **k: seen.append(classes) or inner(
+        network, classes, *a, **k
+    ))  # fmt: skip
+    own = arm(
+        tmp_path, task="semantic_synthesis", structures=[{"structure": "ball", "side": "left", "id": 1}],
+        inference=PLAIN, baseline=None,
+    )  # fmt: skip
+    predict(own, found, 0, tmp_path / "out", Weights({"image": model}))
+    assert np.array_equal(seen[0], SliceStore(cut)["labels"][:])
+
+
 def test_a_label_map_that_no_cohort_knows_is_painted_too(scans, model):
     import torch
 
@@ -176,9 +218,9 @@ def test_a_label_map_that_no_cohort_knows_is_painted_too(scans, model):
     labels = Cohort(scans).read("s0", "labels")  # it never had an image
     grid = Grid(labels.shape, np.diag([1.2, 1.5, 2.0, 1.0]))
     noise = torch.zeros(3)
-    plain = painted(generator, labels, grid, noise)
+    plain = painted(generator, labels, grid, noise, focus=labels > 0)
     assert plain.shape == labels.shape
-    local = painted(generator, labels, grid, noise, {1: torch.full((3,), 4.0)})
+    local = painted(generator, labels, grid, noise, focus=labels > 0, own={1: torch.full((3,), 4.0)})
     assert not np.array_equal(plain, local)
 
 

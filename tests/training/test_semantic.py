@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from volforge.losses.adversarial import discriminator_loss
 from volforge.losses.semantic import balanced_cross_entropy, class_weights
 from volforge.training.loop import train
 from volforge.training.semantic import SemanticTask, SynthesisPlan, noise_of, one_hot, refresh
@@ -82,8 +83,8 @@ class Hands:
     device = torch.device("cpu")
     progress = 0.0
 
-    def __init__(self, networks):
-        self.networks, self.updates, self.grads = networks, [], {}
+    def __init__(self, networks, rank=0):
+        self.networks, self.updates, self.grads, self.rank = networks, [], {}, rank
 
     def backward(self, loss):
         loss.backward()
@@ -131,6 +132,29 @@ def test_every_network_moves_once_per_step(mode, updates):
     for name in updates:
         assert any(g is not None and bool((g != 0).any()) for g in hands.grads[name]), name
         assert all(p.grad is None and p.requires_grad for p in networks[name].parameters())
+
+
+def test_scores_of_real_images_do_not_depend_on_painted_ones():
+    """The discriminator shows its last level the spread of a batch: of painted images, or of real ones."""
+    one = task(penalty=0.0)
+    networks = made(one)
+    judge, batch = copy.deepcopy(networks["discriminator"]), batch_of(one)
+    fake = copy.deepcopy(networks["generator"])(one_hot(batch["labels"][:, 0].long(), CLASSES), batch["noise"])
+    apart = discriminator_loss(judge(fake), judge(batch["other_image"]))
+    together = judge(torch.cat([fake, batch["other_image"]]))
+    logged = one.step(networks, batch, 1, Hands(networks))
+    assert torch.allclose(logged["discriminator"], apart, rtol=1e-5)
+    assert not torch.allclose(apart, discriminator_loss(together[:4], together[4:]), rtol=1e-3)
+
+
+def test_every_process_mixes_other_classes():
+    one = task("paired")
+    networks, batch = made(one), batch_of(one)
+    copies = [copy.deepcopy(networks) for _ in range(4)]
+    steps = (one.step(n, batch, 0, Hands(n, rank)) for n, rank in zip(copies, (0, 0, 1, 2), strict=True))
+    found = [float(s["label_mix"].detach()) for s in steps]
+    assert found[0] == found[1]
+    assert len(set(found)) > 1
 
 
 def test_one_way_back_gives_the_segmenter_the_gradient_of_its_own_loss():

@@ -91,6 +91,7 @@ def predict(
     settings: Annotated[Path | None, typer.Option(help="predict.json of an arm.")] = None,
     scans: Annotated[Path | None, typer.Option(help="scans.tsv of the cohort.")] = None,
     fold: Fold = 0,
+    seed: Seed = 0,
     model: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of each model of the arm.")] = None,
 ) -> None:
     """Predict any scan by the weights of a model, or the test scans of an arm of a study."""
@@ -117,7 +118,7 @@ def predict(
     from volforge.study.settings import ArmSettings
 
     weights = Weights(named_folders(model or []), localiser, device)
-    count = run(ArmSettings.load(settings), scans, fold, out, weights)
+    count = run(ArmSettings.load(settings), scans, fold, out, weights, seed)
     typer.echo(f"{count} predictions in {out}")
 
 

@@ -76,7 +76,10 @@ class Training(Model):
     )
     validation_cases: int = Field(default=16, ge=1, description="regions that are looked at, at most")
     validate_every: int = Field(default=250, ge=1, description="steps between two validations")
-    patience: int = Field(default=0, ge=0, description="validations without gain of 0.001 that end it; 0: never")
+    patience: int = Field(default=0, ge=0, description="validations without gain that end it; 0: never")
+    tolerance: float = Field(
+        default=0.0, ge=0, description="what a validation score must gain to be better, in the score's own unit"
+    )
 
     which: Literal["best", "latest"] | Annotated[int, Field(ge=1)] = Field(
         default="best",

@@ -26,3 +26,31 @@ def spectral_norm(module: nn.Module) -> nn.Module:
     assert isinstance(module.weight, Tensor)
     parametrize.register_parametrization(module, "weight", _In32Bit(module.weight))
     return module
+
+
+def spectral_vectors(network: nn.Module) -> set[str]:
+    """Names, in the state of a network, of the singular vectors that its spectral norms follow."""
+    return {
+        f"{prefix}.{name}"
+        for prefix, module in network.named_modules()
+        if isinstance(module, _SpectralNorm)
+        for name, _ in module.named_buffers(recurse=False)
+    }
+
+
+@torch.no_grad()
+def settle_spectral_norms(network: nn.Module, iterations: int = 50) -> None:
+    """Bring the singular vectors of spectral norms to the weights as they are: mean weights have none of their own.
+
+    Args:
+        network: Its weights stay; the vectors change.
+        iterations: Power iterations.
+    """
+    for module in network.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            held = module.parametrizations.weight  # type: ignore[union-attr, index]
+            training = held.training
+            held.train()
+            for _ in range(iterations):
+                held()  # one power iteration
+            held.train(training)

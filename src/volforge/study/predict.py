@@ -43,7 +43,9 @@ class Weights:
     device: str = "cpu"
 
 
-def predict(settings: ArmSettings, scans: Path, fold: int, out: Path, weights: Weights | None = None) -> int:
+def predict(
+    settings: ArmSettings, scans: Path, fold: int, out: Path, weights: Weights | None = None, seed: int = 0
+) -> int:
     """Predict all test cases of a fold into a folder that appears whole.
 
     Args:
@@ -52,6 +54,7 @@ def predict(settings: ArmSettings, scans: Path, fold: int, out: Path, weights: W
         fold: Fold, or 0 for the split `test`.
         out: Folder `predictions`: a volume per case on the grid of its source file, and predictions.tsv.
         weights: Models of a trained arm.
+        seed: Of their training; samples are drawn from it.
 
     Returns:
         Number of cases.
@@ -69,7 +72,7 @@ def predict(settings: ArmSettings, scans: Path, fold: int, out: Path, weights: W
         return len(cases)
     if settings.baseline is None:
         if settings.task == "semantic_synthesis":
-            return _with_generator(settings, cohort, cases, out, weights or Weights())
+            return _with_generator(settings, cohort, cases, out, weights or Weights(), seed)
         return _with_models(settings, cohort, cases, out, weights or Weights())
     rows = training_rows(settings, cohort, fold)
     predictor = _PREDICTORS[str(settings.baseline)](settings, cohort, rows)
@@ -94,12 +97,14 @@ def named_folders(words: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _with_generator(settings: ArmSettings, cohort: Cohort, cases: list[Case], out: Path, weights: Weights) -> int:
+def _with_generator(
+    settings: ArmSettings, cohort: Cohort, cases: list[Case], out: Path, weights: Weights, seed: int
+) -> int:
     from volforge.study.predict_synthesis import load_generator, paint_cases
 
     start = time.perf_counter()
     (folder,) = weights.models.values()
-    generator = load_generator(folder, weights.device)
+    generator = load_generator(folder, weights.device, seed)
     with whole_folder(out) as scratch:
         write_predictions(scratch, paint_cases(settings, cohort, cases, generator, scratch, weights.device))
         device = "CPU" if weights.device == "cpu" else _device_name()

@@ -19,6 +19,7 @@ from volforge.study.predictions import PANEL, Prediction
 from volforge.study.settings import ArmSettings
 from volforge.study.synthesis_settings import SynthesisSettings
 from volforge.volume.cut import AXES, from_stack, put_back, slice_placement, take, to_stack
+from volforge.volume.cut_scan import focus_of
 from volforge.volume.folders import read_json, sha256_of
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.intensity import AIR_HU
@@ -92,6 +93,8 @@ def painted(
     labels: Array,
     grid: Grid,
     noise: Tensor,
+    *,
+    focus: Array | None,
     own: Mapping[int, Tensor] | None = None,
     grain_from: Tensor | None = None,
     device: str = "cpu",
@@ -106,6 +109,7 @@ def painted(
         labels: (X, Y, Z) ids of the cohort, canonical.
         grid: Their grid.
         noise: (Z,) latent of the volume.
+        focus: (X, Y, Z) what the slices are centred on, as in training (`focus_of`); None: the whole grid.
         own: Latents of single classes (channel numbers).
         grain_from: Latent that noise by pixel is drawn from; None: `noise`.
         device: Where it runs.
@@ -117,7 +121,7 @@ def painted(
 
     settings = generator.settings
     recipe = SliceRecipe(**settings.recipe_settings)
-    placement = slice_placement(grid, recipe, labels > 0 if labels.any() else None)
+    placement = slice_placement(grid, recipe, focus)
     axis = AXES[recipe.axis]
     stack = to_stack(take(labels, grid, placement, outside=0, kind="labels"), axis)
     classes = settings.class_of[stack]
@@ -162,10 +166,12 @@ def paint_cases(
         a, b, c = record["grid"]["shape"]
         grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
         labels, made = cohort.read(case.scan, "labels"), []
+        parts = {"labels": labels} | ({"body": cohort.read(case.scan, "body")} if cohort.has(case.scan, "body") else {})
+        focus = focus_of(parts, str(record["modality"]))
         drawn = [latent(max(1, generator.noise), generator.seed, case.scan, n) for n in range(samples)]
         for sample, z in enumerate(latents_of(drawn, length=length, some_vary=bool(vary), on_the_way=way)):
             own = dict.fromkeys(vary, z.own) if z.own is not None else None
-            values = painted(generator, labels, grid, z.whole, own, z.grain, device)
+            values = painted(generator, labels, grid, z.whole, focus=focus, own=own, grain_from=z.grain, device=device)
             path = folder / (f"{case.scan}.nii.gz" if not sample else f"{case.scan}.{sample}.nii.gz")
             write_on_source_grid(path, values, record)
             made.append(values)

@@ -123,7 +123,7 @@ def plan_of(settings: ModelSettings, run: Run) -> Plan:
     options = settings.training
     same = (
         "steps", "batch", "schedule", "step_every", "warmup", "clip", "precision", "accelerator", "devices",
-        "channels_last", "compile", "threads", "validate_every", "patience", "which",
+        "channels_last", "compile", "threads", "validate_every", "patience", "tolerance", "which",
     )  # fmt: skip
     return Plan(
         **{k: options[k] for k in same},

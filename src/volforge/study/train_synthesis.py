@@ -135,7 +135,7 @@ def plan_of(settings: SynthesisSettings, run: Run) -> Plan:
     options = settings.training
     same = (
         "steps", "batch", "precision", "accelerator", "devices", "channels_last", "compile", "threads",
-        "validate_every", "patience", "which",
+        "validate_every", "patience", "tolerance", "which",
     )  # fmt: skip
     return Plan(
         **{k: options[k] for k in same},

@@ -7,9 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from volforge.networks.spectral import spectral_vectors
+
 
 class Ema:
     """The mean of a network's weights over the last steps; it warms up, so that the first steps are forgotten.
+
+    Singular vectors of spectral norms are those of now: a mean of directions is shorter than 1, and so is the norm
+    that it gives.
 
     Args:
         network: The network that is trained.
@@ -18,6 +23,7 @@ class Ema:
 
     def __init__(self, network: nn.Module, decay: float):
         self.decay, self.updates = decay, 0
+        self.copied = spectral_vectors(network)
         self.mean = {k: v.detach().clone() for k, v in network.state_dict().items()}
 
     @torch.no_grad()
@@ -27,7 +33,7 @@ class Ema:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         means, values = [], []
         for name, value in network.state_dict().items():
-            if value.is_floating_point():
+            if value.is_floating_point() and name not in self.copied:
                 means.append(self.mean[name])
                 values.append(value)
             else:

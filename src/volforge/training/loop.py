@@ -25,6 +25,7 @@ from volforge.errors import VolforgeError
 from volforge.training.attempt import note_step
 from volforge.training.checkpoint import LAST, best_name, read_checkpoint, write_checkpoint
 from volforge.training.ema import Ema
+from volforge.training.one_scale import OneScale
 from volforge.training.progress import Progress
 from volforge.training.schedule import factor
 from volforge.training.state import State, seed_of_rank
@@ -75,6 +76,7 @@ class _Hands:
         self.fabric, self.plan, self.optimizers = fabric, plan, optimizers
         self.device = fabric.device
         self.progress = 0.0
+        self.rank = fabric.global_rank
         # DDP joins gradients on the way back, once for every pass of a network, of all weights. Networks that judge
         # each other are passed several times, some frozen, and a gradient penalty reaches some weights only: their
         # gradients are joined when the weights are moved.
@@ -104,6 +106,12 @@ class _Hands:
                 self.fabric.clip_gradients(module, optimizer, max_norm=self.plan.clip, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+    def moved(self) -> None:
+        """The step is over: the scale of 16-bit losses may change."""
+        precision = self.fabric.strategy.precision
+        if isinstance(precision, OneScale):
+            precision.step_done()
 
     def _join(self, gradients: list[Tensor]) -> None:
         """Put the mean over all processes into gradients, by one message."""
@@ -156,7 +164,7 @@ def train(
         if name in of_network:
             optimizers[of_network[name]][1].append(networks[name])
     emas = {name: Ema(made[name], decay) for name, decay in plan.ema.items() if decay}
-    state = State(which=plan.which)
+    state = State(plan.which, plan.tolerance)
     settings = json.loads(json.dumps(task.settings))
     found = _checkpoint(folder, resume, settings, fabric)
     if found is not None:
@@ -177,6 +185,7 @@ def train(
         hands.progress = step / plan.steps
         with hands.apart(networks):
             logged = task.step(networks, fabric.to_device(batch), step, hands)
+        hands.moved()
         for ema_name, ema in emas.items():
             ema.update(made[ema_name])
         state.step = step + 1
@@ -236,13 +245,14 @@ def _fabric(plan: Plan) -> Fabric:
     else:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
+    scaled = [OneScale("cuda" if plan.accelerator == "gpu" else "cpu")] if plan.precision == "16-mixed" else []
     fabric = Fabric(
         accelerator="cuda" if plan.accelerator == "gpu" else "cpu",
         devices=plan.devices,
-        precision=plan.precision,  # type: ignore[arg-type]
+        precision=None if scaled else plan.precision,  # type: ignore[arg-type]
         strategy="ddp" if plan.devices > 1 else "auto",
         # one job, one node: Fabric starts the other processes itself, inside a SLURM job too
-        plugins=LightningEnvironment(),
+        plugins=[LightningEnvironment(), *scaled],
     )
     fabric.launch()
     torch.set_num_threads(plan.threads)

@@ -27,6 +27,7 @@ from volforge.losses.semantic import (
     label_mask,
     label_mix_loss,
 )
+from volforge.networks.spectral import settle_spectral_norms
 from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.slices import Slices
 from volforge.training.task import Batch, Hands
@@ -234,7 +235,8 @@ class SemanticTask:
     ) -> dict[str, Tensor]:
         """The segmenter's step with pairs: real pixels are of their class, painted ones `fake`, mixed ones mixed."""
         real = batch["image"].float()
-        generator = torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, step]).generate_state(1)[0]))
+        words = [self.seed, step, hands.rank]  # else every process would mix the same classes
+        generator = torch.Generator().manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
         mask = label_mask(labels, self.plan.classes, generator)
         mixed = mask * real + (1 - mask) * fake
         of_real, of_fake, of_mixed = segmenter(torch.cat([real, fake, mixed])).chunk(3)
@@ -249,8 +251,8 @@ class SemanticTask:
 
     def _judge_whole(self, judge: nn.Module, real: Tensor, fake: Tensor, step: int, hands: Hands) -> dict[str, Tensor]:
         """The discriminator's step, with the gradient penalty every few steps."""
-        score = judge(torch.cat([fake, real])).float()
-        loss = discriminator_loss(score[: len(fake)], score[len(fake) :])
+        # apart: what it sees of the spread of a batch is then that of painted images, or that of real ones
+        loss = discriminator_loss(judge(fake).float(), judge(real).float())
         hands.backward(loss)
         if self.plan.penalty and step % self.plan.penalty_every == 0:
             seen, bare = real.detach().requires_grad_(), hands.bare(judge)  # second derivatives in 32 bit
@@ -260,7 +262,8 @@ class SemanticTask:
         return {"discriminator": loss}
 
     def validate(self, networks: Mapping[str, nn.Module], device: torch.device) -> dict[str, float]:
-        """Refresh the batch norms of the mean weights, and ask the study what its images are worth."""
+        """Settle the norms of the mean weights, and ask the study what its images are worth."""
+        settle_spectral_norms(networks["generator"])
         refresh(networks["generator"], self, device)
         return {} if self.judge is None else self.judge(networks["generator"], device)
 

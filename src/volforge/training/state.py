@@ -19,8 +19,6 @@ from volforge.training.ema import Ema
 if TYPE_CHECKING:
     from volforge.training.task import Plan, Task
 
-GAIN = 1e-3  # what counts as better for early stopping
-
 
 def seed_of_rank(seed: int, rank: int) -> int:
     """Seed of one of several processes; the first has the seed itself."""
@@ -39,10 +37,15 @@ def rng_of_all(fabric: Fabric) -> list[list[Tensor]]:
 
 
 class State:
-    """Where a training stands: all that a checkpoint holds, but for networks and optimisers."""
+    """Where a training stands: all that a checkpoint holds, but for networks and optimisers.
 
-    def __init__(self, which: str | int = "best") -> None:
-        self.which = which
+    Args:
+        which: Weights that are kept: `best`, `latest`, or those of a step.
+        tolerance: What a score must gain to be better, in its own unit.
+    """
+
+    def __init__(self, which: str | int = "best", tolerance: float = 0.0) -> None:
+        self.which, self.tolerance = which, tolerance
         self.step = 0
         self.best_step = 0
         self.since_best = 0
@@ -102,19 +105,23 @@ class State:
         torch.set_rng_state(rng)
         row |= {f"validation_{k}": v for k, v in found.items()}
         self.history.append(row)
-        is_better = bool(found) and (not self.best or found["score"] > self.best["score"])
+        is_better = bool(found) and self.is_gain(found["score"])
+        self.since_best = 0 if is_better or not found else self.since_best + 1
         if is_better if self.which == "best" else self.step == self.which:
-            gained = not self.best or not found or found["score"] > self.best["score"] + GAIN
-            self.since_best = 0 if gained else self.since_best + 1
             self.best, self.best_step = found, self.step
             if fabric.is_global_zero:
                 content = {n: {k: v.cpu().clone() for k, v in m.state_dict().items()} for n, m in made.items()}
                 path = folder / best_name(self.step)
                 write_checkpoint(path, {"settings": settings, "step": self.step, "networks": content})
-        elif found:
-            self.since_best += 1
         for name, ema in emas.items():
             ema.swap(made[name])
+
+    def is_gain(self, score: float) -> bool:
+        """Whether a score is better than the best so far: one rule for the weights that are kept and for patience.
+
+        What is no finite number never is.
+        """
+        return math.isfinite(score) and (not self.best or score > self.best["score"] + self.tolerance)
 
     def chosen(
         self, made: Mapping[str, nn.Module], emas: Mapping[str, Ema], folder: Path

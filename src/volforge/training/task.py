@@ -14,10 +14,17 @@ Batch = dict[str, Tensor]
 
 
 class Hands(Protocol):
-    """What a step may do to networks: backward and update, with precision, clipping and rate taken care of."""
+    """What a step may do to networks: backward and update, with precision, clipping and rate taken care of.
+
+    Attributes:
+        device: Where the step runs.
+        progress: Share of the plan's steps that are done.
+        rank: Number of this process; what a step draws for its own part of a batch depends on it.
+    """
 
     device: torch.device
     progress: float
+    rank: int
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of a loss."""
@@ -27,7 +34,7 @@ class Hands(Protocol):
         ...
 
     def update(self, name: str) -> None:
-        """One step of the optimiser of this name; its gradients are then cleared."""
+        """One step of the optimiser of this name, once in a step of the training; its gradients are then cleared."""
 
 
 class Task(Protocol):
@@ -64,6 +71,7 @@ class Plan:
         channels_last, compile, threads: Of networks; threads on CPU.
         which: Weights that are kept: `best` by validation, `latest`, or those of a step that is validated.
         validate_every, patience: Steps between validations; validations without gain that end it, 0: never.
+        tolerance: What a score must gain to be better, in its own unit.
         workers: Loader processes.
         checkpoint_seconds: Time between checkpoints.
     """
@@ -83,6 +91,7 @@ class Plan:
     threads: int = 1
     validate_every: int = 250
     patience: int = 0
+    tolerance: float = 0.0
     which: str | int = "best"
     workers: int = 0
     checkpoint_seconds: float = 120.0

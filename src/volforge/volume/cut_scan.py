@@ -84,11 +84,7 @@ def _cut(
     volumes, grid = _load(scan)
     image, labels = volumes.get("image"), volumes.get("labels")
     body = volumes["body"] > 0 if "body" in volumes else None
-    # a mask is cut about itself: a scan without labels must be cut as one with them
-    own = image if image is not None and record["modality"] == "mask" else None
-    focus = next((v > 0 for v in (body, own, labels) if v is not None and v.any()), None)
-    if focus is None and image is None and "defective" in volumes:
-        focus = volumes["defective"] > 0
+    focus = focus_of(volumes, record["modality"])
     if isinstance(recipe, SliceRecipe):
         placement = slice_placement(grid, recipe, focus)
     else:
@@ -117,6 +113,23 @@ def _cut(
     }
     write_json(out / "geometry.json", geometry)
     return {"shape": list(placement.grid.shape), "spacing_mm": list(placement.grid.spacing_mm), **kept}
+
+
+def focus_of(volumes: Mapping[str, Array], modality: str) -> Array | None:
+    """What slices of a scan are centred on, whoever cuts them: training, or a prediction on the scan's own grid.
+
+    Args:
+        volumes: Those of `image`, `labels`, `body`, `defective` that the scan has.
+        modality: Of the scan. A mask is cut about itself: one without labels must be cut as one with them.
+
+    Returns:
+        The body, else the mask's own voxels, else all labels, else the defective bone of a scan without an image;
+        None: the whole grid.
+    """
+    names = ["body", *(["image"] if modality == "mask" else []), "labels"]
+    if "image" not in volumes:
+        names.append("defective")
+    return next((volumes[n] > 0 for n in names if n in volumes and volumes[n].any()), None)
 
 
 def _load(scan: Path) -> tuple[dict[str, Array], Grid]:
