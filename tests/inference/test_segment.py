@@ -192,14 +192,12 @@ def test_cross_entropy_is_that_of_the_probabilities_and_the_doubled_one_has_its_
     assert doubled == pytest.approx(np.log(1 + np.exp(-1)), abs=1e-6)  # 0.3133: the published floor
     plain, _ = cross_entropies(np.array([0.5, 0.5, 0.5], np.float32), reference)
     assert plain == pytest.approx(np.log(2))
-    from volforge.metrics.legacy import cross_entropy_nats, legacy_cross_entropy_nats
-
-    logits = np.random.default_rng(0).normal(size=(2, 50))
-    labels = np.random.default_rng(1).integers(0, 2, 50)
-    p = np.exp(logits[1]) / np.exp(logits).sum(axis=0)
-    plain, doubled = cross_entropies(p, labels == 1)
-    assert plain == pytest.approx(cross_entropy_nats(logits, labels))
-    assert doubled == pytest.approx(legacy_cross_entropy_nats(logits, labels))
+    logits = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 2, 50)))
+    labels = torch.from_numpy(np.random.default_rng(1).integers(0, 2, (1, 50)))
+    shares = torch.softmax(logits, 1)
+    plain, doubled = cross_entropies(shares[0, 1].numpy(), labels[0].numpy() == 1)
+    assert plain == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)))
+    assert doubled == pytest.approx(float(torch.nn.functional.cross_entropy(shares, labels)))
 
 
 def test_cross_entropy_is_told_for_labelled_scans_only():

@@ -83,6 +83,23 @@ def test_bootstrap_of_a_normal_has_the_width_of_the_standard_error(n):
     assert wide[0] < low < high < wide[1]
 
 
+def test_bootstrap_leans_to_where_the_values_are_skewed():
+    """The plain percentiles miss a mean that few large values make more often than the corrected interval does."""
+    draws = [np.random.default_rng(k).lognormal(size=12) for k in range(150)]
+    true = math.exp(0.5)
+    inside = np.mean([low <= true <= high for low, high in map(bootstrap_interval, draws)])
+    plain = []
+    for k, x in enumerate(draws):
+        means = np.random.default_rng(k).choice(x, (2000, 12)).mean(axis=1)
+        low, high = np.percentile(means, [2.5, 97.5])
+        plain.append(low <= true <= high)
+    assert np.mean(plain) <= inside
+
+
+def test_bootstrap_of_equal_values_is_their_value():
+    assert bootstrap_interval(np.full(5, 0.1)) == (0.1, 0.1)
+
+
 def test_bootstrap_covers_the_true_mean_nearly_as_often_as_it_says():
     draws = np.random.default_rng(2).standard_normal((200, 30))
     inside = [low <= 0 <= high for low, high in map(bootstrap_interval, draws)]

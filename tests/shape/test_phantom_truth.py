@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from volforge.cohort.phantoms.tmj import STRUCTURES, bones_at, draw
+from volforge.cohort.phantoms.fields import subject_points
+from volforge.cohort.phantoms.tmj import HALF_DISTANCE_MM, STRUCTURES, Joint, draw, joint_shapes
 from volforge.shape.asymmetry import asymmetry_index
 from volforge.shape.bones import bones_of
 from volforge.shape.inflate import bounded_by_bone, inflate
@@ -14,6 +15,24 @@ from volforge.volume.geometry import Grid, reorientation_of
 
 FINE_MM = 0.3
 BOUNDS_MM = (None, 8.0)  # as far as it is inflated; as in config/config.yaml
+
+
+def bones_at(truth, side, places):
+    """Signed distances (of the shapes as drawn, negative inside) of condyle, rest of the mandible and temporal bone.
+
+    Truth without voxels, for whatever grid is asked; the air cells of the mastoid are drawn elsewhere in it.
+
+    Args:
+        truth: What `draw` says of a head.
+        side: `left` or `right`.
+        places: x, y, z in RAS mm of the file.
+    """
+    values = dict(truth["joints"][side]["drawn"])
+    joint = Joint(**{**values, "semi": tuple(values["semi"])})
+    p = subject_points(places, np.array(truth["turn"]), np.array(truth["shift_mm"]), truth["scale"])
+    sign = -1.0 if side == "left" else 1.0
+    local = (sign * p[0] - np.float32(HALF_DISTANCE_MM), p[1], p[2])
+    return joint_shapes(local, joint, np.random.default_rng(0))
 
 
 def true_joint_spaces(truth, side, centre):

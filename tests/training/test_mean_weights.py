@@ -29,7 +29,7 @@ def wandering(steps=30):
         network(torch.randn(2, 3, 8, 8))
         with torch.no_grad():
             for parameter in network.parameters():
-                parameter += 0.1 * torch.randn_like(parameter)
+                parameter.add_(0.1 * torch.randn_like(parameter))
         mean.update(network)
     return network, mean
 
@@ -66,7 +66,7 @@ def test_weights_of_a_generator_are_validated_under_their_own_norms():
         networks["generator"](torch.zeros(1, 4, 16, 16), torch.zeros(1, 3))
         with torch.no_grad():
             for parameter in networks["generator"].parameters():
-                parameter += 0.05 * torch.randn_like(parameter)
+                parameter.add_(0.05 * torch.randn_like(parameter))
         mean.update(networks["generator"])
         assert batch_of(one, step)
     mean.swap(networks["generator"])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.training.cohort import cut_cohort
 from tests.training.cohort import settings as model_settings
 from volforge.errors import VolforgeError
-from volforge.study.cases import Cohort
-from volforge.study.inner_split import free_rows, inner_split
+from volforge.study.cases import Cohort, free_rows
+from volforge.study.inner_split import inner_split
 from volforge.training.augment import Augmentation
 from volforge.training.regions import Regions, padded
 from volforge.training.segmentation import SegmentationTask

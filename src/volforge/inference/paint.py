@@ -51,7 +51,6 @@ def paint(
     grain_from: Tensor | None = None,
     batch: int = 8,
     device: str = "cpu",
-    precision: str = "32-true",
     grain_sigma: float = 1.0,
 ) -> Array:
     """Paint the slices of a volume.
@@ -64,7 +63,7 @@ def paint(
         own: Latents (Z,) of single classes, which replace it there.
         grain_from: Latent that the grain is drawn from; None: `noise`.
         batch: Slices at a time.
-        device, precision: Where and in which arithmetic.
+        device: Where it runs.
         grain_sigma: How far grain reaches from slice to slice, as in `grain_of`.
 
     Returns:
@@ -79,7 +78,6 @@ def paint(
     for k, values in (own or {}).items():
         table[k] = values
     table = table.to(device)
-    dtype = torch.float16 if precision.startswith("16") else torch.bfloat16
     found = np.empty(labels.shape, np.float32)
     channels = int(getattr(generator, "grain", 0))
     a, b, c = padded.shape
@@ -91,7 +89,6 @@ def paint(
         z = table[part].movedim(-1, 1) if own or grain is not None else noise[None].repeat(len(part), 1).to(device)
         if grain is not None:
             z = torch.cat([z[:, : generator.noise], torch.from_numpy(grain[start : start + batch]).to(device)], dim=1)
-        with torch.autocast(device.split(":", maxsplit=1)[0], dtype, enabled=precision.endswith("mixed")):
-            image = generator(given, z)
+        image = generator(given, z)
         found[start : start + batch] = image[:, 0, :h, :w].float().cpu().numpy()
     return found

@@ -227,9 +227,7 @@ def _one_region(
         found = found.flip(1) if turned else found
     share = found.cpu().numpy()
     grid = cut.placement.grid
-    matrix = np.eye(4)
-    matrix[:3, 3] = start
-    box = Grid((size[0], size[1], size[2]), grid.affine @ matrix)
+    box = grid.part(tuple(slice(a, a + n) for a, n in zip(start.tolist(), size, strict=True)))
     if side:
         result.boxes[side] = box
     ids = [c.ids[side] if side else next(iter(c.ids.values())) for c in settings.classes]
@@ -282,11 +280,9 @@ def _target(scan: Grid, box: Grid, placement: Placement, start: Array) -> tuple[
         inner = None
     if (high <= low).any():
         return None, _Part((0, 0, 0), None)
-    matrix = np.eye(4)
-    matrix[:3, 3] = low
-    a, b, c = (high - low).tolist()
     x, y, z = low.tolist()
-    return Grid((a, b, c), scan.affine @ matrix), _Part((x, y, z), inner)
+    target = scan.part(tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True)))
+    return target, _Part((x, y, z), inner)
 
 
 def _onto(values: Array, box: Grid, target: Grid, part: _Part, outside: float) -> Array:

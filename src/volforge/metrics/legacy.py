@@ -5,12 +5,9 @@ Every name begins with `legacy_`. What is wrong with each is said at it; none is
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from volforge.metrics.measure import Measure
-from volforge.metrics.ssim import gaussian_window, ssim
 from volforge.volume.geometry import Array
 
 
@@ -36,44 +33,6 @@ def legacy_hd_voxels(prediction: Array, reference: Array, structure: str = "") -
         if lonely.any():
             far = max(far, float(edt.edt(~other, black_border=False)[lonely].max()))
     return Measure("legacy_hd_voxels", far, structure, "ok", n)
-
-
-def cross_entropy_nats(logits: Array, labels: Array) -> float:
-    """Mean voxel cross-entropy in nats.
-
-    Args:
-        logits: Shape (classes, ...).
-        labels: Class of each voxel, shape (...).
-    """
-    stable = logits - logits.max(axis=0, keepdims=True)
-    log_sum = np.log(np.exp(stable).sum(axis=0))
-    chosen = np.take_along_axis(stable, labels[None].astype(np.intp), axis=0)[0]
-    return float((log_sum - chosen).mean())
-
-
-def legacy_cross_entropy_nats(logits: Array, labels: Array) -> float:
-    """Cross-entropy of the softmax of the softmax, as the jaw-joint paper's U-Nets were evaluated.
-
-    A perfect two-class prediction scores ln(1 + 1/e) = 0.3133: the published U-Net values lie on that floor.
-    """
-    stable = np.exp(logits - logits.max(axis=0, keepdims=True))
-    return cross_entropy_nats(stable / stable.sum(axis=0, keepdims=True), labels)
-
-
-def legacy_ssim(prediction: Array, reference: Array) -> float:
-    """SSIM of a slice in [0, 1] at a data range of 255, as in the published semantic synthesis: nearly always 1.
-
-    Args:
-        prediction: Slice, shape (rows, columns), values 0 to 1.
-        reference: The same.
-    """
-    whole = np.ones((*prediction.shape, 1), bool)
-    return ssim(prediction[..., None], reference[..., None], whole, 255.0, gaussian_window())[0]
-
-
-def legacy_rmse(prediction: Array, reference: Array) -> float:
-    """RMSE of a slice in [0, 1] against the reference in [-1, 1], as that project computed it until 2024."""
-    return math.sqrt(float(((prediction - (2 * reference - 1)) ** 2).mean()))
 
 
 def reconstruction_error_percent(prediction: Array, reference: Array, structure: str = "implant") -> Measure:

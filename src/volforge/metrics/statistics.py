@@ -61,20 +61,32 @@ def summarise(values: Sequence[float], seed: int = 0) -> Summary:
 
 
 def bootstrap_interval(values: Array, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over subjects (Efron 1979); NaN below two subjects.
+    """Bias-corrected and accelerated bootstrap interval of the mean over subjects; NaN below two subjects.
 
-    With few subjects it is too narrow; the table prints n beside it.
+    With few subjects it is still too narrow; the table prints n beside it.
+
+    Source: BCa of Efron, J. Am. Stat. Assoc. 82 (1987), by `scipy.stats.bootstrap`.
     """
     if len(values) < 2 or not np.isfinite(values).all():
         return math.nan, math.nan
-    generator = np.random.default_rng(seed)
-    means = np.empty(RESAMPLES)
-    step = max(1, 2_000_000 // len(values))
-    for start in range(0, RESAMPLES, step):
-        chosen = generator.integers(len(values), size=(min(step, RESAMPLES - start), len(values)))
-        means[start : start + len(chosen)] = values[chosen].mean(axis=1)
-    low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)
+    low, span = float(values.min()), float(np.ptp(values))
+    if span <= NOISE * max(abs(low), 1e-300):
+        return low, float(values.max())
+    from scipy import stats
+
+    def mean(x: Array, axis: int = -1) -> Array:
+        return np.round(x.mean(axis=axis), 9)  # resamples that equal the mean do so whatever the values' unit
+
+    found = stats.bootstrap(
+        ((values - low) / span,),
+        mean,
+        n_resamples=RESAMPLES,
+        batch=max(1, 2_000_000 // len(values)),
+        confidence_level=level,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return low + span * float(found.low), low + span * float(found.high)
 
 
 @dataclass(frozen=True)

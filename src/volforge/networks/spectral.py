@@ -48,7 +48,7 @@ def settle_spectral_norms(network: nn.Module, iterations: int = 50) -> None:
     """
     for module in network.modules():
         if parametrize.is_parametrized(module, "weight"):
-            held = module.parametrizations.weight  # type: ignore[union-attr, index]
+            held = module.get_submodule("parametrizations.weight")
             training = held.training
             held.train()
             for _ in range(iterations):

@@ -107,15 +107,10 @@ def distance_in_frame(mask: Array, grid: Grid, frame: Frame) -> Array:
     """
     box = _part_for(grid, frame)
     part = mask[box]
-    corner = np.array([s.start for s in box])
-    affine = grid.affine.copy()
-    affine[:3, 3] = grid.affine[:3, 3] + grid.affine[:3, :3] @ corner
-    x, y, z = part.shape
-    own = Grid((x, y, z), affine)
     far = float(frame.grid.shape[0] * frame.step_mm)
     if not part.any():
         return np.full(frame.grid.shape, far, np.float32)
-    fine, fine_grid = near_cubic(part, own)
+    fine, fine_grid = near_cubic(part, grid.part(box))
     field = np.clip(signed_distance(fine, fine_grid.spacing_mm), -far, far)
     return resample_to(field, fine_grid, frame.grid, nearest=False, outside=far)
 
@@ -123,22 +118,15 @@ def distance_in_frame(mask: Array, grid: Grid, frame: Frame) -> Array:
 def image_in_frame(image: Array, grid: Grid, frame: Frame) -> Array:
     """An image on the working grid, float32; -1024 beyond the scan."""
     box = _part_for(grid, frame)
-    affine = grid.affine.copy()
-    affine[:3, 3] = grid.affine[:3, 3] + grid.affine[:3, :3] @ np.array([s.start for s in box])
-    x, y, z = image[box].shape
-    return resample_to(
-        image[box].astype(np.float32), Grid((x, y, z), affine), frame.grid, nearest=False, outside=-1024.0
-    )
+    part = image[box].astype(np.float32)
+    return resample_to(part, grid.part(box), frame.grid, nearest=False, outside=-1024.0)
 
 
 def back_on_scan(values: Array, frame: Frame, grid: Grid) -> Array:
     """Labels of the working grid on the scan's own grid, nearest neighbour; 0 elsewhere."""
     box = _part_for(grid, frame)
-    affine = grid.affine.copy()
-    affine[:3, 3] = grid.affine[:3, 3] + grid.affine[:3, :3] @ np.array([s.start for s in box])
-    x, y, z = (s.stop - s.start for s in box)
     result = np.zeros(grid.shape, values.dtype, order="F")
-    result[box] = resample_to(values, frame.grid, Grid((x, y, z), affine), nearest=True, outside=0)
+    result[box] = resample_to(values, frame.grid, grid.part(box), nearest=True, outside=0)
     return result
 
 

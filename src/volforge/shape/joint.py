@@ -206,10 +206,7 @@ def joint_region(condyle: Array, grid: Grid, settings: JointSettings) -> tuple[t
     reach = np.sqrt(3) * (settings.cube_mm / 2 + settings.reach_mm) + CLOSE_MM  # corners of a cube that lies askew
     margin = tuple(int(np.ceil(reach / s)) + 2 for s in grid.spacing_mm)
     box = bounding_box(condyle, (margin[0], margin[1], margin[2]))
-    affine = grid.affine.copy()
-    affine[:3, 3] = grid.affine[:3, 3] + grid.affine[:3, :3] @ np.array([s.start for s in box])
-    x, y, z = (s.stop - s.start for s in box)
-    return box, Grid((x, y, z), affine)
+    return box, grid.part(box)
 
 
 def _inflated(bones: Bones, settings: JointSettings, r_max_mm: float, drawn: Array | None, grid: Grid) -> Inflated:

@@ -27,11 +27,7 @@ def rescanned(masks: dict[str, Array], grid: Grid, shifts: int, seed: int) -> It
     """
     every = np.logical_or.reduce(list(masks.values()))
     box = bounding_box(every, (3, 3, 3))
-    corner = np.array([s.start for s in box])
-    affine = grid.affine.copy()
-    affine[:3, 3] = grid.affine[:3, 3] + grid.affine[:3, :3] @ corner
-    x, y, z = every[box].shape
-    own = Grid((x, y, z), affine)
+    own = grid.part(box)
     far = float(np.linalg.norm(own.extent_mm))
     fields = {}
     for name, mask in masks.items():
@@ -40,8 +36,8 @@ def rescanned(masks: dict[str, Array], grid: Grid, shifts: int, seed: int) -> It
         fields[name] = (field, fine_grid)
     generator = np.random.default_rng(seed)
     for _ in range(shifts):
-        moved = affine.copy()
-        moved[:3, 3] += affine[:3, :3] @ generator.uniform(-0.5, 0.5, 3)
+        moved = own.affine.copy()
+        moved[:3, 3] += own.affine[:3, :3] @ generator.uniform(-0.5, 0.5, 3)
         onto = Grid(own.shape, moved)
         found = {}
         for name, (field, fine_grid) in fields.items():

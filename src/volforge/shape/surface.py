@@ -56,11 +56,7 @@ def surface_of_mask(mask: Array, grid: Grid, *, whole: bool = False) -> Surface:
     if not mask.any():
         raise VolforgeError("an empty mask has no surface", remedy="look at the label map")
     box = bounding_box(mask, (2, 2, 2))
-    corner = np.array([s.start for s in box])
-    affine = grid.affine.copy()
-    affine[:3, 3] += grid.affine[:3, :3] @ corner
-    x, y, z = mask[box].shape
-    fine, own = near_cubic(mask[box], Grid((x, y, z), affine))
+    fine, own = near_cubic(mask[box], grid.part(box))
     if fine.all():
         fine, own = np.pad(fine, 1), Grid(own.shape, _moved(own.affine, -1.0))
     return surface_of_field(signed_distance(fine, own.spacing_mm), own.affine, whole=whole)

@@ -6,11 +6,12 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from volforge.errors import VolforgeError
 from volforge.study.settings import ArmSettings
 from volforge.volume.folders import read_json
-from volforge.volume.geometry import Array
+from volforge.volume.geometry import Array, Grid
 from volforge.volume.read import read_canonical
 
 Row = Mapping[str, str]
@@ -43,10 +44,14 @@ class Cohort:
         with scans.open(encoding="utf-8", newline="") as file:
             self.rows: list[Row] = [r for r in csv.DictReader(file, delimiter="\t") if r["accepted"] == "1"]
 
-    def record(self, scan: str) -> dict[str, object]:
+    def record(self, scan: str) -> dict[str, Any]:
         """record.json of a scan."""
-        content: dict[str, object] = read_json(self.folder / scan / "record.json")
+        content: dict[str, Any] = read_json(self.folder / scan / "record.json")
         return content
+
+    def grid(self, scan: str) -> Grid:
+        """Canonical grid of a scan."""
+        return Grid.of(self.record(scan)["grid"])
 
     def has(self, scan: str, part: str) -> bool:
         """Whether a scan has `image`, `labels`, `body`, `defective` or `implant`."""
@@ -86,7 +91,7 @@ def measured_cases(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Cas
     Raises:
         VolforgeError: There is none.
     """
-    rows = [r for r in cohort.rows if _is_test(settings, r, fold)]
+    rows = [r for r in cohort.rows if _is_tested(r, settings.by_fold, fold)]
     if settings.task == "translation":
         cases = _pairs(settings, rows)
     else:
@@ -107,14 +112,25 @@ def measured_cases(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Cas
     return cases
 
 
+def free_rows(rows: Sequence[Row], by_fold: bool, fold: int) -> list[Row]:
+    """Rows of subjects that are not tested, whatever is done with them: the one rule against leakage.
+
+    Args:
+        rows: Accepted scans of the cohort.
+        by_fold: Test scans are those of a fold, not of the split `test`.
+        fold: The fold.
+    """
+    tested = {r["subject"] for r in rows if _is_tested(r, by_fold, fold)}
+    return [r for r in rows if r["subject"] not in tested]
+
+
 def training_rows(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Row]:
     """Scans that an arm may learn from: never a subject that it is tested on.
 
     In cross-validation (`folds`) every subject is tested once and the column `split` plays no part; else only the
     split `train` is learnt from.
     """
-    tested = {r["subject"] for r in cohort.rows if _is_test(settings, r, fold)}
-    rows = [r for r in cohort.rows if r["subject"] not in tested]
+    rows = free_rows(cohort.rows, settings.by_fold, fold)
     return rows if settings.by_fold else [r for r in rows if r["split"] == "train"]
 
 
@@ -123,8 +139,8 @@ def of_modality(rows: Sequence[Row], choice: Mapping[str, str | None]) -> list[R
     return [r for r in rows if _fits(r, choice)]
 
 
-def _is_test(settings: ArmSettings, row: Row, fold: int) -> bool:
-    return row["fold"] == str(fold) if settings.by_fold else row["split"] == "test"
+def _is_tested(row: Row, by_fold: bool, fold: int) -> bool:
+    return row["fold"] == str(fold) if by_fold else row["split"] == "test"
 
 
 def _fits(row: Row, choice: Mapping[str, str | None]) -> bool:

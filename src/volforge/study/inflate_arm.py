@@ -84,8 +84,7 @@ def _inputs(
     settings: ArmSettings, cohort: Cohort, case: Case, folder: Path | None, given: dict[str, Prediction]
 ) -> Inputs:
     record: dict[str, Any] = cohort.record(case.scan)
-    a, b, c = record["grid"]["shape"]
-    grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
+    grid = Grid.of(record["grid"])
     wants_image = (
         settings.joint["width"] == "image" or settings.joint["inflation"]["enhance"] or sees_image(settings.joint)
     )

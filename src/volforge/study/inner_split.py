@@ -8,18 +8,6 @@ from volforge.cohort.splits import rank
 from volforge.study.cases import Row
 
 
-def free_rows(rows: Sequence[Row], by_fold: bool, fold: int) -> list[Row]:
-    """Rows of subjects that are not tested, whatever is done with them.
-
-    Args:
-        rows: Accepted scans of the cohort.
-        by_fold: Test scans are those of a fold, not of the split `test`.
-        fold: The fold.
-    """
-    tested = {r["subject"] for r in rows if (r["fold"] == str(fold) if by_fold else r["split"] == "test")}
-    return [r for r in rows if r["subject"] not in tested]
-
-
 def inner_split(free: Sequence[Row], by_fold: bool, share: float) -> tuple[set[str], set[str]]:
     """Subjects to train on and subjects that choose the weights, of rows that are not tested and can be used.
 

@@ -206,7 +206,7 @@ def train_judge(settings: ArmSettings, scans: Path, fold: int, seed: int, out: P
     images: list[Array] = []
     labels: list[Array] = []
     for name in names:
-        spacing = cohort.record(name)["grid"]["spacing_mm"]  # type: ignore[index]
+        spacing = cohort.grid(name).spacing_mm
         seen = view(cohort.target_image(name), cohort.read(name, "labels"), spacing)
         images += list(seen.images)
         labels += list(seen.labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -314,9 +313,3 @@ def _write_cases(
         Image.fromarray(case_picture(settings, volumes, colours)).save(out / name)
         lines.append({"scan": prediction.scan, "sample": prediction.sample, "rank": word, "file": name})
     write_whole(out / "cases.tsv", as_tsv(("scan", "sample", "rank", "file"), lines))
-
-
-def read_cases(folder: Path) -> list[dict[str, str]]:
-    """Rows of cases.tsv."""
-    with (folder / "cases.tsv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))

@@ -65,7 +65,7 @@ class Volumes:
 def load_case(settings: ArmSettings, cohort: Cohort, folder: Path, prediction: Prediction) -> Volumes:
     """Read a prediction and what it is compared with, on the reference's canonical grid."""
     own, wanted = cohort.record(prediction.scan), cohort.record(prediction.reference)
-    grid, target = _grid(own), _grid(wanted)
+    grid, target = Grid.of(own["grid"]), Grid.of(wanted["grid"])
     predicted = on_scan_grid(prediction.path(folder), own) if prediction.file else None
     if settings.task == "implant":
         defective = cohort.read(prediction.scan, "defective") > 0
@@ -99,7 +99,7 @@ def on_reference(cohort: Cohort, prediction: Prediction, values: Array | None) -
     """A map on the read scan's grid (deviation) on the grid of the reference; 0 beyond."""
     if values is None or prediction.scan == prediction.reference:
         return values
-    grid, target = _grid(cohort.record(prediction.scan)), _grid(cohort.record(prediction.reference))
+    grid, target = Grid.of(cohort.record(prediction.scan)["grid"]), Grid.of(cohort.record(prediction.reference)["grid"])
     return resample_to(values.astype(np.float32), grid, target, nearest=False, outside=0.0)
 
 
@@ -292,9 +292,3 @@ def sided(settings: ArmSettings, measure: Measure) -> tuple[str, Measure]:
 def _sided(measure: Measure, sides: dict[str, tuple[str, str]]) -> tuple[str, Measure]:
     structure, side = sides[measure.structure]
     return side, Measure(measure.measure, measure.value, structure, measure.status, measure.n)
-
-
-def _grid(record: dict[str, object]) -> Grid:
-    grid = record["grid"]
-    a, b, c = grid["shape"]  # type: ignore[index]
-    return Grid((a, b, c), np.array(grid["affine"], np.float64))  # type: ignore[index]

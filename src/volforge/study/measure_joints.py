@@ -161,8 +161,7 @@ def _compared(
     compared = [m for m in metrics.names() if m in ("dice", "volume_error_percent") or _is_distance(m)]
     if not prediction.file or not reference.file:
         return [(side, nothing(m, "missing_prediction", s)) for side in SIDES for s in STRUCTURES for m in compared]
-    a, b, c = record["grid"]["shape"]
-    spacing = Grid((a, b, c), np.array(record["grid"]["affine"], float)).spacing_mm
+    spacing = Grid.of(record["grid"]).spacing_mm
     volumes = [on_scan_grid(p.path(f), record) for p, f in ((prediction, folder), (reference, reference_folder))]
     found = []
     for side in SIDES:
@@ -237,8 +236,7 @@ def _write_cases(
         shapes = folder / "shapes" / prediction.scan
         bones = on_scan_grid(shapes / BONES, record)
         image = cohort.read(prediction.scan, "image") if cohort.has(prediction.scan, "image") else None
-        a, b, c = record["grid"]["shape"]
-        grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
+        grid = Grid.of(record["grid"])
         name = f"{prediction.scan}-{prediction.sample}"
         Image.fromarray(joint_picture(image, bones, values, grid.spacing_mm)).save(out / f"{name}.png")
         if word and settings.joint["inflation"]["meshes"]:  # a few: each is half a megabyte of the page

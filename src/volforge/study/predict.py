@@ -240,8 +240,7 @@ def _mean_labels(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Pred
     prior = mean_labels(_labelled(settings, cohort, rows), [p.id for p in settings.structures])
 
     def predictor(case: Case) -> tuple[Array, Array | None]:
-        a, b, c = cohort.record(case.scan)["grid"]["shape"]  # type: ignore[index]
-        return laid_on(prior, cohort.body(case.scan, (a, b, c)))
+        return laid_on(prior, cohort.body(case.scan, cohort.grid(case.scan).shape))
 
     return predictor
 
@@ -264,7 +263,7 @@ def _mirror(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor
     from volforge.baselines.implant import mirror
 
     def predictor(case: Case) -> tuple[Array, Array | None]:
-        spacing = cohort.record(case.scan)["grid"]["spacing_mm"]  # type: ignore[index]
+        spacing = cohort.grid(case.scan).spacing_mm
         return mirror(cohort.read(case.scan, "defective"), spacing), None
 
     return predictor
@@ -274,7 +273,7 @@ def _closing(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predicto
     from volforge.baselines.implant import close
 
     def predictor(case: Case) -> tuple[Array, Array | None]:
-        spacing = cohort.record(case.scan)["grid"]["spacing_mm"]  # type: ignore[index]
+        spacing = cohort.grid(case.scan).spacing_mm
         return close(cohort.read(case.scan, "defective"), spacing, settings.options["closing_mm"]), None
 
     return predictor
@@ -300,9 +299,10 @@ def _white_noise(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Pred
     mean, deviation = spread_of((image, cohort.body(n, image.shape)) for image, n in images)
 
     def predictor(case: Case) -> tuple[Array, Array | None]:
-        a, b, c = cohort.record(case.scan)["grid"]["shape"]  # type: ignore[index]
         seed = int(sha256_of_text(case.scan)[:8], 16)
-        return white_noise(cohort.body(case.scan, (a, b, c)), mean, deviation, seed, settings.is_hounsfield), None
+        return white_noise(
+            cohort.body(case.scan, cohort.grid(case.scan).shape), mean, deviation, seed, settings.is_hounsfield
+        ), None
 
     return predictor
 
@@ -315,8 +315,7 @@ def _other_subject(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Pr
     def predictor(case: Case) -> tuple[Array, Array | None]:
         name = names[int(sha256_of_text(case.scan)[:8], 16) % len(names)]
         image = cohort.target_image(name)
-        a, b, c = cohort.record(case.scan)["grid"]["shape"]  # type: ignore[index]
-        body = cohort.body(case.scan, (a, b, c))
+        body = cohort.body(case.scan, cohort.grid(case.scan).shape)
         return other_subject(image, cohort.body(name, image.shape), body, settings.is_hounsfield), None
 
     return predictor
@@ -326,9 +325,10 @@ def _constant(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predict
     from volforge.baselines.image import constant
 
     def predictor(case: Case) -> tuple[Array, Array | None]:
-        a, b, c = cohort.record(case.scan)["grid"]["shape"]  # type: ignore[index]
         return constant(
-            cohort.body(case.scan, (a, b, c)), settings.options["constant_hu"], settings.is_hounsfield
+            cohort.body(case.scan, cohort.grid(case.scan).shape),
+            settings.options["constant_hu"],
+            settings.is_hounsfield,
         ), None
 
     return predictor

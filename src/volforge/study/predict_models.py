@@ -36,9 +36,7 @@ def segmenter(
     def one(case: Case) -> tuple[Segmented, list[dict[str, object]]]:
         image = cohort.read(case.scan, "image")
         record = cohort.record(case.scan)
-        stored = record["grid"]
-        a, b, c = stored["shape"]  # type: ignore[index]
-        grid = Grid((a, b, c), np.array(stored["affine"], np.float64))  # type: ignore[index]
+        grid = Grid.of(record["grid"])
         body = cohort.read(case.scan, "body") > 0 if cohort.has(case.scan, "body") else None
         labels = cohort.read(case.scan, "labels") if cohort.has(case.scan, "labels") else None
         options = settings.inference

@@ -163,8 +163,7 @@ def paint_cases(
     predictions, rows = [], []
     for case in cases:
         record: dict[str, Any] = cohort.record(case.scan)
-        a, b, c = record["grid"]["shape"]
-        grid = Grid((a, b, c), np.array(record["grid"]["affine"], float))
+        grid = Grid.of(record["grid"])
         labels, made = cohort.read(case.scan, "labels"), []
         parts = {"labels": labels} | ({"body": cohort.read(case.scan, "body")} if cohort.has(case.scan, "body") else {})
         focus = focus_of(parts, str(record["modality"]))

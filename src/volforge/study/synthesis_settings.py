@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from volforge.cohort.splits import rank
-from volforge.study.cases import Row, of_modality
-from volforge.study.inner_split import free_rows, inner_split
+from volforge.study.cases import Row, free_rows, of_modality
+from volforge.study.inner_split import inner_split
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import Array
 

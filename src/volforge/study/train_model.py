@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from volforge.errors import VolforgeError
-from volforge.study.cases import Cohort
-from volforge.study.inner_split import free_rows, inner_split
+from volforge.study.cases import Cohort, free_rows
+from volforge.study.inner_split import inner_split
 from volforge.study.model_settings import ModelSettings
 from volforge.study.trained_files import multiply_adds, versions, write_trained
 from volforge.training.attempt import note_attempt

@@ -220,12 +220,8 @@ def legacy_slices(stack: Array) -> Array:
 def placement_of(geometry: dict[str, Any]) -> tuple[Placement, Grid]:
     """The placement and the scan's grid from `geometry.json`."""
     cut, scan = geometry["cut_grid"], geometry["scan_grid"]
-    grid = Grid(tuple(cut["shape"]), np.array(cut["affine"]))
     offset = geometry["offset"]
-    return (
-        Placement(grid, tuple(offset) if offset is not None else None),
-        Grid(tuple(scan["shape"]), np.array(scan["affine"])),
-    )
+    return Placement(Grid.of(cut), tuple(offset) if offset is not None else None), Grid.of(scan)
 
 
 def restore(stack: Array, geometry: dict[str, Any], *, kind: str, outside: float | None = None) -> Array:

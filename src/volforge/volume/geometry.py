@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,23 @@ class Grid:
 
     shape: tuple[int, int, int]
     affine: Affine
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Grid:
+        """The grid that a record or a geometry.json describes by `shape` and `affine`."""
+        a, b, c = (int(n) for n in content["shape"])
+        return cls((a, b, c), np.array(content["affine"], dtype=np.float64))
+
+    def part(self, box: tuple[slice, ...]) -> Grid:
+        """The grid of a box of this one.
+
+        Args:
+            box: A slice of step 1 per axis, with start and stop; it may reach beyond the grid.
+        """
+        a, b, c = (int(s.stop) - int(s.start) for s in box)
+        matrix = np.eye(4)
+        matrix[:3, 3] = [s.start for s in box]
+        return Grid((a, b, c), self.affine @ matrix)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

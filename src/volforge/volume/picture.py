@@ -28,11 +28,8 @@ def grey_range(image: Array, modality: str, body: Array | None = None) -> tuple[
 
 
 def plane(volume: Array, axis: int, index: int) -> Array:
-    """A slice as people look at it: superior or anterior up, the patient's right on the left."""
-    flat = face(volume, axis, index)
-    if axis == 0:  # sagittal: anterior to the left
-        return flat.T[::-1, ::-1]
-    return flat.T[::-1, ::-1]
+    """A slice as people look at it: superior or anterior up; on the left the patient's right, or the front."""
+    return face(volume, axis, index).T[::-1, ::-1]
 
 
 def render(

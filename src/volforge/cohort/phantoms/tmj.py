@@ -6,9 +6,7 @@ centre. Both joints come from the same functions; the left one is the mirror ima
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -193,24 +191,6 @@ def _draw_side(
     out[temporal < 0] = STRUCTURES[f"temporal_bone_{side}"]
     out[(rest < 0) & (condyle >= 0)] = STRUCTURES[f"mandible_{side}"]
     out[condyle < 0] = STRUCTURES[f"condyle_{side}"]
-
-
-def bones_at(truth: Mapping[str, Any], side: str, places: Points) -> tuple[Array, Array, Array]:
-    """Signed distances (of the shapes as drawn, negative inside) of condyle, rest of the mandible and temporal bone.
-
-    Truth without voxels, for whatever grid is asked; the air cells of the mastoid are drawn elsewhere in it.
-
-    Args:
-        truth: What `draw` says of a head.
-        side: `left` or `right`.
-        places: x, y, z in RAS mm of the file.
-    """
-    values = dict(truth["joints"][side]["drawn"])
-    joint = Joint(**{**values, "semi": tuple(values["semi"])})
-    p = subject_points(places, np.array(truth["turn"]), np.array(truth["shift_mm"]), truth["scale"])
-    sign = -1.0 if side == "left" else 1.0
-    local = (sign * p[0] - np.float32(HALF_DISTANCE_MM), p[1], p[2])
-    return joint_shapes(local, joint, np.random.default_rng(0))
 
 
 def joint_shapes(p: Points, joint: Joint, rng: np.random.Generator) -> tuple[Array, Array, Array]:
