@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from volforge.volume.geometry import Array
 from volforge.whole_file import write_whole
 
 if TYPE_CHECKING:
+    import trimesh
     from scipy.sparse import csr_matrix
 
 
@@ -28,6 +29,13 @@ class Mesh:
     vertices: Array
     faces: Array
 
+    @cached_property
+    def _trimesh(self) -> trimesh.Trimesh:
+        """The same vertices and faces, as they are, for what trimesh counts and measures."""
+        import trimesh
+
+        return trimesh.Trimesh(self.vertices, self.faces, process=False, validate=False)
+
     @property
     def corners(self) -> tuple[Array, Array, Array]:
         """First, second and third corner of every face, (F, 3) each."""
@@ -35,11 +43,13 @@ class Mesh:
 
     @property
     def volume_mm3(self) -> float:
-        """Volume inside, by signed tetrahedra; negative where the faces look inwards."""
+        """Volume inside a closed mesh; negative where the faces look inwards."""
         if not len(self.faces):
             return 0.0
-        a, b, c = (corner - self.vertices.mean(axis=0) for corner in self.corners)
-        return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6)
+        from trimesh.triangles import mass_properties
+
+        about = np.stack(self.corners, axis=1) - self.vertices.mean(axis=0)  # far from 0 digits are lost
+        return float(mass_properties(about, skip_inertia=True).volume)
 
     @property
     def area_mm2(self) -> float:
@@ -49,8 +59,7 @@ class Mesh:
     @property
     def face_areas(self) -> Array:
         """Area of every face in mm2, (F,)."""
-        a, b, c = self.corners
-        return np.asarray(0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1))
+        return np.asarray(self._trimesh.area_faces)
 
     @property
     def vertex_areas(self) -> Array:
@@ -61,25 +70,17 @@ class Mesh:
     @property
     def edges(self) -> Array:
         """Every edge once, (E, 2), lower index first."""
-        pairs = np.sort(self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1).astype(np.int64)
-        count = max(len(self.vertices), 1)
-        code = np.sort(pairs[:, 0] * count + pairs[:, 1])
-        code = code[np.r_[True, code[1:] != code[:-1]]] if len(code) else code
-        return np.stack([code // count, code % count], axis=1)
+        return np.asarray(self._trimesh.edges_unique)
 
     @property
     def is_watertight(self) -> bool:
         """Whether every edge joins two faces that run along it in opposite directions."""
-        directed = self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
-        count = max(len(self.vertices), 1)
-        there = np.sort(directed[:, 0] * count + directed[:, 1])
-        back = np.sort(directed[:, 1] * count + directed[:, 0])
-        return bool(len(there) and (np.diff(there) > 0).all() and np.array_equal(there, back))
+        return bool(len(self.faces) and self._trimesh.is_watertight and self._trimesh.is_winding_consistent)
 
     @property
     def euler(self) -> int:
         """Euler characteristic, V - E + F: 2 for a sphere, 0 for a ring."""
-        return len(self.vertices) - len(self.edges) + len(self.faces)
+        return int(self._trimesh.euler_number)
 
     def moved(self, vertices: Array) -> Mesh:
         """The same faces on other vertices."""
@@ -126,14 +127,10 @@ def largest_piece(mesh: Mesh) -> Mesh:
 
 def write_stl(path: Path, mesh: Mesh, name: str) -> None:
     """Write a binary STL in RAS mm; its header says `SPACE=RAS`, which 3D Slicer and the import believe."""
-    corners = np.stack(mesh.corners, axis=1).astype("<f4")
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    content = np.zeros(len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("spare", "<u2")])
-    content["normal"] = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
-    content["corners"] = corners
+    from trimesh.exchange.stl import export_stl
+
     header = f"SPACE=RAS; {name}; millimetres".encode("ascii", "replace")[:80].ljust(80)
-    write_whole(path, header + struct.pack("<I", len(corners)) + content.tobytes())
+    write_whole(path, header + export_stl(mesh._trimesh)[80:])
 
 
 def write_ply(path: Path, mesh: Mesh, colours: Array | None = None, values: dict[str, Array] | None = None) -> None:
