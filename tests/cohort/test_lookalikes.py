@@ -3,8 +3,12 @@
 import pytest
 
 from tests.cohort.test_sheet import messages, row
+from volforge.cohort.layouts.discovery import Options
+from volforge.cohort.layouts.write import discover
 from volforge.cohort.sheet import read_sheet
 from volforge.cohort.structures import read_structures
+from volforge.config.load import load_configuration
+from volforge.errors import VolforgeError
 
 
 @pytest.fixture
@@ -88,3 +92,40 @@ def test_names_of_structures_and_groups_are_looked_at_too(tmp_path):
     assert len(found) == 2
     assert "s.tsv:2 column 'structure': holds U+200B ZERO WIDTH SPACE" in found[0]
     assert "s.tsv:3 column 'group': looks like 'big organs' of line 2" in found[1]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("p\u200b1", "p2"), "subject 'p\\u200b1' holds U+200B ZERO WIDTH SPACE"),
+        (("Doe John", "Doe  John"), "subject 'Doe John' looks like 'Doe  John' of 'Doe  John/ct.nii.gz'"),
+        (("Andr\u00e9", "Andre\u0301"), "looks like 'Andre\\u0301'"),
+        (("p1", "\uff50\uff11"), "looks like 'p1' of 'p1/ct.nii.gz'"),
+        (("p1", "M\udcfcller"), "not UTF-8"),
+    ],
+)
+def test_discover_names_the_folders_of_such_names(tmp_path, names, words):
+    for name in names:
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "ct.nii.gz").write_bytes(b"x")
+    options = Options(modality="CT", patterns={"image": "{subject}/ct.nii.gz"})
+    with pytest.raises(VolforgeError) as error:
+        discover(tmp_path / "data", "pattern", tmp_path / "s.tsv", options)
+    assert words in str(error.value)
+    assert "remedy: rename" in str(error.value)
+    assert not (tmp_path / "s.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [("no", "c_no"), ("1", "c_1"), ("null", "c_null"), ("2024-01-01", "c_2024_01_01"), ("My.Set-2", "my_set_2"), ("x" * 60, "x" * 40)],
+)  # fmt: skip
+def test_the_entry_that_discover_prints_can_be_used(tmp_path, stem, name):
+    (tmp_path / "p1").mkdir()
+    (tmp_path / "p1/ct.nii.gz").write_bytes(b"x")
+    options = Options(modality="CT", patterns={"image": "{subject}/ct.nii.gz"})
+    written = discover(tmp_path, "pattern", tmp_path / f"{stem}.tsv", options)
+    (tmp_path / "c.yaml").write_text(written.entry, encoding="utf-8")
+    loaded = load_configuration([tmp_path / "c.yaml"])
+    assert loaded.problems == []
+    assert list(loaded.values["cohorts"]) == [name]

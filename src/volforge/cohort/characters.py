@@ -12,7 +12,7 @@ UNSEEN = frozenset(
         *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0),
     ]
 )  # fmt: skip
-CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, half of a pair, ends of lines and paragraphs
+CATEGORIES = ("Cc", "Cf", "Zl", "Zp")  # control, format, ends of lines and of paragraphs
 CONTROLS = {"\t": "TABULATOR", "\n": "LINE FEED", "\r": "CARRIAGE RETURN", "\x0b": "LINE TABULATION",
             "\x0c": "FORM FEED", "\x85": "NEXT LINE"}  # fmt: skip
 

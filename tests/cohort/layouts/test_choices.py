@@ -69,3 +69,75 @@ def test_bids_tells_of_maps_in_other_spaces_and_of_two_sources(tmp_path):
     _, _, written = found(tmp_path, "bids", tree=tree)
     assert ("1 maps in space-MNI152", "not on the grid of an image") in written.left_out
     assert any("several sources (1 expert, 1 predicted)" in n for n in written.notes)
+
+
+def test_bids_side_cars_that_are_not_there_are_no_error(tmp_path):
+    def tree(folder):
+        two_maps("derivatives/m/sub-*/anat/sub-*_desc-manual_dseg.nii.gz", "derivatives/m/x")(folder)
+        (folder / "derivatives/m/sub-01/anat/sub-01_desc-manual_dseg.json").symlink_to("nowhere")
+
+    assert found(tmp_path, "bids", tree=tree)[2].labelled == 2
+
+
+def nnunet(labels: dict[str, object], order: list[int] | None = None, files: tuple[str, ...] = ()):
+    def tree(folder):
+        content = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".nii.gz"}
+        trees.put(folder / "dataset.json", content | ({"regions_class_order": order} if order else {}))
+        trees.touch(folder, ["imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", *files])
+
+    return tree
+
+
+BRATS = {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [2, 3], "enhancing_tumor": [3]}
+
+
+@pytest.mark.parametrize(
+    ("labels", "order", "expected"),
+    [
+        (BRATS, [1, 2, 3], {"whole_tumor_1": 1, "tumor_core_2": 2, "enhancing_tumor": 3}),
+        (BRATS, None, {"whole_tumor_1": 1, "tumor_core_2": 2, "enhancing_tumor": 3}),
+        (BRATS | {"ignore": 4}, [1, 2, 3], {"whole_tumor_1": 1, "tumor_core_2": 2, "enhancing_tumor": 3, "ignore": 4}),
+        ({"kidney": [1, 2], "tumour": 2}, None, {"kidney_1": 1, "tumour": 2}),
+        ({"background": 0, "a": [1, 3], "b": [2, 3], "c": [3]}, [1, 2, 3], {"a_1": 1, "b_2": 2, "c": 3}),
+        ({"liver": 1, "spleen": 2}, None, {"liver": 1, "spleen": 2}),
+    ],
+)
+def test_nnunet_regions_name_the_ids_that_maps_hold(tmp_path, labels, order, expected):
+    _, structures, written = found(tmp_path, "nnunet", tree=nnunet(labels, order))
+    assert structures == expected
+    notes = "\n".join(written.notes)
+    assert ("regions are unions" in notes) == any(isinstance(v, list) for v in labels.values())
+    assert ("id 4 (ignore) marks voxels that nobody annotated" in notes) == ("ignore" in labels)
+
+
+def test_nnunet_takes_the_ending_of_its_table_and_names_the_other_file(tmp_path):
+    other = ("imagesTr/a_0000.mha", "labelsTr/a.nii")
+    rows, _, written = found(tmp_path, "nnunet", tree=nnunet({"x": 1}, files=other))
+    assert rows["a"].files["image"].endswith("a_0000.nii.gz")
+    assert rows["a"].files["labels"].endswith("a.nii.gz")
+    assert ("a_0000.mha", "of the same scan a_0000.nii.gz was taken") in written.left_out
+    assert ("a.nii", "of the same scan a.nii.gz was taken") in written.left_out
+
+
+def test_other_layouts_name_the_maps_that_they_did_not_take(tmp_path):
+    def ixi(folder):
+        stem = "IXI002-Guys-0828-T1"
+        trees.touch(folder, [f"{stem}{end}.nii.gz" for end in ("", "_DLMUSE", "_dseg", "_seg")])
+
+    rows, _, written = found(tmp_path / "i", "ixi", tree=ixi)
+    assert rows["IXI002-T1"].files["labels"].endswith("_DLMUSE.nii.gz")
+    taken = "of the same scan IXI002-Guys-0828-T1_DLMUSE.nii.gz was taken"
+    assert ("IXI002-Guys-0828-T1_dseg.nii.gz and 1 more", taken) in written.left_out
+
+    def amos(folder):
+        trees.touch(folder, ["imagesTr/amos_0001.nii.gz", *(f"labels{s}/amos_0001.nii.gz" for s in ("Tr", "Va"))])
+
+    written = found(tmp_path / "a", "amos", tree=amos)[2]
+    assert ("labelsVa/amos_0001.nii.gz", "of the same scan labelsTr/amos_0001.nii.gz was taken") in written.left_out
+
+    def hanseg(folder):
+        ends = ("OAR_Brain.seg.nrrd", "OAR_Brain.nrrd", "IMG_CT.nrrd")
+        trees.touch(folder, [f"case_01/case_01_{end}" for end in ends])
+
+    written = found(tmp_path / "h", "hanseg", tree=hanseg)[2]
+    assert any(what.startswith("case_01_OAR_Brain") for what, _ in written.left_out)

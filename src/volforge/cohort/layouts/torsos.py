@@ -77,7 +77,8 @@ def _meta(tree: Tree, at: str) -> dict[str, dict[str, str]]:
 def find_amos(tree: Tree, options: Options) -> Discovery:
     """`images{Tr,Va,Ts}/amos_NNNN.nii.gz`: CT up to 500 and from 5000, MR between."""
     found = Discovery(structures=number(AMOS))
-    labels = {g["at"] + g["n"]: p for p, g in tree.match(r"labels(?:Tr|Va|Ts)/amos_(?P<n>\d{4})\.nii\.gz")}
+    hits = tree.match(r"labels(?:Tr|Va|Ts)/amos_(?P<n>\d{4})\.nii\.gz")
+    labels = found.one_each((g["at"] + g["n"], p) for p, g in hits)
     bare: list[Found] = []
     for path, g in tree.match(r"(?P<subset>images[^/]*)/amos_(?P<n>\d{4})\.nii\.gz"):
         n = int(g["n"])
