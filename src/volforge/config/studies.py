@@ -115,6 +115,13 @@ class StudyMetrics(Model):
     )
     legacy: bool = Field(default=False, description="add the `legacy_*` measures of the published code")
 
+    @field_validator("tolerances_mm")
+    @classmethod
+    def _names_differ(cls, value: list[float]) -> list[float]:
+        if len({f"{t:g}" for t in value}) != len(value):  # their measures would have one name
+            raise ValueError("a tolerance stands twice")
+        return value
+
     @field_validator("range_hu", "window_hu")
     @classmethod
     def _is_ordered(cls, value: list[float]) -> list[float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
-from volforge.whole_file import write_whole
+from volforge.whole_file import is_full, not_written, write_whole, writing
 
 MARKER = ".volforge"  # tells our folders from those of the user
 
@@ -22,7 +22,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
     """A scratch folder beside `final` that takes its place when the block ends, and vanishes if it fails.
 
     Raises:
-        VolforgeError: `final` holds files that were not made this way.
+        VolforgeError: `final` holds files that were not made this way; it cannot be written, or the disk is full.
     """
     if final.is_dir() and any(final.iterdir()) and not (final / MARKER).exists():
         raise VolforgeError(
@@ -30,13 +30,14 @@ def whole_folder(final: Path) -> Iterator[Path]:
             str(final),
             "name a new or empty folder",
         )
-    final.parent.mkdir(parents=True, exist_ok=True)
-    for left in final.parent.glob(f".{final.name}.*.partial"):
-        shutil.rmtree(left, ignore_errors=True)  # of a job that was killed
     scratch = final.parent / f".{final.name}.{os.getpid()}.partial"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    (scratch / MARKER).touch()
+    with writing(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        for left in final.parent.glob(f".{final.name}.*.partial"):
+            shutil.rmtree(left, ignore_errors=True)  # of a job that was killed
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        (scratch / MARKER).touch()
     try:
         yield scratch
         old = final.parent / f".{final.name}.{os.getpid()}.old"
@@ -44,6 +45,14 @@ def whole_folder(final: Path) -> Iterator[Path]:
             final.rename(old)
         scratch.rename(final)
         shutil.rmtree(old, ignore_errors=True)
+    except VolforgeError as error:  # the scratch folder is gone when this is read
+        error.where = error.where.replace(str(scratch), str(final))
+        error.remedy = error.remedy.replace(str(scratch), str(final.parent))
+        raise
+    except Exception as error:
+        if is_full(error, final):
+            raise not_written(error, final) from error
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
