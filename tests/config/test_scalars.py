@@ -79,6 +79,8 @@ def test_a_leading_zero_that_changes_nothing_is_accepted(tmp_path):
         ({"steps": "1:30"}, ":15:31: 1:30 is read in base 60, as 90|write the number"),
         ({"rate": "0,001"}, "the key 001 is read as a number|a decimal comma before it must be a point"),
         ({"rate": "'0,001'"}, "training.rate:|write a point: 0.001"),
+        ({"rate": "1e\u22124"}, "training.rate:|write the plain minus of the keyboard"),
+        ({"steps": "20 000"}, "training.steps:|write 20000: thousands are not parted"),
         ({"rate": "1%"}, "training.rate:|write 0.01 for 1%"),
         ({"rate": "yes"}, "training.rate:|truth values: write a number"),
         ({"steps": "true"}, "training.steps:|truth values: write a number"),
@@ -116,3 +118,8 @@ def test_an_anchor_that_holds_itself_is_named(tmp_path):
     assert "c.yaml:1:10: the anchor stands within what it names" in str(
         load_configuration([tmp_path / "c.yaml"]).problems[0]
     )
+
+
+def test_a_structure_that_stands_twice_is_named(tmp_path):
+    loaded = load(tmp_path, structure="a, b, a")
+    assert "studies.organs.structures: 'a' stands twice" in str(loaded.problems[0])

@@ -5,12 +5,22 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from volforge.config.model import Model
 from volforge.config.scalars import with_number
 
 StructureName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+
+
+def _each_once(names: list[str]) -> list[str]:
+    twice = [n for i, n in enumerate(names) if n in names[:i]]
+    if twice:
+        raise ValueError(f"'{twice[0]}' stands twice")
+    return names
+
+
+StructureNames = Annotated[list[StructureName], AfterValidator(_each_once)]
 
 
 class Component(Model):

@@ -65,6 +65,10 @@ def why_no_number(text: str) -> str:
         return f"write {float(percent[1]) / 100:g} for {text}"
     if re.fullmatch(r"[-+]?\d+,\d+", text):
         return f"write a point: {text.replace(',', '.')}; thousands are not parted"
+    if re.fullmatch(r"\d{1,3}(?: \d{3})+", text):
+        return f"write {text.replace(' ', '')}: thousands are not parted"
+    if any(dash in text for dash in "\u2212\u2013\u2010\u2011"):
+        return "write the plain minus of the keyboard"
     if text in ("True", "False"):
         return "yes, no, on, off, true and false are truth values: write a number"
     return "write a number such as 20, 0.001 or 1.0e-3"

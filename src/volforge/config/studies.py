@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from volforge.config.component import StructureName
+from volforge.config.component import StructureName, StructureNames
 from volforge.config.joints import Inflation, JointOptions
 from volforge.config.model import Model, Name
 from volforge.config.training import Inference, ModelOptions
@@ -152,7 +152,7 @@ class Study(Model):
         default=[], description="folds that are tested, by the cohort's column `fold`; empty: the split `test`"
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1, description="seeds of every arm")
-    structures: list[StructureName] = Field(
+    structures: StructureNames = Field(
         default=[], description="structures or groups that are measured; empty: all of the cohort's table"
     )
     source: ScanChoice = Field(
