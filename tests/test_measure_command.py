@@ -206,6 +206,9 @@ def test_a_real_process_refuses_a_wrong_file_without_a_traceback(tmp_path):
     assert list((tmp_path / "w").iterdir()) == []
 
 
+OVERLAP = ("overlap", "prediction.nii.gz", "reference.nii.gz")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -215,11 +218,43 @@ def test_a_real_process_refuses_a_wrong_file_without_a_traceback(tmp_path):
         (("overlap", "predictions", "real"), "no two volumes have the same name"),
         (("overlap", "predictions/a.nii.gz", "references/a.nii.gz", "-o", "x.csv"), "use .tsv or .json"),
         (("image", "predictions", "references", "--mask", "real"), "no mask is called 'a'"),
+        ((*OVERLAP, "--structures", "liver=0"), "'0' is no id of 'liver'"),
+        ((*OVERLAP, "--structures", "liver=-1"), "'-1' is no id of 'liver'"),
+        ((*OVERLAP, "--structures", "liver=1.5"), "'1.5' is no id of 'liver'"),
+        ((*OVERLAP, "--structures", "liver=1,liver=2"), "liver=2: the name or the id stands twice"),
+        ((*OVERLAP, "--structures", ""), "a name and an id are needed"),
+        ((*OVERLAP, "--structures", "zero.tsv"), "zero.tsv: line 2: '0' is no id of 'liver'"),
+        ((*OVERLAP, "--structures", "ragged.tsv"), "ragged.tsv: no structures can be read: line 2: a name and an id"),
+        ((*OVERLAP, "--tolerance", "1", "--tolerance", "1.0"), "--tolerance: one tolerance stands twice: 1, 1"),
+        ((*OVERLAP, "--tolerance", "nan"), "--tolerance: nan is no length"),
+        ((*OVERLAP, "--tolerance", "-1"), "--tolerance: -1 is no length"),
+        ((*OVERLAP, "--boundary", "prediction.nii.gz", "--boundary-mm", "nan"), "--boundary-mm: nan is no length"),
+        (
+            (*OVERLAP, "--boundary", "nan.nii.gz"),
+            "nan.nii.gz: 1 voxels are not finite (NaN or infinity), the first at (2",
+        ),
+        ((*OVERLAP, "-o", "ct.nii.gz/x.tsv"), "ct.nii.gz is a file, not a folder"),
+        (("overlap", "prediction.nii.gz", "nan.nii.gz"), "nan.nii.gz: not a label map: 1 values are not finite"),
+        (("image", "ct.nii.gz", "nan.nii.gz", "--no-hu"), "nan.nii.gz: 1 voxels are not finite (NaN or infinity), the"),
+        (("image", "ct.nii.gz", "inf.nii.gz"), "inf.nii.gz: 1 voxels are not finite (NaN or infinity) inside the body"),
+        (("image", "ct.nii.gz", "empty.nii.gz"), "empty.nii.gz: 48000 voxels are not finite"),
+        (("image", "ct.nii.gz", "ct.nii.gz", "--mask", "nan.nii.gz"), "nan.nii.gz: 1 voxels are not finite"),
+        (
+            ("image", "ct.nii.gz", "ct.nii.gz", "--high", "inf"),
+            "--low, --high: the range -1024 to inf is empty or has no",
+        ),
+        (("distribution", "real", "real", "--low", "nan"), "--low, --high: the range nan to 1000 is empty"),
         (("distribution", "encoder", "real", "--network", "encoder/weights.safetensors"), "no pictures and no volumes"),
         (("distribution", "real", "real", "--network", "missing.safetensors"), "file not found"),
     ],
 )
 def test_mistakes_get_words(run, files, arguments, words):
+    for name, where, value in (("nan", (1, 1, 1), np.nan), ("inf", (20, 20, 15), np.inf), ("empty", ..., np.nan)):
+        values = ball_ct().astype(np.float32)
+        values[where] = value
+        save(files / f"{name}.nii.gz", values)
+    (files / "zero.tsv").write_text("structure\tid\nliver\t0\n")
+    (files / "ragged.tsv").write_text("structure\tid\nliver\n")
     code, _, err = run("measure", *arguments)
     assert code == 1
     assert words in err

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
+from volforge.whole_file import FULL, writing
 
 CACHE_VARIABLE = "VOLFORGE_WEIGHTS"
 
@@ -115,14 +116,15 @@ def fetch(name: str, source: str | None = None) -> Path:
     target = cached(name)
     if target.exists() and sha256_of(target) == REGISTRY[name].sha256:
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        _copy(REGISTRY[name].url, scratch) if source is None else scratch.write_bytes(_read(Path(source)))
-        checked(name, scratch)
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _copy(REGISTRY[name].url, scratch) if source is None else scratch.write_bytes(_read(Path(source)))
+            checked(name, scratch)
+            scratch.replace(target)
+        finally:
+            scratch.unlink(missing_ok=True)
     return target
 
 
@@ -134,6 +136,8 @@ def _copy(url: str, target: Path) -> None:
         with urllib.request.urlopen(url, timeout=60) as answer, target.open("wb") as file:
             shutil.copyfileobj(answer, file)
     except OSError as error:
+        if error.errno in FULL:
+            raise
         remedy = "download it elsewhere and run `volforge weights fetch NAME --from FILE`"
         raise VolforgeError(f"cannot be fetched: {error}", url, remedy) from error
 

@@ -167,3 +167,24 @@ def test_structures_without_colours_get_distinct_ones(tmp_path):
     structures, problems = read_structures(path)
     assert problems == []
     assert len({s.colour for s in structures}) == 19
+
+
+def two_raters(**second: str) -> list[dict[str, str]]:
+    cells = {"labels": "b.nii.gz", "label_source": "expert"}
+    return [row(**cells), row(scan="s2", **(cells | {"labels": "c.nii.gz"} | second))]
+
+
+def test_one_image_with_labels_of_two_raters_is_two_scans_of_a_subject(files, write_sheet):
+    assert messages(write_sheet(two_raters())) == []
+    for second, words in (
+        ({"subject": "p2"}, "under another subject, which would leak"),
+        ({"labels": "b.nii.gz"}, "the same file stands in line 2"),
+        ({"labels": "", "label_source": ""}, "the same file stands in line 2"),
+        ({"split": "test"}, "that would leak"),
+    ):
+        assert any(words in m for m in messages(write_sheet(two_raters(**second)))), second
+
+
+def test_places_that_cannot_be_looked_at_are_words(files, write_sheet):
+    for image in ("x" * 300, "a.nii.gz/b.nii.gz"):
+        assert "file not found" in messages(write_sheet([row(image=image)]))[0]

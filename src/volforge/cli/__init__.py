@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -70,8 +73,26 @@ def _options(
 
 def main() -> None:
     """Run the command line: an error that the user can act on prints as text and exits with 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot show
     try:
         app()
     except VolforgeError as error:
         print(f"volforge: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+    except OSError as error:  # of a library, of a file that vanished; our own readers and writers say more
+        print(f"volforge: {_of_system(error)}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def _of_system(error: OSError) -> VolforgeError:
+    from volforge.whole_file import FULL, not_written
+
+    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else None
+    if error.errno in FULL:
+        return not_written(error, place or Path("a file of this run"))
+    text = error.strerror or str(error)
+    return VolforgeError(
+        f"{text[:1].lower()}{text[1:]}", str(place or ""), "check the path, and whether you may use it"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -136,10 +135,19 @@ def phantoms(
     spacing_mm: Annotated[float | None, typer.Option(help="Isotropic voxel size.")] = None,
 ) -> None:
     """Draw the scans of a phantom cohort."""
+    from pydantic import ValidationError
+
     from volforge.cohort.phantoms.make import make_cohort
     from volforge.cohort.sheet import read_sheet
-    from volforge.errors import ProblemsError, errors_of
+    from volforge.config.models import Phantom
+    from volforge.errors import ProblemsError, VolforgeError, errors_of
 
+    try:
+        Phantom.model_validate({"kind": kind, "seed": seed, "spacing_mm": spacing_mm})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = f"--{str(first['loc'][0]).replace('_', '-')}"
+        raise VolforgeError(f"{first['msg']} ({first['input']})", option, "see docs/configuration.md") from error
     table = read_sheet(sheet, check_files=False)
     if errors_of(table.problems):
         raise ProblemsError(table.problems)
@@ -159,11 +167,16 @@ def collect(
     settings: Annotated[str, typer.Option(help="Seed, folds, shares of splits, on_bad_scan, as JSON.")],
 ) -> None:
     """Make the table of a cohort's scans from their records; refused scans end it, or are listed."""
+    from volforge.cli.arguments import as_object
     from volforge.cohort.collect import collect_scans
     from volforge.cohort.sheet import read_sheet
+    from volforge.errors import ProblemsError
 
+    how = as_object(settings, "--settings", "seed", "folds", "splits", "on_bad_scan", "makes_labels")
     table = read_sheet(sheet, check_files=False)
-    accepted, refused = collect_scans(table.rows, records, out, json.loads(settings))
+    if not table.rows:
+        raise ProblemsError(table.problems)
+    accepted, refused = collect_scans(table.rows, records, out, how)
     typer.echo(f"{accepted} scans accepted, {refused} excluded: {out}")
 
 

@@ -35,13 +35,12 @@ def overlap(
     out: Out = None,
 ) -> None:
     """Dice, IoU, HD, HD95, ASSD, surface Dice ... of label maps or masks, in mm from the affine."""
-    from volforge.metrics.segmentation import SegmentationMetrics
     from volforge.study import by_hand
 
     _check_ending(out)
+    metrics = by_hand.segmentation_metrics(tolerance or [1.0, 2.0], surface, boundary_mm, distances=distances)
     every = by_hand.pairs(prediction, reference)
     ids = by_hand.present_structures(every) if structures is None else by_hand.read_structures_option(structures)
-    metrics = SegmentationMetrics(tuple(tolerance or (1.0, 2.0)), surface, distances, boundary_mm)
     found = [(p.name, m) for p in every for m in by_hand.overlap(p, ids, metrics, boundary)]
     _show(found, out)
 
@@ -58,13 +57,11 @@ def image(
     out: Out = None,
 ) -> None:
     """MAE, RMSE, PSNR, SSIM, MS-SSIM, NCC and MAE by tissue of images, inside a mask."""
-    from volforge.errors import VolforgeError
     from volforge.metrics.image import ImageMetrics
     from volforge.study import by_hand
 
     _check_ending(out)
-    if not low < high:
-        raise VolforgeError(f"the range {low:g} to {high:g} is empty", remedy="give --low below --high")
+    by_hand.check_range(low, high)
     metrics = ImageMetrics(low, high, hu, structural)
     found = [(p.name, m) for p in by_hand.pairs(prediction, reference) for m in by_hand.image(p, mask, metrics)]
     _show(found, out)
@@ -77,7 +74,7 @@ def distribution(
     network: Annotated[str, typer.Option(help="`inception`, or weights.safetensors of a slice encoder.")] = "inception",
     low: Annotated[float, typer.Option(help="Value of volumes that becomes black.")] = -1000.0,
     high: Annotated[float, typer.Option(help="Value of volumes that becomes white.")] = 1000.0,
-    seed: Annotated[int, typer.Option(help="Of subsets and halves.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of subsets and halves.")] = 0,
     out: Out = None,
 ) -> None:
     """FID, KID and MMD (or Fréchet distance of a named network) of two sets of slices."""

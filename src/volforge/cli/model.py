@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -41,14 +41,13 @@ def train(
     from volforge.study.synthesis_settings import SynthesisSettings
     from volforge.study.train_model import Run, train_model
     from volforge.study.train_synthesis import train_synthesis
-    from volforge.volume.folders import read_json
+    from volforge.volume.folders import read_object
 
     run = Run(scans, fold, seed, checkpoints, distances, minutes, workers, attempt, resume, checkpoint_seconds, code)
-    content = read_json(settings)
-    if content["kind"] == "synthesis":
-        stopped = train_synthesis(SynthesisSettings.of(content), run, out)
+    if read_object(settings, "the settings of a model", "kind")["kind"] == "synthesis":
+        stopped = train_synthesis(SynthesisSettings.load(settings), run, out)
     else:
-        stopped = train_model(ModelSettings.of(content), run, out)
+        stopped = train_model(ModelSettings.load(settings), run, out)
     if stopped:
         typer.echo(f"stopped by {stopped}; the same command goes on from {checkpoints / 'last.pt'}", err=True)
         raise typer.Exit(75)
@@ -63,9 +62,10 @@ def distances(
     out: Annotated[Path, typer.Option(help="Folder to write; it appears whole.")],
 ) -> None:
     """Make signed distance maps of all cuts of a recipe."""
+    from volforge.cli.arguments import as_ids
     from volforge.study.distances import make_distances
 
-    typer.echo(f"distance maps of {make_distances(scans, recipe, json.loads(ids), out)} scans in {out}")
+    typer.echo(f"distance maps of {make_distances(scans, recipe, as_ids(ids, '--ids'), out)} scans in {out}")
 
 
 @app.command()
@@ -129,9 +129,12 @@ def number_in(option: str, text: str) -> float:
         VolforgeError: It is none.
     """
     try:
-        return float(text)
-    except ValueError as error:
-        raise VolforgeError(f"'{text}' is not a number", option, "see `volforge model predict --help`") from error
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise VolforgeError(f"'{text}' is not a number", option, "see `volforge model predict --help`")
+    return value
 
 
 @app.command()

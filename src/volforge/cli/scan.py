@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 app = typer.Typer(no_args_is_help=True, help="One scan: import, cut, restore, make labels; PNG export.")
 
 Optional = Path | None
-
-
-def as_json(text: str, option: str) -> Any:
-    """A JSON argument; an error that names the option where it is none."""
-    from volforge.errors import VolforgeError
-
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise VolforgeError(f"{option} is not JSON: {error}", remedy="quote it for the shell") from error
 
 
 @app.command("import")
@@ -81,6 +70,7 @@ def cut(
     """Cut an imported scan into slices or a region."""
     from pydantic import TypeAdapter, ValidationError
 
+    from volforge.cli.arguments import as_object
     from volforge.config.models import Recipe
     from volforge.errors import VolforgeError
     from volforge.volume.cut_scan import cut_scan
@@ -91,7 +81,9 @@ def cut(
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise VolforgeError(f"--recipe: {place}: {first['msg']}", remedy="see docs/configuration.md") from error
-    ids = as_json(structures, "--structures")
+    ids = as_object(structures, "--structures")
+    if not all(type(i) is int and i > 0 for i in ids.values()):
+        raise VolforgeError("not ids by structure", "--structures", 'write {"liver": 1}; 0 is background')
     accepted = cut_scan(scan, model, out, structures=ids, record_refusal=record_refusal)
     typer.echo(f"{scan.name}: {'cut' if accepted else 'refused, see record.json'}")
 
@@ -125,9 +117,15 @@ def label_(
     record_refusal: Annotated[bool, typer.Option(help="Record that the program failed instead of failing.")] = False,
 ) -> None:
     """Make the label map of a scan by an outside program, and record which."""
+    from volforge.cli.arguments import as_words
+    from volforge.errors import VolforgeError
     from volforge.volume.label_command import run_label_command
 
-    words, version = as_json(command, "--command"), as_json(version_command, "--version-command")
+    words, version = as_words(command, "--command"), as_words(version_command, "--version-command")
+    if not words:
+        raise VolforgeError("no program is named", "--command", 'write ["program", "{image}", "{labels}"]')
+    if not image.exists():
+        raise VolforgeError("file not found", str(image), "check the path")
     run_label_command(image, out, words, version, record_refusal=record_refusal)
     typer.echo(str(out))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -52,8 +51,9 @@ def table(
 ) -> None:
     """Make the table of a study."""
     from volforge.report.study_files import write_tables
+    from volforge.volume.folders import read_object
 
-    write_tables(measures, json.loads(settings.read_text(encoding="utf-8")), out)
+    write_tables(measures, read_object(settings, "the settings of a table", "study", "parts"), out)
     typer.echo(str(out / "table.md"))
 
 
@@ -65,8 +65,9 @@ def figures(
 ) -> None:
     """Draw the figures of a study."""
     from volforge.report.study_files import write_study_figures
+    from volforge.volume.folders import read_object
 
-    names = write_study_figures(measures, json.loads(settings.read_text(encoding="utf-8")), out)
+    names = write_study_figures(measures, read_object(settings, "the settings of a table", "study", "parts"), out)
     typer.echo(f"{len(names)} figures in {out}")
 
 
@@ -79,6 +80,8 @@ def report(
 ) -> None:
     """Write the report page and the provenance of a run."""
     from volforge.report.page import write_report
+    from volforge.volume.folders import read_object
 
-    write_report(results, out, provenance, json.loads(settings.read_text(encoding="utf-8")))
+    request = read_object(settings, "the settings of a report", "configuration", "report", "cohorts")
+    write_report(results, out, provenance, request)
     typer.echo(str(out))

@@ -11,7 +11,7 @@ from typing import Any
 from volforge.cohort.sheet import SheetRow
 from volforge.cohort.splits import assign
 from volforge.errors import VolforgeError
-from volforge.volume.folders import read_json
+from volforge.volume.folders import read_json, read_rows
 from volforge.whole_file import write_whole
 
 SCAN_COLUMNS = (
@@ -111,8 +111,8 @@ def collect_index(recipe: Path, scans: Path, out: Path, on_bad_scan: str) -> tup
     Raises:
         VolforgeError: the recipe refused scans and `on_bad_scan` is `stop`, or nothing is left.
     """
-    with scans.open(encoding="utf-8", newline="") as file:
-        accepted = [r for r in csv.DictReader(file, delimiter="\t") if r["accepted"] == "1"]
+    every = read_rows(scans, "the scans.tsv of a cohort", ("scan", "split", "fold", "accepted"))
+    accepted = [r for r in every if r["accepted"] == "1"]
     lines: list[dict[str, object]] = []
     refused = []
     for row in accepted:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,8 @@ MODALITIES = ("CT", "CBCT", "MR", "mask")
 UNITS = ("hu", "hu+1024", "arbitrary")
 SPLITS = ("train", "val", "test")
 LABEL_SOURCES = ("expert", "derived", "model", "predicted", "phantom")
+NAMES = ("subject", "scan", "modality", "contrast", "unit", "frame", "label_source", "split", "fold")
+FREE_NAMES = ("subject", "contrast", "frame")  # any text, so that two may look alike
 RESERVED = ("index.tsv",)  # stands beside the scans in a recipe's folder
 SCAN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
@@ -121,7 +122,7 @@ class _Existence:
                 self._listings[folder] = set(os.listdir(folder))
             except OSError:
                 self._listings[folder] = set()
-        return name in self._listings[folder] or Path(path).exists()
+        return name in self._listings[folder] or os.path.exists(path)
 
 
 def _row(
@@ -137,16 +138,17 @@ def _row(
 
     def vocabulary(column: str, words: tuple[str, ...]) -> str:
         value = get(column)
-        if value and value not in words:
+        if value and value not in words and column not in hidden:
             near = difflib.get_close_matches(value.lower(), [w.lower() for w in words], n=1, cutoff=0.5)
             hint = next((w for w in words if near and w.lower() == near[0]), None)
             remedy = f"did you mean '{hint}'?" if hint else f"use one of: {', '.join(words)}"
             table.add(line, column, value, f"unknown {column}", remedy)
         return value
 
+    hidden = {column for column in NAMES if table.has_unseen(line, column, get(column))}
     if not get("subject"):
         table.add(line, "subject", "", "a scan without subject cannot be split safely", "name the patient")
-    if not SCAN.match(get("scan")) or get("scan") in RESERVED:
+    if "scan" not in hidden and (not SCAN.match(get("scan")) or get("scan") in RESERVED):
         table.add(
             line,
             "scan",
@@ -161,8 +163,9 @@ def _row(
     if unit in ("hu", "hu+1024") and modality in ("MR", "mask"):
         table.add(line, "unit", unit, f"{modality} has no Hounsfield units", "leave it empty")
     fold = get("fold")
-    if fold and not (fold.isascii() and fold.isdigit() and int(fold) < 1000):
-        table.add(line, "fold", fold, "not a fold", "use a whole number from 0")
+    if fold and not (fold.isascii() and fold.isdigit() and len(fold) <= 3):
+        if "fold" not in hidden:
+            table.add(line, "fold", fold, "not a fold", "use a whole number from 0 to 999")
         fold = ""
     files: dict[str, str] = {}
     missing: list[str] = []
@@ -214,17 +217,22 @@ def from_here(path: str | Path) -> str:
 
 def _nearest_file(path: str) -> str:
     folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        while not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises where a folder above may not be entered)
+        while not os.path.isdir(folder):  # noqa: PTH112
             folder = folder.parent
         return f"the folder {folder} exists, what follows does not"
-    near = difflib.get_close_matches(Path(path).name, [p.name for p in folder.iterdir()], n=1, cutoff=0.8)
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        return f"the folder {folder} cannot be read: {error.strerror}"
+    near = difflib.get_close_matches(Path(path).name, names, n=1, cutoff=0.8)
     return f"did you mean '{near[0]}'?" if near else ""
 
 
 def _check_whole(table: Table, rows: list[SheetRow], has_labels_command: bool) -> None:
     by_scan: dict[str, SheetRow] = {}
-    by_image: dict[str, SheetRow] = {}
+    by_file: dict[str, SheetRow] = {}
+    by_pair: dict[tuple[str, str], SheetRow] = {}
     by_subject: dict[str, list[SheetRow]] = defaultdict(list)
     for row in rows:
         first = by_scan.setdefault(row.scan.lower(), row)
@@ -232,16 +240,16 @@ def _check_whole(table: Table, rows: list[SheetRow], has_labels_command: bool) -
             case = "" if first.scan == row.scan else f" as '{first.scan}': names must differ in more than case"
             table.add(row.line, "scan", row.scan, f"stands already in line {first.line}{case}", "rename one")
         by_subject[row.subject].append(row)
-        # of one skull, several defects may be listed: then the pair is what must not stand twice
-        image = row.files.get("image") or row.files.get("labels") or row.files.get("defective")
-        if image:
-            defect = row.files.get("defective", "") if row.modality == "mask" else ""
-            first = by_image.setdefault(image, row)
-            if defect and first.subject == row.subject:
-                first = by_image.setdefault(f"{image}\0{defect}", row)
+        main = row.files.get("image") or row.files.get("labels") or row.files.get("defective")
+        if main:
+            first = by_file.setdefault(main, row)
+            second = _second_file(row)
+            if second and first.subject == row.subject and (row.modality == "mask" or _second_file(first)):
+                first = by_pair.setdefault((main, second), row)
             if first is not row:
                 leak = " under another subject, which would leak" if first.subject != row.subject else ""
-                table.add(row.line, "image", image, f"the same file stands in line {first.line}{leak}", "keep one")
+                remedy = "keep one" if leak else "keep one; two raters of one image need labels of their own each"
+                table.add(row.line, "image", main, f"the same file stands in line {first.line}{leak}", remedy)
         if "labels" in row.files and not row.label_source:
             table.add(
                 row.line,
@@ -264,20 +272,36 @@ def _check_whole(table: Table, rows: list[SheetRow], has_labels_command: bool) -
                     f"subject '{subject}' stands in several: {shown}; that would leak between them",
                     f"give all its scans (lines {', '.join(str(r.line) for r in scans)}) the same {column}",
                 )
-    folded: dict[str, list[str]] = defaultdict(list)
-    for subject in by_subject:
-        folded[unicodedata.normalize("NFC", subject).casefold()].append(subject)
-    for names in folded.values():
-        if len(names) > 1:
-            line = max(by_subject[n][0].line for n in names)
-            table.problems.append(
+    _check_looks(table, rows)
+
+
+def _second_file(row: SheetRow) -> str:
+    """What may differ where one image stands twice: several defects of a skull, labels of several raters."""
+    if row.modality == "mask":
+        return row.files.get("defective", "")
+    return row.files.get("labels", "") if "image" in row.files else ""
+
+
+def _check_looks(table: Table, rows: list[SheetRow]) -> None:
+    """Names that cannot be told apart by eye are errors, subjects that differ in case alone are warned of."""
+    for column in FREE_NAMES:
+        lines: dict[str, int] = {}
+        for row in rows:
+            lines.setdefault(getattr(row, column), row.line)
+        alike = table.refuse_twins(column, lines)
+        folded: dict[str, list[str]] = defaultdict(list)
+        for looks, name in alike.items() if column == "subject" else ():
+            folded[looks.casefold()].append(name)
+        for first, *others in folded.values():
+            table.problems += [
                 Problem(
                     table.file,
-                    line,
-                    "subject",
-                    names[-1],
-                    f"differs from '{names[0]}' only in case, or in how its letters are encoded",
+                    lines[other],
+                    column,
+                    other,
+                    f"differs from '{first}' only in case",
                     "if that is one patient, write it the same way, or its scans may leak between splits",
                     "warning",
                 )
-            )
+                for other in others
+            ]

@@ -73,7 +73,8 @@ def read_structures(path: Path, name: str | None = None) -> tuple[list[Structure
     ids: dict[int, int] = {}
     for line, row in table.rows if {"structure", "id"} <= set(table.header) else []:
         label, text = row["structure"], row["id"]
-        if not NAME.match(label):
+        table.has_unseen(line, "group", row.get("group", ""))
+        if not table.has_unseen(line, "structure", label) and not NAME.match(label):
             table.add(line, "structure", label, "not a name", "use lower-case letters, digits and _")
         if label in names:
             table.add(line, "structure", label, f"stands already in line {names[label]}", "keep one")
@@ -92,4 +93,8 @@ def read_structures(path: Path, name: str | None = None) -> tuple[list[Structure
         if side not in ("", "left", "right"):
             table.add(line, "side", side, "unknown side", "left, right or empty")
         structures.append(Structure(label, value, colour.lower(), side, row.get("group", "")))
+    groups: dict[str, int] = {}
+    for line, row in table.rows:
+        groups.setdefault(row.get("group", ""), line)
+    table.refuse_twins("group", groups)
     return structures, table.problems

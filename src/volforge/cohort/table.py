@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from volforge.cohort.characters import looks_of, spelt, unseen
 from volforge.errors import Problem
+from volforge.text_lines import lines_of
 
 
 @dataclass
@@ -32,6 +35,32 @@ class Table:
         """Note a problem at a cell."""
         self.problems.append(Problem(self.file, line, column, value, message, remedy))
 
+    def has_unseen(self, line: int, column: str, name: str) -> bool:
+        """Whether a name holds a character that nobody sees; it is noted as a problem, by code point and name."""
+        character = unseen(name)
+        if character:
+            text = f"holds {character}, which nobody sees: the name looks like another one and is not it"
+            self.add(line, column, name, text, "delete the character, or type the name anew")
+        return bool(character)
+
+    def refuse_twins(self, column: str, lines: Mapping[str, int]) -> dict[str, str]:
+        """Note names that cannot be told apart by eye.
+
+        Args:
+            column: What the names are.
+            lines: First line of each name.
+
+        Returns:
+            The first name of each looks.
+        """
+        first: dict[str, str] = {}
+        for name in filter(None, lines):
+            other = first.setdefault(looks_of(name), name)
+            if other != name:
+                text = f"looks like {spelt(other)} of line {lines[other]} and is another {column}: {spelt(name)}"
+                self.add(lines[name], column, name, text, "write it the same way in all rows, or make it differ")
+        return first
+
 
 def read_table(path: Path, name: str | None = None) -> Table:
     """Read a TSV or CSV; the suffix decides the delimiter (`.csv`: comma, else tab).
@@ -55,7 +84,7 @@ def read_table(path: Path, name: str | None = None) -> Table:
     if "\0" in text:
         table.add(text[: text.index("\0")].count("\n") + 1, "", "", "not a text table", "export it as TSV")
         return table
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text, keep_ends=True)
     start = 0
     while start < len(lines) and (lines[start].startswith("#") or not lines[start].strip()):
         table.comments += [lines[start][1:].strip()] if lines[start].startswith("#") else []
@@ -103,6 +132,7 @@ def _take_header(table: Table, line: int, cells: list[str], delimiter: str) -> b
         if cell != cell.strip():
             table.add(line, cell.strip(), cell, "stray white space in a column name", "remove it")
         name = cell.strip()
+        table.has_unseen(line, name, name)
         if name and name in header:
             table.add(line, name, "", "the column stands twice", "keep one")
         header.append(name)

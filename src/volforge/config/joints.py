@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from volforge.config.component import StructureName
+from volforge.config.component import StructureName, StructureNames
 from volforge.config.model import Model
 
 Millimetres = Annotated[float, Field(gt=0, le=100)]
@@ -39,7 +39,7 @@ class JointOptions(Model):
 
     condyle: StructureName = Field(default="condyle", description="group with a left and a right bone: it is inflated")
     barrier: StructureName = Field(default="temporal_bone", description="group that confines it")
-    others: list[StructureName] = Field(
+    others: StructureNames = Field(
         default=[], description="groups that stop rays too, but bound no joint space (the rest of the mandible)"
     )
     derive: Derive | None = Field(

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from volforge.config.configuration import Configuration
+from volforge.config.scalars import kind_of, misread_key, misread_value, why_no_number
 from volforge.errors import Problem
 
 Keys = tuple[str | int, ...]
@@ -34,12 +35,14 @@ class Loaded:
     Attributes:
         values: The merged plain values.
         places: Place of every key path that a file sets.
+        texts: Unquoted values that are no text for YAML, as they were written.
         problems: Everything that is wrong.
         configuration: The checked models; None where `problems` holds errors of the configuration.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[Keys, Place] = field(default_factory=dict)
+    texts: dict[Keys, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     configuration: Configuration | None = None
 
@@ -139,6 +142,8 @@ def _read_yaml(path: Path, loaded: Loaded) -> dict[str, Any] | None:
         return None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None and _misread(str(path), node, loaded):
+            return None
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -160,6 +165,33 @@ def _read_yaml(path: Path, loaded: Loaded) -> dict[str, Any] | None:
     return content
 
 
+def _misread(file: str, node: yaml.Node, loaded: Loaded, above: frozenset[int] = frozenset()) -> bool:
+    """Note scalars that YAML reads otherwise than they look, and anchors that hold themselves."""
+
+    def note(at: yaml.Node, text: str, message: str, remedy: str) -> None:
+        place = at.start_mark
+        loaded.problems.append(Problem(file, place.line + 1, str(place.column + 1), text, message, remedy))
+
+    before = len(loaded.problems)
+    if id(node) in above:
+        note(node, "", "the anchor stands within what it names", "write the value out")
+        return True
+    above |= {id(node)}
+    found = misread_value(node)
+    if found:
+        note(node, node.value, *found)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            found = misread_key(key)
+            if found:
+                note(key, str(key.value), *found)
+            _misread(file, value, loaded, above)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _misread(file, item, loaded, above)
+    return len(loaded.problems) > before
+
+
 def _collect_places(file: str, node: yaml.Node, keys: Keys, loaded: Loaded) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
@@ -179,11 +211,18 @@ def _collect_places(file: str, node: yaml.Node, keys: Keys, loaded: Loaded) -> N
                 )
             seen[key] = line
             loaded.places[(*keys, key)] = Place(file, line, column)
+            loaded.texts[(*keys, key)] = _text_of(value_node)
             _collect_places(file, value_node, (*keys, key), loaded)
     elif isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
             loaded.places[(*keys, i)] = Place(file, item.start_mark.line + 1, item.start_mark.column + 1)
+            loaded.texts[(*keys, i)] = _text_of(item)
             _collect_places(file, item, (*keys, i), loaded)
+
+
+def _text_of(node: yaml.Node) -> str:
+    """An unquoted scalar that is read as another thing than text, as it was written."""
+    return str(node.value) if kind_of(node) else ""
 
 
 def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
@@ -214,6 +253,11 @@ def _problem_of(loaded: Loaded, error: Any) -> Problem:
         near = difflib.get_close_matches(str(value), [w.strip("' ") for w in expected.split(",")], n=1)
         message = f"must be one of {expected.replace(' or ', ', ')}"
         remedy = f"did you mean '{near[0]}'?" if near else remedy
+    elif kind in ("int_parsing", "float_parsing", "int_from_float"):
+        remedy = why_no_number(str(value))
+    elif kind == "string_type" and loaded.texts.get(_without_tags(loaded, keys)):
+        value = loaded.texts[_without_tags(loaded, keys)]
+        message, remedy = f"text is needed, and {value} is read as another thing", f"put it in quotes: '{value}'"
     elif kind == "string_pattern_mismatch" and error["loc"][-1:] == ("[key]",):
         message, value = "names are lower-case letters, digits and _, and begin with a letter", ""
         remedy = "rename it"
@@ -253,8 +297,8 @@ def _unknown_references(loaded: Loaded) -> Iterator[Problem]:
         asked = cohort.get("recipes") if isinstance(cohort, Mapping) else None
         for i, recipe in enumerate(asked if isinstance(asked, list) else []):
             if isinstance(recipe, str) and recipe not in recipes:
-                near = difflib.get_close_matches(recipe, list(recipes), n=1)
-                remedy = f"did you mean '{near[0]}'?" if near else f"defined: {', '.join(recipes) or 'none'}"
+                near = difflib.get_close_matches(recipe, list(map(str, recipes)), n=1)
+                remedy = f"did you mean '{near[0]}'?" if near else f"defined: {', '.join(map(str, recipes)) or 'none'}"
                 yield loaded.problem(("cohorts", name, "recipes", i), "recipe is not defined", remedy, recipe)
 
 

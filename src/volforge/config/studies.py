@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from volforge.config.component import StructureName
+from volforge.config.component import StructureName, StructureNames
 from volforge.config.joints import Inflation, JointOptions
 from volforge.config.model import Model, Name
 from volforge.config.training import Inference, ModelOptions
@@ -115,6 +115,13 @@ class StudyMetrics(Model):
     )
     legacy: bool = Field(default=False, description="add the `legacy_*` measures of the published code")
 
+    @field_validator("tolerances_mm")
+    @classmethod
+    def _names_differ(cls, value: list[float]) -> list[float]:
+        if len({f"{t:g}" for t in value}) != len(value):  # their measures would have one name
+            raise ValueError("a tolerance stands twice")
+        return value
+
     @field_validator("range_hu", "window_hu")
     @classmethod
     def _is_ordered(cls, value: list[float]) -> list[float]:
@@ -145,7 +152,7 @@ class Study(Model):
         default=[], description="folds that are tested, by the cohort's column `fold`; empty: the split `test`"
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1, description="seeds of every arm")
-    structures: list[StructureName] = Field(
+    structures: StructureNames = Field(
         default=[], description="structures or groups that are measured; empty: all of the cohort's table"
     )
     source: ScanChoice = Field(

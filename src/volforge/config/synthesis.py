@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from volforge.config.component import Component, StructureName
+from volforge.config.component import Component, StructureNames
 from volforge.config.model import Model
 
 Weight = Annotated[float, Field(ge=0)]
@@ -55,7 +55,7 @@ class Synthesis(Model):
     penalty_every: int = Field(default=4, ge=1, description="steps between two penalties")
     ignore_background: bool = Field(default=False, description="the background is no class of its own, as published")
     edge_hu: float = Field(default=-500.0, description="value of the body's outline")
-    dark: list[StructureName] = Field(default=[], description="structures as dark as air, which no outline follows")
+    dark: StructureNames = Field(default=[], description="structures as dark as air, which no outline follows")
     rates: Rates = Field(default=Rates(), description="learning rates")
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from volforge.config.component import Component, StructureName
+from volforge.config.component import Component, StructureName, StructureNames
 from volforge.config.model import Model, Name
 from volforge.config.synthesis import Synthesis
 
@@ -42,7 +42,7 @@ class Training(Model):
     foreground: float = Field(
         default=0.33, ge=0, le=1, description="share of random patches that are centred on a voxel of a structure"
     )
-    centred_on: list[StructureName] = Field(
+    centred_on: StructureNames = Field(
         default=[], description="which structures those are, of what the model learns; empty: all, in turn"
     )
     optimizer: Literal["adam", "adamw", "sgd"] = Field(default="adamw", description="`sgd` has Nesterov momentum 0.99")
@@ -106,7 +106,7 @@ class ModelOptions(Model):
     )
     network: Component | None = Field(default=None, description="name, or name and keywords")
     loss: Component | None = Field(default=None, description="name, or name and keywords")
-    structures: list[StructureName] | None = Field(
+    structures: StructureNames | None = Field(
         default=None, min_length=1, description="what it learns; empty: all structures of the study"
     )
     recipe: Name | None = Field(default=None, description="recipe of the kind `region` that it sees scans through")
@@ -138,7 +138,7 @@ class Inference(Model):
         le=1,
         description="semantic synthesis: latents are shortened by this factor: fewer odd images, less variety",
     )
-    vary: list[StructureName] = Field(
+    vary: StructureNames = Field(
         default=[],
         description="semantic synthesis: only these structures take another latent in each sample; empty: the whole "
         "volume",

@@ -14,7 +14,7 @@ from torch import nn
 from volforge import components
 from volforge.errors import VolforgeError
 from volforge.study.model_settings import ModelSettings
-from volforge.volume.folders import read_json, sha256_of
+from volforge.volume.folders import form_of, read_object, sha256_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     """
     from safetensors.torch import load_file
 
-    about = read_json(folder / "model.json")
+    about = read_object(folder / "model.json", "the description of a model")
     weights = folder / "weights.safetensors"
     if not weights.exists():
         raise VolforgeError(
@@ -61,7 +61,9 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     if sha256_of(weights) != about.get("sha256"):
         raise VolforgeError("the weights are not those that model.json describes", str(weights), "copy both files anew")
     model = Model(folder, about, nn.Identity())
-    network = make_network(model.settings)
+    with form_of(folder / "model.json", "the description of a segmentation model"):
+        settings, _ = model.settings, model.sees
+    network = make_network(settings)
     try:
         network.load_state_dict(load_file(weights))
     except RuntimeError as error:

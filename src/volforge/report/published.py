@@ -9,6 +9,7 @@ from pathlib import Path
 
 from volforge.errors import VolforgeError
 from volforge.metrics.measure import unit_of
+from volforge.text_lines import lines_of
 
 COLUMNS = (
     "study", "arm", "structure", "measure", "value", "spread", "spread_kind", "n", "unit", "source", "caveat",
@@ -73,7 +74,7 @@ def read_published(path: Path) -> PublishedTable:
     """
     remedy = "see config/README.md for its columns"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise VolforgeError(f"cannot be read: {error}", str(path), "check the path; save it as UTF-8") from error
     notes = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from volforge.cohort.table import read_table
 from volforge.errors import ScanError, VolforgeError
 from volforge.metrics.image import ImageMetrics, measure_image
 from volforge.metrics.measure import Measure
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
+from volforge.metrics.surface import Surface
 from volforge.study.measure_case import whole_numbers
 from volforge.volume.geometry import Array, Grid, describe, reorientation_of, same_place
 from volforge.volume.read import read_volume, scaled, suffix_of
@@ -93,7 +95,7 @@ def overlap(
     """
     prediction, reference, grid = _together(pair, labels=True)
     p, r = whole_numbers(prediction, str(pair.prediction)), whole_numbers(reference, str(pair.reference))
-    near = None if boundary is None else _on(boundary, grid, pair.reference) > 0
+    near = None if boundary is None else _mask(boundary, grid, pair.reference)
     return measure_structures(p, r, grid.spacing_mm, structures, metrics, near)
 
 
@@ -127,14 +129,40 @@ def image(pair: Pair, mask: Path | None, metrics: ImageMetrics) -> list[Measure]
         path = _by_name(mask).get(pair.name) if mask.is_dir() else mask
         if path is None:
             raise VolforgeError(f"no mask is called '{pair.name}'", str(mask), "add it")
-        inside, region = _on(path, grid, pair.reference) > 0, "mask"
+        inside, region = _mask(path, grid, pair.reference), "mask"
     elif metrics.hu:
         from volforge.volume.body_mask import find_body
 
         inside, region = find_body(reference, grid.spacing_mm, hounsfield=True).mask, "body"
     else:
         inside, region = np.ones(reference.shape, bool), "whole"
+    # outside of the mask a reference may be anything; where no mask is found since it holds no numbers, it is at fault
+    counted = inside if inside.any() else np.ones(reference.shape, bool)
+    _refuse_not_finite(reference, counted, grid, pair.reference, "" if region == "whole" else f" inside the {region}")
     return measure_image(prediction, reference, inside, metrics, region)
+
+
+def _mask(path: Path, grid: Grid, reference: Path) -> Array:
+    """A mask on a grid, as bool.
+
+    Raises:
+        VolforgeError: It is on another grid, or holds values that are no numbers.
+    """
+    values = _on(path, grid, reference)
+    _refuse_not_finite(values, np.ones(values.shape, bool), grid, path)
+    return values > 0
+
+
+def _refuse_not_finite(values: Array, inside: Array, grid: Grid, file: Path, where: str = "") -> None:
+    wrong = ~np.isfinite(values) & inside
+    if wrong.any():
+        first = np.argwhere(wrong)[0]
+        place = ", ".join(f"{c:.1f}" for c in (grid.affine @ [*first, 1])[:3])
+        raise VolforgeError(
+            f"{np.count_nonzero(wrong)} voxels are not finite (NaN or infinity){where}, the first at ({place}) mm",
+            str(file),
+            "mend the file, or give a mask without them",
+        )
 
 
 def _together(pair: Pair, *, labels: bool = False) -> tuple[Array, Array, Grid]:
@@ -166,20 +194,66 @@ def read_structures_option(value: str) -> dict[str, int]:
     """Structures from a table (columns structure, id) or from `name=id,name=id`.
 
     Raises:
-        VolforgeError: Neither.
+        VolforgeError: Neither; names or ids that are empty, no ids, or stand twice.
     """
+    remedy = "give a table with structure and id, or name=id,name=id"
     path = Path(value)
-    try:
-        if path.suffix in (".tsv", ".csv") or path.exists():
-            delimiter = "," if path.suffix == ".csv" else "\t"
-            lines = [t for t in path.read_text(encoding="utf-8").splitlines() if t and not t.startswith("#")]
-            return {r["structure"]: int(r["id"]) for r in csv.DictReader(lines, delimiter=delimiter)}
-        parts = (item.split("=") for item in value.split(","))
-        return {name.strip(): int(i) for name, i in parts}
-    except (OSError, KeyError, ValueError) as error:
+    if value and (path.suffix in (".tsv", ".csv") or path.exists()):
+        table = read_table(path)
+        missing = [c for c in ("structure", "id") if table.header and c not in table.header]
+        if missing:
+            table.add(0, missing[0], "", "required column is missing", remedy)
+        for problem in table.problems[:1]:
+            line = f"line {problem.line}: " if problem.line else ""
+            column = f"column '{problem.column}': " if problem.column else ""
+            raise VolforgeError(f"no structures can be read: {line}{column}{problem.message}", value, problem.remedy)
+        pairs = [(f"line {line}: ", row["structure"], row["id"]) for line, row in table.rows]
+    else:
+        parts = [item.partition("=") for item in value.split(",")]
+        pairs = [("", name.strip(), text.strip()) for name, _, text in parts]
+    found: dict[str, int] = {}
+    for line, name, text in pairs:
+        if not name or not text:
+            raise VolforgeError(f"no structures can be read: {line}a name and an id are needed", value, remedy)
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535):
+            raise VolforgeError(
+                f"{line}'{text}' is no id of '{name}'", value, "ids are whole numbers from 1 to 65535; 0 is background"
+            )
+        if name in found or int(text) in found.values():
+            raise VolforgeError(f"{line}{name}={text}: the name or the id stands twice", value, "keep one")
+        found[name] = int(text)
+    return found
+
+
+def segmentation_metrics(
+    tolerances_mm: Sequence[float], surface: Surface, boundary_mm: float, *, distances: bool
+) -> SegmentationMetrics:
+    """Which numbers are wanted, from the options of the command.
+
+    Raises:
+        VolforgeError: Lengths that are none; two tolerances that would have one name.
+    """
+    for option, values in (("--tolerance", tolerances_mm), ("--boundary-mm", [boundary_mm])):
+        for value in values:
+            if not (math.isfinite(value) and value > 0):
+                raise VolforgeError(f"{value:g} is no length", option, "give millimetres above 0")
+    metrics = SegmentationMetrics(tuple(tolerances_mm), surface, distances, boundary_mm)
+    if len(set(metrics.names())) != len(metrics.names()):
+        shown = ", ".join(f"{t:g}" for t in tolerances_mm)
+        raise VolforgeError(f"one tolerance stands twice: {shown}", "--tolerance", "name each once")
+    return metrics
+
+
+def check_range(low: float, high: float) -> None:
+    """Refuse a range of values that is empty or has no end.
+
+    Raises:
+        VolforgeError: It is.
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise VolforgeError(
-            f"no structures can be read: {error}", value, "give a table with structure and id, or name=id,name=id"
-        ) from error
+            f"the range {low:g} to {high:g} is empty or has no end", "--low, --high", "give --low below --high"
+        )
 
 
 def slices_of(folder: Path, window: Sequence[float]) -> tuple[list[Array], list[str]]:
@@ -197,8 +271,7 @@ def slices_of(folder: Path, window: Sequence[float]) -> tuple[list[Array], list[
     """
     from volforge.metrics.features import axial_slices
 
-    if not window[0] < window[1]:
-        raise VolforgeError(f"the window {window[0]:g} to {window[1]:g} is empty", remedy="give --low below --high")
+    check_range(*window)
     if not folder.exists():
         raise VolforgeError("not found", str(folder), "check the path")
     files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
@@ -262,6 +335,7 @@ def distribution(
     Returns:
         Measures, and the network with its hash.
     """
+    check_range(*window)
     from volforge import weights
     from volforge.metrics import features
     from volforge.metrics.features import FeatureNetwork

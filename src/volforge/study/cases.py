@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from volforge.errors import VolforgeError
 from volforge.study.settings import ArmSettings
-from volforge.volume.folders import read_json
+from volforge.volume.folders import read_json, read_rows
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.read import read_canonical
 
@@ -41,8 +40,8 @@ class Cohort:
     def __init__(self, scans: Path):
         self.scans = scans
         self.folder = scans.parent / "scans"
-        with scans.open(encoding="utf-8", newline="") as file:
-            self.rows: list[Row] = [r for r in csv.DictReader(file, delimiter="\t") if r["accepted"] == "1"]
+        rows = read_rows(scans, "the scans.tsv of a cohort", ("scan", "subject", "accepted"))
+        self.rows: list[Row] = [r for r in rows if r["accepted"] == "1"]
 
     def record(self, scan: str) -> dict[str, Any]:
         """record.json of a scan."""

@@ -122,6 +122,8 @@ def _mask(path: Path, ids: str | None, like: tuple[Grid, Path] | None) -> tuple[
         wanted = [int(word) for word in ids.split(",")]
     except ValueError:
         raise VolforgeError(f"'{ids}' are no ids", remedy="write 3 or 3,4") from None
+    if min(wanted) < 1:
+        raise VolforgeError(f"'{ids}' are no ids", remedy="ids begin with 1: 0 is the background")
     mask = np.isin(values, wanted)
     if not mask.any():
         present = ", ".join(f"{v:g}" for v in np.unique(values)[:12])
@@ -139,4 +141,8 @@ def _canonical(path: Path, like: tuple[Grid, Path] | None) -> tuple[Array, Grid]
             str(path),
             "resample it there",
         )
-    return np.asfortranarray(turn.apply(scaled(volume))), grid
+    values = np.asfortranarray(turn.apply(scaled(volume)))
+    if not np.isfinite(values).all():
+        count = np.count_nonzero(~np.isfinite(values))
+        raise VolforgeError(f"{count} voxels are not finite (NaN or infinity)", str(path), "mend the file")
+    return values, grid

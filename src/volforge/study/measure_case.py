@@ -276,6 +276,11 @@ def whole_numbers(values: Array, file: str) -> Array:
     """
     if values.dtype.kind in "iub" and (values.size == 0 or values.min() >= 0):
         return values
+    if not np.isfinite(values).all():
+        count = np.count_nonzero(~np.isfinite(values))
+        raise VolforgeError(
+            f"not a label map: {count} values are not finite (NaN or infinity)", file, "save ids as whole numbers"
+        )
     rounded = np.rint(values)
     if not np.array_equal(rounded, values) or values.min() < 0 or values.max() > 65535:
         raise VolforgeError(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from volforge.cohort.collect import as_tsv
-from volforge.errors import VolforgeError
 from volforge.metrics.measure import Measure
+from volforge.volume.folders import read_rows
 from volforge.whole_file import write_whole
 
 COLUMNS = (
@@ -73,12 +72,7 @@ def read_measures(path: Path) -> list[dict[str, str]]:
     Raises:
         VolforgeError: Columns are missing.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t")
-        missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
-        if missing:
-            raise VolforgeError(f"columns are missing: {', '.join(missing)}", str(path), "make it anew")
-        return list(reader)
+    return read_rows(path, "a table of measures", COLUMNS)
 
 
 def collect(parts: Sequence[Path], out: Path) -> int:

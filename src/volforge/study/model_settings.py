@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from volforge.volume.folders import read_json
+from volforge.volume.folders import form_of, read_json
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class ModelSettings:
     @classmethod
     def load(cls, path: Path) -> ModelSettings:
         """Read `<model>.train.json`."""
-        return cls.of(read_json(path))
+        with form_of(path, "the settings of a model"):
+            return cls.of(read_json(path))
 
     @property
     def channels(self) -> int:

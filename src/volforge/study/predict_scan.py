@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from volforge.cohort.sheet import UNITS
 from volforge.config.models import BodyMask
 from volforge.errors import VolforgeError
 from volforge.inference.model import Model, load_model
@@ -40,6 +41,35 @@ class Options:
     keep: Mapping[str, float] = field(default_factory=dict)
     device: str = "cpu"
 
+    def check(self) -> None:
+        """Refuse what is none, before anything is read.
+
+        Raises:
+            VolforgeError: Naming the option.
+        """
+        import torch
+
+        words = (("--modality", self.modality, ("CT", "CBCT", "MR")), ("--unit", self.unit, UNITS))
+        for option, value, known in (*words, ("--device", self.device.split(":")[0], ("cpu", "cuda"))):
+            if value not in known:
+                raise VolforgeError(f"unknown value '{value}'", option, f"one of {', '.join(known)}")
+        if self.device != "cpu" and not torch.cuda.is_available():
+            raise VolforgeError("there is no GPU that torch can use", "--device", "pass --device cpu")
+        if not 0 <= self.overlap < 1:
+            raise VolforgeError(
+                f"{self.overlap:g} is no overlap", "--overlap", "a share from 0 to under 1, such as 0.5"
+            )
+        if not set(self.flips) <= set("xyz"):
+            raise VolforgeError(
+                f"'{''.join(self.flips)}' are no axes", "--flips", "write x, y, z or several, such as xy"
+            )
+        if self.window is not None and (len(self.window) != 3 or min(self.window) < 1):
+            shown = ",".join(map(str, self.window))
+            raise VolforgeError(f"{shown} is no window", "--window", "three sizes in voxels, such as 96,96,96")
+        for name, share in self.keep.items():
+            if not 0 <= share <= 1:
+                raise VolforgeError(f"{share:g} of '{name}' is no share", "--keep", "a share from 0 to 1")
+
 
 def predict_scan(
     image: Path, weights: Sequence[Path], out: Path, options: Options, confidence: Path | None = None
@@ -59,6 +89,7 @@ def predict_scan(
         ScanError: The scan is refused.
         VolforgeError: The models do not fit each other.
     """
+    options.check()
     loaded = [load_model(folder, options.device) for folder in weights]
     groups: dict[tuple[object, ...], list[Model]] = {}
     for model in loaded:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from volforge.cohort.collect import as_tsv
+from volforge.volume.folders import read_rows
 from volforge.whole_file import write_whole
 
 PANEL = ".panel.png"  # ending of pictures of samples, after the scan's name
@@ -73,8 +74,7 @@ def write_predictions(folder: Path, predictions: Iterable[Prediction]) -> None:
 
 def read_predictions(folder: Path) -> list[Prediction]:
     """Read predictions.tsv."""
-    with (folder / FILE).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    rows = read_rows(folder / FILE, "a table of predictions", [f.name for f in fields(Prediction)])
     return [Prediction(**{**r, "sample": int(r["sample"])}) for r in rows]  # type: ignore[arg-type]
 
 

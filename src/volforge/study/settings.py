@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from volforge.volume.folders import read_json
+from volforge.volume.folders import form_of, read_json
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ class ArmSettings:
     @classmethod
     def load(cls, path: Path) -> ArmSettings:
         """Read settings.json."""
-        content = dict(read_json(path))
-        options = {k: content.pop(k) for k in ("threshold_hu", "constant_hu", "closing_mm")}
-        content["structures"] = tuple(Part(**s) for s in content["structures"])
-        return cls(options=options, **content)
+        with form_of(path, "the settings of an arm"):
+            content = dict(read_json(path))
+            options = {k: content.pop(k) for k in ("threshold_hu", "constant_hu", "closing_mm")}
+            content["structures"] = tuple(Part(**s) for s in content["structures"])
+            return cls(options=options, **content)

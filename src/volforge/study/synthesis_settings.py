@@ -12,7 +12,7 @@ import numpy as np
 from volforge.cohort.splits import rank
 from volforge.study.cases import Row, free_rows, of_modality
 from volforge.study.inner_split import inner_split
-from volforge.volume.folders import read_json
+from volforge.volume.folders import form_of, read_json
 from volforge.volume.geometry import Array
 
 EDGE_PERCENT = 5.0  # of the window of MR: value of the body's outline
@@ -75,7 +75,8 @@ class SynthesisSettings:
     @classmethod
     def load(cls, path: Path) -> SynthesisSettings:
         """Read `<model>.train.json`."""
-        return cls.of(read_json(path))
+        with form_of(path, "the settings of a generator"):
+            return cls.of(read_json(path))
 
     @property
     def channels(self) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
+from volforge.whole_file import writing
 
 LAST = "last.pt"
 
@@ -22,15 +23,19 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint beside itself, flush it to the disk, then let it take its place."""
     import torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(f".{os.getpid()}.partial")
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    with scratch.open("wb") as file:
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    with writing(path, buffer.getbuffer().nbytes):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with scratch.open("wb") as file:
+                file.write(buffer.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)  # half of it would fill the disk of the next try
 
 
 def read_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from volforge.text_lines import lines_of
+
 CHANNEL = re.compile(r"(.+\.nii(?:\.gz)?)#(\d{1,4})", re.IGNORECASE)
 
 
@@ -28,7 +30,7 @@ def companions(path: Path) -> list[Path]:
         return []
     found = []
     with path.open("rb") as file:
-        for raw in file.read(65536).decode("latin-1").splitlines():
+        for raw in lines_of(file.read(65536).decode("utf-8", "surrogateescape")):
             key, mark, value = raw.partition("=") if lower.endswith(".mhd") else raw.partition(":")
             if mark and key.strip().lower() in ("elementdatafile", "data file", "datafile"):
                 data = path.parent / value.strip()

@@ -20,7 +20,7 @@ from volforge.volume.cut import (
     take,
     to_stack,
 )
-from volforge.volume.folders import read_json, whole_folder, write_json
+from volforge.volume.folders import read_object, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.labels import present_ids
 from volforge.volume.read import read_canonical
@@ -56,7 +56,7 @@ def cut_scan(
     Raises:
         ScanError: the scan was refused at import or does not fit the recipe, and `record_refusal` is false.
     """
-    record = read_json(scan / "record.json")
+    record = read_object(scan / "record.json", "the record of a scan", "accepted")
     try:
         if not record["accepted"]:
             raise ScanError("refused at import: " + record["refused"]["reason"], record["refused"]["where"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from volforge.errors import VolforgeError
-from volforge.volume.folders import whole_folder, write_json
+from volforge.volume.folders import read_rows, whole_folder, write_json
 from volforge.volume.store import SliceStore
 
 
@@ -31,8 +31,8 @@ def export_png(recipe: Path, scans: Path, out: Path) -> int:
     """
     from PIL import Image
 
-    with scans.open(encoding="utf-8", newline="") as file:
-        rows = [r for r in csv.DictReader(file, delimiter="\t") if r["accepted"] == "1"]
+    every = read_rows(scans, "the scans.tsv of a cohort", ("scan", "split", "accepted"))
+    rows = [r for r in every if r["accepted"] == "1"]
     count = 0
     about = {}
     with whole_folder(out) as scratch:

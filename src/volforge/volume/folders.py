@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
-from volforge.whole_file import write_whole
+from volforge.whole_file import is_full, not_written, write_whole, writing
 
 MARKER = ".volforge"  # tells our folders from those of the user
+OURS = "name a file that this version of volforge made"
 
 
 @contextmanager
@@ -22,21 +24,24 @@ def whole_folder(final: Path) -> Iterator[Path]:
     """A scratch folder beside `final` that takes its place when the block ends, and vanishes if it fails.
 
     Raises:
-        VolforgeError: `final` holds files that were not made this way.
+        VolforgeError: `final` holds files that were not made this way; it cannot be written, or the disk is full.
     """
+    if final.exists() and not final.is_dir():
+        raise VolforgeError("a folder is written, and this is a file", str(final), "name a new or empty folder")
     if final.is_dir() and any(final.iterdir()) and not (final / MARKER).exists():
         raise VolforgeError(
             "the folder holds files that volforge did not make, and would be replaced",
             str(final),
             "name a new or empty folder",
         )
-    final.parent.mkdir(parents=True, exist_ok=True)
-    for left in final.parent.glob(f".{final.name}.*.partial"):
-        shutil.rmtree(left, ignore_errors=True)  # of a job that was killed
     scratch = final.parent / f".{final.name}.{os.getpid()}.partial"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    (scratch / MARKER).touch()
+    with writing(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        for left in final.parent.glob(f".{final.name}.*.partial"):
+            shutil.rmtree(left, ignore_errors=True)  # of a job that was killed
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        (scratch / MARKER).touch()
     try:
         yield scratch
         old = final.parent / f".{final.name}.{os.getpid()}.old"
@@ -44,6 +49,14 @@ def whole_folder(final: Path) -> Iterator[Path]:
             final.rename(old)
         scratch.rename(final)
         shutil.rmtree(old, ignore_errors=True)
+    except VolforgeError as error:  # the scratch folder is gone when this is read
+        error.where = error.where.replace(str(scratch), str(final))
+        error.remedy = error.remedy.replace(str(scratch), str(final.parent))
+        raise
+    except Exception as error:
+        if is_full(error, final):
+            raise not_written(error, final) from error
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -83,3 +96,65 @@ def read_json(path: Path) -> Any:
         raise VolforgeError("file not found", str(path), "make it first, or check the path") from error
     except ValueError as error:
         raise VolforgeError(f"not JSON: {error}", str(path), "make it anew") from error
+
+
+def read_object(path: Path, what: str, *keys: str) -> dict[str, Any]:
+    """Read a JSON object of ours.
+
+    Args:
+        path: The file.
+        what: What it should be, for the message: `the record of a scan`.
+        keys: Keys that it must have.
+
+    Raises:
+        VolforgeError: there is none, or it is of another kind.
+    """
+    content = read_json(path)
+    missing = [k for k in keys if not isinstance(content, dict) or k not in content]
+    if not isinstance(content, dict) or missing:
+        reason = f": it has no {', '.join(missing)}" if isinstance(content, dict) else ": it is no JSON object"
+        raise VolforgeError(f"not {what}{reason}", str(path), OURS)
+    return content
+
+
+@contextmanager
+def form_of(path: Path, what: str) -> Iterator[None]:
+    """A block that takes apart what a file of ours holds: another form is an error that names the file.
+
+    Args:
+        path: The file.
+        what: What it should be, for the message.
+
+    Raises:
+        VolforgeError: the block met another form than it expects.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        reason = f"it has no {error.args[0]}" if isinstance(error, KeyError) and error.args else str(error)
+        raise VolforgeError(f"not {what}: {reason}", str(path), OURS) from error
+
+
+def read_rows(path: Path, what: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a TSV of ours.
+
+    Args:
+        path: The file.
+        what: What it should be, for the message: `the scans.tsv of a cohort`.
+        columns: Columns that it must have.
+
+    Raises:
+        VolforgeError: there is none, or it is of another kind.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t")
+            rows, names = list(reader), reader.fieldnames or ()
+    except FileNotFoundError as error:
+        raise VolforgeError("file not found", str(path), "make it first, or check the path") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise VolforgeError(f"not {what}: it is no table of text", str(path), OURS) from error
+    missing = [c for c in columns if c not in names]
+    if missing:
+        raise VolforgeError(f"not {what}: columns are missing: {', '.join(missing)}", str(path), OURS)
+    return rows

@@ -13,7 +13,7 @@ from volforge.errors import ScanError
 from volforge.shape.balls import Ball, with_balls
 from volforge.volume.body_mask import find_body
 from volforge.volume.dicom.headers import without_names
-from volforge.volume.folders import read_json, whole_folder, write_json
+from volforge.volume.folders import form_of, read_object, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid, Reorientation, axis_codes, reorientation_of
 from volforge.volume.intensity import canonical_values, outside_value, percentiles
 from volforge.volume.labels import SURFACES, LabelMap, Target, present_ids, read_labels, read_mask_volume
@@ -59,9 +59,9 @@ class ImportSettings:
         """Read `settings.json`; the defaults where no file is given."""
         if path is None:
             return ImportSettings()
-        content = dict(read_json(path))
-        content["body_mask"] = BodyMask.model_validate(content.get("body_mask", {}))
-        return ImportSettings(**content)
+        content = read_object(path, "the settings of a cohort")
+        with form_of(path, "the settings of a cohort"):
+            return ImportSettings(**content | {"body_mask": BodyMask.model_validate(content.get("body_mask", {}))})
 
 
 def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, record_refusal: bool) -> bool:

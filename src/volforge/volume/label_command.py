@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from volforge.errors import ScanError, VolforgeError
-from volforge.volume.folders import read_json, sha256_of, write_json
+from volforge.volume.folders import read_object, sha256_of, write_json
 
 
 def run_label_command(
@@ -65,7 +65,7 @@ def made_labels(record: Path) -> Path:
     Raises:
         ScanError: the program made none.
     """
-    content = read_json(record)
+    content = read_object(record, "the record of a label command", "accepted")
     if not content["accepted"]:
         raise ScanError(content["reason"], str(record), "see the log of make_labels for what the program says")
     return record.with_name(content["labels"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from volforge.errors import VolforgeError
-from volforge.volume.folders import read_json
+from volforge.volume.folders import read_object
 from volforge.volume.geometry import Array, Grid, Reorientation, describe, reorientation_of, same_place
 from volforge.volume.read import read_volume, scaled
 from volforge.volume.straighten import Planes, onto_planes
@@ -75,13 +75,19 @@ def on_scan_grid(file: Path, record: dict[str, Any]) -> Array:
 
 
 def restore_file(file: Path, record_file: Path, out: Path) -> None:
-    """Write a volume of a scan's folder (or a prediction on its grid) on the source file's grid."""
+    """Write a volume of a scan's folder (or a prediction on its grid) on the source file's grid.
+
+    Raises:
+        VolforgeError: another ending than `.nii.gz`; the scan was refused; the volume is on another grid.
+    """
+    if not out.name.lower().endswith(".nii.gz"):
+        raise VolforgeError("volumes are written as .nii.gz, segmentations as .dcm", str(out), "name such a file")
     record = _accepted(record_file)
     write_on_source_grid(out, on_scan_grid(file, record), record)
 
 
 def _accepted(record_file: Path) -> dict[str, Any]:
-    record: dict[str, Any] = read_json(record_file)
+    record = read_object(record_file, "the record of a scan", "accepted")
     if not record["accepted"]:
         raise VolforgeError("the scan was refused and has no grid", str(record_file), "import it first")
     return record

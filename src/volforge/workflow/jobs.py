@@ -17,6 +17,7 @@ from typing import Any
 
 from volforge.cohort.sheet import SheetRow
 from volforge.config.models import Recipe
+from volforge.text_lines import lines_of
 from volforge.volume.companions import channel_of, companions
 from volforge.workflow.run import ResolvedCohort, Run
 
@@ -190,7 +191,7 @@ def _bytes_of(path: str) -> float:
     if folder.is_dir():
         names = [folder / n for n in sorted(os.listdir(path)) if not n.startswith(".")]
     elif path.lower().endswith(".txt"):
-        lines = folder.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = lines_of(folder.read_text(encoding="utf-8", errors="replace"))
         names = [folder.parent / t for t in lines if t.strip() and not t.startswith("#")]
     else:
         return folder.stat().st_size

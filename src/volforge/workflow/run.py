@@ -98,7 +98,7 @@ def resolve(
     cohorts: dict[str, ResolvedCohort] = {}
     raw = loaded.values.get("cohorts")
     for name, content in raw.items() if isinstance(raw, Mapping) else []:
-        settings = _cohort_settings(loaded, name, content)
+        settings = _cohort_settings(loaded, name, content) if isinstance(name, str) else None
         if settings is not None:
             cohorts[name] = _resolve_cohort(loaded, name, settings, check_files, phantoms / name)
     studies: dict[str, ResolvedStudy] = {}

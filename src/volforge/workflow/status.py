@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import socket
@@ -94,7 +96,7 @@ def read_journal(path: Path) -> Journal | None:
     jobs: dict[int, Job] = {}
     head: dict[str, Any] = {}
     ended: float | None = None
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):  # a message may hold U+2028: not `splitlines`
         try:
             event = json.loads(line)
         except ValueError:
@@ -217,10 +219,9 @@ class Refusals:
     def _table(self, cohort: str) -> dict[str, str]:
         if cohort not in self._tables:
             path = self._folder / f"results/cohorts/{cohort}/scans.tsv"
-            rows = [t.split("\t") for t in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-            head = rows[0] if rows else []
-            wanted = [head.index(c) for c in ("scan", "reason")] if {"scan", "reason"} <= set(head) else []
-            self._tables[cohort] = {r[wanted[0]]: r[wanted[1]] for r in rows[1:]} if wanted else {}
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            rows = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t")
+            self._tables[cohort] = {r["scan"]: r.get("reason") or "" for r in rows if r.get("scan")}
         return self._tables[cohort]
 
     @staticmethod

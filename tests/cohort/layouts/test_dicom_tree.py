@@ -206,3 +206,18 @@ def test_layouts_of_volumes_run_to_the_report(tmp_path):
     assert record["implant"]["volume_ml"] == pytest.approx(16 * 16 * 8 / 1000, rel=0.02)
     assert read_json(folder / "recipes/r/B0001/record.json")["accepted"]
     assert (folder / "scans/B0001/qc.png").exists()
+
+
+def test_patient_ids_that_look_alike_are_one_patient_and_case_is_told(tmp_path):
+    for n, patient in enumerate(("MRN 2", "MRN  2", "MRN\u00a02", "mrn 2")):
+        files = write_series(tmp_path / "data" / str(n), HU, series=f"s{n}", patient=OTHER | {"PatientID": patient})
+        for path in files:
+            d = pydicom.dcmread(path)
+            d.SpecificCharacterSet, d.PatientID = "ISO_IR 192", patient
+            d.save_as(path)
+    rows, written = rows_of(tmp_path)
+    assert [n for n in written.notes if "differ only in case" in n]
+    assert sorted(len([r for r in rows.values() if r.subject == s]) for s in {r.subject for r in rows.values()}) == [
+        1,
+        3,
+    ]

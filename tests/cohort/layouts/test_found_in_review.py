@@ -11,7 +11,6 @@ from tests.cohort.layouts.test_layouts import found
 from tests.conftest import volforge
 from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
-from volforge.cohort.sheet import read_sheet
 from volforge.errors import VolforgeError
 
 
@@ -182,13 +181,3 @@ def test_capital_suffixes_missing_tables_and_a_folder_called_latest(tmp_path):
 
     rows, _, _ = found(tmp_path / "l", "skullbreak", tree=latest)
     assert not any("test" in s for s in rows)
-
-
-def test_subjects_that_differ_in_encoding_are_warned_about(tmp_path):
-    names = ["Jos\u00e9", "Jose\u0301"]
-    (tmp_path / "s.tsv").write_text(
-        "subject\tscan\tmodality\timage\n" + "".join(f"{n}\ts{i}\tCT\ta{i}.nii.gz\n" for i, n in enumerate(names))
-    )
-    problems = read_sheet(tmp_path / "s.tsv", check_files=False).problems
-    assert [p.level for p in problems] == ["warning"]
-    assert "encoded" in problems[0].message

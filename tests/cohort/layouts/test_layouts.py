@@ -89,7 +89,7 @@ def test_bids(tmp_path):
 
 def test_nnunet_with_channels_regions_folds_and_test_set(tmp_path):
     rows, structures, written = found(tmp_path, "nnunet")
-    assert structures == {"pz": 1, "tz": 2}
+    assert structures == {"pz": 1, "tz": 2, "ignore": 3}
     assert len(rows) == 10
     row = rows["p_00_0001"]
     assert (row.subject, row.modality, row.contrast, row.frame, row.fold) == ("p_00", "MR", "ADC", "1", 1)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, unique, without_labels
@@ -29,14 +32,55 @@ SUFFIXES = (
 NAME = r"(?P<stem>(?P<subject>sub-[A-Za-z0-9]+)(?P<entities>(?:_[a-z]+-[A-Za-z0-9+]+)*))"
 NOT_IMAGES = ("derivatives/", "sourcedata/", "code/", "stimuli/")
 SMALLEST = 348  # bytes of a NIfTI header: less is a placeholder of git-annex
+DESCRIBED = ("space", "desc", "seg", "atlas", "res", "label")  # entities of a map that name no image
+OWN_GRID = ("orig", "T1w", "scanner", "native")
+WITH_MAPS = ("T1w", "UNIT1", "ct", "CT", "cbct")  # what a map that names no image contrast is drawn on
+BY_HAND = r"manual|expert|gold|consensus|ground-?truth|annotator|seg-vert|(?<![a-z])(?:rater|verse)"
+
+
+@dataclass(frozen=True)
+class Map:
+    """A label map of a derivative.
+
+    Attributes:
+        path: The file.
+        subject: `sub-...`.
+        entities: The others of its name.
+        is_manual: Whether people drew it, as its side car or its path says.
+    """
+
+    path: Path
+    subject: str
+    entities: dict[str, str]
+    is_manual: bool
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The entities that name an image."""
+        return {k: v for k, v in self.entities.items() if k not in DESCRIBED}
+
+
+@dataclass
+class Scan:
+    """An image with the maps that fit it, best first.
+
+    Attributes:
+        row: The row.
+        entities: Of the image's name.
+        fitting: Maps whose entities agree with the image's.
+    """
+
+    row: Found
+    entities: dict[str, str]
+    fitting: list[Map]
 
 
 def find_bids(tree: Tree, options: Options) -> Discovery:
     """Raw images by suffix; `_dseg` and `_msk` maps of derivatives by their entities."""
     found = Discovery()
     homes: dict[str, str] = {}
-    maps = _maps(tree)
-    bare: list[Found] = []
+    maps = _maps(tree, found)
+    scans: list[Scan] = []
     absent = 0
     pattern = (
         rf"(?P<folder>sub-[^/]+/(?:ses-[^/]+/)?(?:anat/|ct/)?){NAME}_(?P<suffix>{'|'.join(SUFFIXES)})\.nii(?:\.gz)?"
@@ -60,22 +104,23 @@ def find_bids(tree: Tree, options: Options) -> Discovery:
             continue
         is_ct = g["suffix"].lower() in ("ct", "cbct")
         contrast = "" if is_ct else g["suffix"].removesuffix("w") + ("_ce" if "ce" in entities else "")
-        label = _label_of(g["subject"], entities, maps, g["suffix"], tree)
         row = Found(
             g["subject"],
             f"{g['stem']}_{g['suffix']}",
             {"ct": "CT", "cbct": "CBCT"}.get(g["suffix"].lower(), options.modality or "MR"),
             contrast=contrast,
             image=path,
-            labels=label,
-            label_source=(options.label_source or _source_of(label, tree)) if label else "",
             free={"session": entities.get("ses", "")},
         )
-        (found.rows if label or not maps else bare).append(row)
-    if not any(r.free["session"] for r in [*found.rows, *bare]):
-        for row in [*found.rows, *bare]:
-            row.free.pop("session")
-    _keep_sure_maps(found, bare)
+        scans.append(Scan(row, entities, _fitting(g["subject"], entities, maps, g["suffix"])))
+    if not any(s.row.free["session"] for s in scans):
+        for scan in scans:
+            scan.row.free.pop("session")
+    _keep_sure_maps(scans, found)
+    _choose(scans, options, tree)
+    found.rows = [s.row for s in scans if s.row.labels or not maps]
+    bare = [s.row for s in scans if not s.row.labels and maps]
+    _tell_choices(scans, found, tree)
     used = [r.labels for r in found.rows if r.labels]
     if absent:
         found.left_out.append((f"{absent} images", "placeholders or broken links: fetch them (`datalad get`)"))
@@ -87,58 +132,94 @@ def find_bids(tree: Tree, options: Options) -> Discovery:
     return found
 
 
-def _maps(tree: Tree) -> list[tuple[Path, str, dict[str, str]]]:
+def _maps(tree: Tree, found: Discovery) -> list[Map]:
     maps = []
+    elsewhere: Counter[str] = Counter()
     for path, g in tree.match(rf"(?P<folder>.*?sub-[^/]+/(?:.*/)?){NAME}_(?:dseg|msk)\.nii(?:\.gz)?"):
         entities = dict(e.split("-", 1) for e in g["entities"].split("_") if e)
-        if entities.get("space", "orig") in ("orig", "T1w", "scanner", "native"):
-            maps.append((path, g["subject"], entities))
+        space = entities.get("space", "orig")
+        if space in OWN_GRID:
+            maps.append(Map(path, g["subject"], entities, _is_manual(path, tree)))
+        else:
+            elsewhere[space] += 1
+    for space, count in elsewhere.items():
+        found.left_out.append((f"{count} maps in space-{space}", "not on the grid of an image"))
     return maps
 
 
-def _label_of(
-    subject: str, entities: dict[str, str], maps: list[tuple[Path, str, dict[str, str]]], suffix: str, tree: Tree
-) -> Path | None:
-    """The map whose entities all agree with the image's; one that describes least where there are several."""
-    described = ("space", "desc", "seg", "atlas", "res", "label")
-    fitting = []
-    for path, of, theirs in maps:
-        if of != subject or (theirs.get("space") == "T1w" and suffix != "T1w"):
-            continue
-        named = {k: v for k, v in theirs.items() if k not in described}
-        if all(entities.get(k) == v for k, v in named.items()) and entities.get("ses") == theirs.get("ses"):
-            fitting.append((-len(named), len(theirs) - len(named), tree.relative(path), path))
-    # a map that names no image contrast belongs to the T1-weighted image or the CT
-    if fitting and suffix not in ("T1w", "UNIT1", "ct", "CT", "cbct"):
-        return None
-    return min(fitting)[3] if fitting else None
+def _is_manual(path: Path, tree: Tree) -> bool:
+    """Whether people drew a map: `Manual` of its side car, else the words of its path."""
+    side_car = tree.get(re.sub(r"\.nii(?:\.gz)?$", ".json", tree.relative(path), flags=re.IGNORECASE))
+    content = read_json(side_car) if side_car and side_car.exists() else {}  # git-annex leaves broken links
+    if isinstance(content, dict) and isinstance(content.get("Manual"), bool):
+        return bool(content["Manual"])
+    return bool(re.search(BY_HAND, tree.relative(path).lower()))
 
 
-def _source_of(label: Path | None, tree: Tree) -> str:
-    text = tree.relative(label).lower() if label else ""
-    return "expert" if re.search(r"manual|expert|verse|seg-vert", text) else "predicted"
+def _fitting(subject: str, entities: dict[str, str], maps: Sequence[Map], suffix: str) -> list[Map]:
+    """The maps whose entities all agree with the image's."""
+    if suffix not in WITH_MAPS:
+        return []
+    return [
+        m
+        for m in maps
+        if m.subject == subject
+        and (m.entities.get("space") != "T1w" or suffix == "T1w")
+        and all(entities.get(k) == v for k, v in m.named.items())
+        and entities.get("ses") == m.entities.get("ses")
+    ]
 
 
-def _keep_sure_maps(found: Discovery, bare: list[Found]) -> None:
+def _keep_sure_maps(scans: Sequence[Scan], found: Discovery) -> None:
     """A map that fits several images belongs to none for sure: runs and acquisitions differ in place."""
-    owners: dict[Path, list[Found]] = {}
-    for row in found.rows:
-        if row.labels:
-            owners.setdefault(row.labels, []).append(row)
-    for label, rows in owners.items():
-        exact = [r for r in rows if r.scan.rsplit("_", 1)[0] == re.sub(r"_(?:dseg|msk)\.nii.*$", "", label.name)]
-        if len(exact) == 1:  # the plain image; others of the session (contrast agent, say) differ in an entity
-            others = [r for r in rows if r is not exact[0]]
-            for row in others:
-                row.labels, row.label_source = None, ""
-                found.rows.remove(row)
-                bare.append(row)
-        elif len(rows) > 1:
-            for row in rows:
-                row.labels, row.label_source = None, ""
-                found.rows.remove(row)
-                bare.append(row)
-            found.left_out.append((label.name, f"fits {len(rows)} images: {', '.join(r.scan for r in rows[:3])}"))
+    owners: dict[Path, list[tuple[Map, Scan]]] = {}
+    for scan in scans:
+        for m in scan.fitting:
+            owners.setdefault(m.path, []).append((m, scan))
+    for path, pairs in owners.items():
+        # the plain image; others of the session (contrast agent, say) differ in an entity
+        exact = [scan for m, scan in pairs if m.named == scan.entities]
+        if len(pairs) == 1:
+            continue
+        for m, scan in pairs:
+            if len(exact) != 1 or scan is not exact[0]:
+                scan.fitting.remove(m)
+        if len(exact) != 1:
+            named = ", ".join(scan.row.scan for _, scan in pairs[:3])
+            found.left_out.append((path.name, f"fits {len(pairs)} images: {named}"))
+
+
+def _choose(scans: Sequence[Scan], options: Options, tree: Tree) -> None:
+    """Give each image the best of its maps: drawn by hand, then the one that names it closest and says least else."""
+
+    def rank(m: Map) -> tuple[bool, int, int, str]:
+        return not m.is_manual, -len(m.named), len(m.entities), tree.relative(m.path)
+
+    for scan in scans:
+        scan.fitting.sort(key=rank)
+        for first in scan.fitting[:1]:
+            scan.row.labels = first.path
+            scan.row.label_source = options.label_source or ("expert" if first.is_manual else "predicted")
+
+
+def _tell_choices(scans: Sequence[Scan], found: Discovery, tree: Tree) -> None:
+    """Say which maps were taken where several fit an image, and which were not."""
+
+    def kind(m: Map) -> str:
+        path = re.sub(r"\b(sub|ses|run)-[A-Za-z0-9]+", r"\1-*", tree.relative(m.path))
+        return f"{path} ({'by hand' if m.is_manual else 'automatic'})"
+
+    choices: Counter[tuple[str, str]] = Counter()
+    for scan in scans:
+        if scan.row.labels:
+            choices.update((kind(scan.fitting[0]), kind(other)) for other in scan.fitting[1:])
+    for (taken, other), count in choices.items():
+        found.left_out.append((f"{other}, of {count} scans", f"{taken} was taken"))
+        found.notes.append(f"of several maps, {taken} was taken and {other} was not, in {count} scans")
+    sources = Counter(s.row.label_source for s in scans if s.row.labels)
+    if len(sources) > 1:
+        shown = ", ".join(f"{n} {source}" for source, n in sources.items())
+        found.notes.append(f"labels of several sources ({shown}): see the column label_source")
 
 
 def _structures(tree: Tree, used: list[Path]) -> dict[str, int]:

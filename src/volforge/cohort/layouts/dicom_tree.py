@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from pathlib import Path
 
+from volforge.cohort.characters import looks_of
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
 from volforge.cohort.names import natural, plain_name
 from volforge.errors import ScanError
@@ -41,9 +42,21 @@ def find_dicom(tree: Tree, options: Options) -> Discovery:
     _name_frames(taken)
     _attach_labels(taken, headers.others, found, tree, options)
     found.rows = [row for _, row in sorted(taken, key=lambda t: natural(t[1].scan))]
+    _tell_case(taken, found)
     if found.rows:
         found.notes.append("subjects are pseudonyms of the patient ids; the same id and salt give the same pseudonym")
     return found
+
+
+def _tell_case(taken: list[tuple[Stack, Found]], found: Discovery) -> None:
+    """Patient ids that differ in case alone: the sheet's own check cannot see it in pseudonyms."""
+    alike: dict[str, set[str]] = defaultdict(set)
+    for stack, row in taken:
+        alike[looks_of(stack.frames[0].patient).casefold()].add(row.subject)
+    for looks, subjects in alike.items():
+        if looks and len(subjects) > 1:
+            text = f"patient ids of {' and '.join(sorted(subjects))} differ only in case"
+            found.notes.append(f"{text}: if that is one patient, write one pseudonym, or its scans may leak")
 
 
 def _why_not(stack: Stack, stacks: list[Stack]) -> str:
@@ -76,7 +89,8 @@ def pseudonym(patient: str, salt: str) -> str:
 
 def _row(stack: Stack, in_folder: dict[Path, set[int]], index: int, tree: Tree, options: Options) -> Found:
     first = stack.frames[0]
-    subject = pseudonym(first.patient or first.study, options.salt)
+    # ids that look alike are one patient's: two pseudonyms would hide that they do
+    subject = pseudonym(looks_of(first.patient) or first.study, options.salt)
     row = Found(subject, "", options.modality or MODALITIES[first.modality])
     folders = {f.file.parent for f in stack.frames}
     folder = next(iter(folders))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from volforge.cohort.names import natural, plain_name
 from volforge.errors import VolforgeError
@@ -72,6 +74,26 @@ class Discovery:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     licence: str = ""
     settings: dict[str, str] = field(default_factory=dict)
+
+    def one_each(
+        self, hits: Iterable[tuple[Any, Path]], prefer: Callable[[Path], bool] | None = None
+    ) -> dict[Any, Path]:
+        """Files by key: where several have one key the first is taken, and it is said that others were not.
+
+        Args:
+            hits: (key, file), in natural order.
+            prefer: Files that go before others.
+        """
+        ranked = sorted(hits, key=lambda hit: not prefer(hit[1])) if prefer else hits
+        chosen: dict[Any, Path] = {}
+        others = [(path, chosen[key]) for key, path in ranked if chosen.setdefault(key, path) != path]
+        for path, taken in others[:1]:
+            parts = zip(path.parts, taken.parts, strict=False)
+            above = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], parts))
+            other, first = ("/".join(p.parts[above:]) for p in (path, taken))
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            self.left_out.append((f"{other}{more}", f"of the same scan {first} was taken"))
+        return chosen
 
 
 @dataclass(frozen=True)

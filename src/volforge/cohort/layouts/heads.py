@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,13 @@ def find_segrap(tree: Tree, options: Options) -> Discovery:
     organs: dict[str, dict[str, object]] = {}
     known = {o.lower(): o for o in SEGRAP}
     targets = 0
+    drawn: list[tuple[tuple[str, str], Path]] = []
     for path, g in tree.match(r"(?P<case>segrap_\d{4})/(?P<organ>[^/]+)\.nii\.gz"):
         if g["organ"].lower() in known:
-            mine = organs.setdefault(g["case"], {})
-            if known[g["organ"].lower()] not in mine or "update" in g["at"].lower():
-                mine[known[g["organ"].lower()]] = path
+            drawn.append(((g["case"], known[g["organ"].lower()]), path))
         targets += g["organ"].startswith("GTV")
+    for (case, organ), path in found.one_each(drawn, prefer=lambda p: "update" in tree.relative(p).lower()).items():
+        organs.setdefault(case, {})[organ] = path
     bare: list[Found] = []
     for path, g in tree.match(r"(?P<case>segrap_\d{4})/(?P<kind>image|image_contrast)\.nii\.gz"):
         parts = [(plain_name(o), organs[g["case"]][o], "") for o in SEGRAP if o in organs.get(g["case"], {})]
@@ -58,11 +60,12 @@ def find_hanseg(tree: Tree, options: Options) -> Discovery:
     """`case_NN/case_NN_{IMG_CT,IMG_MR_T1}.nrrd` with `case_NN_OAR_<organ>.seg.nrrd`, drawn on the CT."""
     found = Discovery(structures=number(HANSEG))
     organs: dict[str, list[tuple[str, object, str]]] = {}
-    for path, g in tree.match(r"(?P<case>case_\d+)/(?P=case)_OAR_(?P<organ>[^/]+?)(?:\.seg)?\.nrrd"):
-        name = plain_name(g["organ"])
+    hits = tree.match(r"(?P<case>case_\d+)/(?P=case)_OAR_(?P<organ>[^/]+?)(?:\.seg)?\.nrrd")
+    drawn = found.one_each(((g["case"], plain_name(g["organ"])), p) for p, g in hits)
+    for (case, name), path in drawn.items():
         if name not in found.structures:
             found.structures[name] = max(found.structures.values()) + 1
-        organs.setdefault(g["case"], []).append((name, path, ""))
+        organs.setdefault(case, []).append((name, path, ""))
     bare: list[Found] = []
     for path, g in tree.match(r"(?P<case>case_\d+)/(?P=case)_IMG_(?P<kind>CT|MR_T1)\.nrrd"):
         is_ct = g["kind"] == "CT"
@@ -117,12 +120,13 @@ def find_ixi(tree: Tree, options: Options) -> Discovery:
     pattern = (
         r"(?P<stem>(?P<subject>IXI\d+)-(?P<site>Guys|HH|IOP)-(?P<scan>\d+)[-_](?P<kind>T1|T2|PD|MRA))\.nii(?:\.gz)?"
     )
-    maps = {g["stem"]: p for p, g in tree.match(r"(?P<stem>IXI\d+-[^/]+?)_(?:DLMUSE|seg|dseg)\.nii(?:\.gz)?")}
-    for path, g in tree.match(r"[^/]*muse_dict\.csv"):
+    hits = tree.match(r"(?P<stem>IXI\d+-[^/]+?)_(?:DLMUSE|seg|dseg)\.nii(?:\.gz)?")
+    maps = found.one_each(((g["stem"], p) for p, g in hits), prefer=lambda p: "_DLMUSE" in p.name)
+    tables = found.one_each(("table", p) for p, _ in tree.match(r"[^/]*muse_dict\.csv"))
+    for path in tables.values():
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [r for r in csv.DictReader(file) if r.get("Index", "").isdigit() and 0 < int(r["Index"]) < 300]
         found.structures = unique((r["Name"], int(r["Index"])) for r in rows)
-        del g
     for path, g in tree.match(pattern):
         if g["stem"].startswith("IXI371-IOP-0970-MRA"):
             found.left_out.append((path.name, "known to be incomplete"))

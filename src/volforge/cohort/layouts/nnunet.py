@@ -48,7 +48,7 @@ def find_nnunet(tree: Tree, options: Options, root: tuple[str, dict[str, Any]] |
     at, dataset = root
     if not isinstance(dataset.get("labels", {}), dict):
         raise VolforgeError("`labels` is no table of names and ids", f"{at}dataset.json", "mend it as nnU-Net wants it")
-    found.structures = structures_of(dataset.get("labels", {}))
+    found.structures = structures_of(dataset, found)
     found.licence = str(dataset.get("licence") or dataset.get("license") or "")
     channels = {int(k): str(v) for k, v in (dataset.get("channel_names") or dataset.get("modality") or {}).items()}
     doubled = [n for n in channels.values() if list(channels.values()).count(n) > 1]
@@ -58,7 +58,7 @@ def find_nnunet(tree: Tree, options: Options, root: tuple[str, dict[str, Any]] |
             f"{at}dataset.json",
             "pass --modality if all channels are of one, or use the data set's own layout",
         )
-    labelled, bare = cases(tree, at, dataset)
+    labelled, bare = cases(tree, at, dataset, found)
     if any(re.match(r"(?:fdg|psma)_[0-9a-f]{4,}_", case) for _, case in labelled):
         raise VolforgeError("AutoPET: its cases are studies, several of one patient", at, "use --layout autopet")
     found.notes.append("subject = case: where one patient has several cases, write the patient into `subject`")
@@ -101,19 +101,26 @@ def find_nnunet(tree: Tree, options: Options, root: tuple[str, dict[str, Any]] |
     return found
 
 
-def cases(tree: Tree, at: str, dataset: dict[str, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+def cases(tree: Tree, at: str, dataset: dict[str, Any], found: Discovery) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """Cases with and without labels: (case, images by channel, labels, subset) by subset and case."""
     labelled: dict[Any, Any] = {}
     bare: dict[Any, Any] = {}
+    ending = str(dataset.get("file_ending") or ".nii.gz").lower()
+
+    def has_ending(path: Path) -> bool:
+        return path.name.lower().endswith(ending)
+
     for case, entry in (dataset.get("dataset") or {}).items():
         files = {i: _joined(tree, at, p) for i, p in enumerate(entry["images"])}
         labelled["imagesTr", case] = (case, files, _joined(tree, at, entry["label"]), "imagesTr")
     for subset, labels_of in (("imagesTr", "labelsTr"), ("imagesVa", "labelsVa"), ("imagesTs", "labelsTs")):
         images: dict[str, dict[int, Path]] = {}
-        masks = {g["case"]: p for p, g in tree.match(rf"{labels_of}/(?P<case>[^/]+?){ENDINGS}") if g["at"] == at}
-        for path, g in tree.match(rf"{subset}/(?P<case>[^/]+?)_(?P<channel>\d{{4}}){ENDINGS}"):
-            if g["at"] == at:
-                images.setdefault(g["case"], {})[int(g["channel"])] = path
+        hits = [h for h in tree.match(rf"{labels_of}/(?P<case>[^/]+?){ENDINGS}") if h[1]["at"] == at]
+        masks = found.one_each(((g["case"], p) for p, g in hits), has_ending)
+        hits = [h for h in tree.match(rf"{subset}/(?P<case>[^/]+?)_(?P<channel>\d{{4}}){ENDINGS}") if h[1]["at"] == at]
+        files_of = found.one_each((((g["case"], int(g["channel"])), p) for p, g in hits), has_ending)
+        for (case, channel), path in files_of.items():
+            images.setdefault(case, {})[channel] = path
         for case, files in images.items():
             (labelled if case in masks else bare)[subset, case] = (case, files, masks.get(case), subset)
     return labelled, bare
@@ -123,14 +130,40 @@ def _joined(tree: Tree, at: str, path: str) -> Path:
     return tree.folder / at / path  # absolute paths stay absolute
 
 
-def structures_of(labels: dict[str, Any]) -> dict[str, int]:
-    """Ids by plain name, from either form of `labels`; regions (lists of ids) are left out, placeholders too."""
+def structures_of(dataset: dict[str, Any], found: Discovery) -> dict[str, int]:
+    """Ids by plain name, from either form of `labels`; placeholders are left out, and it is said what is no plain id.
+
+    A region (a list of ids) is a union, and maps hold its ids: those that nothing else names are called by the region
+    that `regions_class_order` gives them, else by the smallest that holds them. Voxels of `ignore` are in the maps too.
+    """
     table: list[tuple[str, int]] = []
-    for key, value in labels.items():
-        name, ids = (value, key) if re.fullmatch(r"\d+", str(key)) else (key, value)
-        if isinstance(ids, list) or int(ids) == 0 or re.fullmatch(r"(?i)na\d*|ignore|background", str(name)):
+    regions: dict[str, list[int]] = {}
+    foreground: list[str] = []
+    for key, value in dataset.get("labels", {}).items():
+        name, ids = (str(value), key) if re.fullmatch(r"\d+", str(key)) else (str(key), value)
+        if isinstance(ids, list):
+            regions[name] = [int(i) for i in ids]
+        elif int(ids) == 0 or re.fullmatch(r"(?i)na\d*|background", name):
             continue
-        table.append((str(name), int(ids)))
+        else:
+            table.append((name, int(ids)))
+        if name.lower() == "ignore":
+            found.notes.append(
+                f"id {ids} (ignore) marks voxels that nobody annotated: it stands in the table, so that maps with it "
+                "are accepted; elsewhere than in nnU-Net it counts as background of the other structures"
+            )
+        elif ids != [0]:
+            foreground.append(name)
+    if regions:
+        shown = ", ".join(f"{name} = {' + '.join(map(str, ids))}" for name, ids in regions.items())
+        found.notes.append(f"regions are unions, and structures are single ids: {shown} were not taken as structures")
+    order = dataset.get("regions_class_order") or []
+    painted = dict(zip(map(int, order), foreground, strict=True)) if len(order) == len(foreground) else {}
+    known = {i for _, i in table}
+    for i in sorted({i for ids in regions.values() for i in ids if i > 0} - known):
+        holding = sorted((r for r in regions if i in regions[r]), key=lambda r: len(regions[r]))
+        name = painted[i] if painted.get(i) in holding else holding[0]
+        table.append((name if len(regions[name]) == 1 else f"{name}_{i}", i))
     return unique(table)
 
 
@@ -180,7 +213,7 @@ def find_msd(tree: Tree, options: Options) -> Discovery:
     if root is None:
         return _msd_by_names(tree, options)
     at, dataset = root
-    found.structures = structures_of(dataset.get("labels", {}))
+    found.structures = structures_of(dataset, found)
     found.licence = str(dataset.get("licence") or "")
     channels = {int(k): str(v) for k, v in (dataset.get("modality") or {"0": "MRI"}).items()}
     several = str(dataset.get("tensorImageSize", "")) == "4D" or len(channels) > 1
@@ -238,7 +271,8 @@ def _msd_by_names(tree: Tree, options: Options) -> Discovery:
     found.structures = number(names)
     found.notes.append(f"no dataset.json: structures of {task} as published")
     unlabelled: list[Found] = []
-    labels = {(g["at"], g["case"]): p for p, g in tree.match(rf"labels(?:Tr|Ts)?/(?P<case>(?:{words})_\d+){ENDINGS}")}
+    hits = tree.match(rf"labels(?:Tr|Ts)?/(?P<case>(?:{words})_\d+){ENDINGS}")
+    labels = found.one_each(((g["at"], g["case"]), p) for p, g in hits)
     for path, g in files:
         label = labels.get((g["at"], g["case"]))
         rows = _msd_rows(path, label, dict(enumerate(channels)), len(channels) > 1, options)

@@ -13,7 +13,8 @@ def find_autopet(tree: Tree, options: Options) -> Discovery:
     """AutoPET III and later: `imagesTr/<tracer>_<patient>_<study>_0000.nii.gz` is CT, `_0001` is PET."""
     found = Discovery(structures=dict(LESION), notes=[ONLY_LESIONS])
     pattern = r"imagesTr/(?P<case>(?P<patient>(?:fdg|psma)_[0-9a-fA-F]+)_(?P<study>.+))_(?P<channel>000[01])\.nii\.gz"
-    labels = {g["case"]: p for p, g in tree.match(r"labelsTr/(?P<case>(?:fdg|psma)_[0-9a-fA-F]+_.+)\.nii\.gz")}
+    hits = tree.match(r"labelsTr/(?P<case>(?:fdg|psma)_[0-9a-fA-F]+_.+)\.nii\.gz")
+    labels = found.one_each((g["case"], p) for p, g in hits)
     pet, at = 0, ""
     cases: dict[str, str] = {}
     counts: dict[str, int] = {}

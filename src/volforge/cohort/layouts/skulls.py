@@ -69,8 +69,8 @@ def find_mug500(tree: Tree, options: Options) -> Discovery:
             row.image = path
         else:
             row.defective = path
-            beside = [p for p, h in tree.match(rf"{g['n']}_implant\.stl") if h["at"].startswith(g["at"])]
-            row.implant = beside[0] if beside else None
+            hits = tree.match(rf"{g['n']}_implant\.stl")
+            row.implant = found.one_each(("implant", p) for p, h in hits if h["at"].startswith(g["at"])).get("implant")
             if row.implant is None:
                 found.left_out.append((g["n"], "its implant (STL) is missing; listed without"))
         found.rows.append(row)

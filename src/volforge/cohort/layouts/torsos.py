@@ -14,6 +14,7 @@ from volforge.cohort.layouts.tables import (
     TOTALSEGMENTATOR_MR_EMPTY,
 )
 from volforge.errors import VolforgeError
+from volforge.text_lines import lines_of
 
 AMOS_WITHOUT_LABELS = ("5514", "5437")
 BROKEN_IN_V1 = "s0864"  # issues 24 and 92 of wasserth/TotalSegmentator
@@ -66,7 +67,7 @@ def find_totalsegmentator(tree: Tree, options: Options) -> Discovery:
 def _meta(tree: Tree, at: str) -> dict[str, dict[str, str]]:
     path = tree.get(f"{at}meta.csv")
     if path is not None:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        lines = lines_of(path.read_text(encoding="utf-8-sig", errors="replace"))
         if lines:
             delimiter = ";" if lines[0].count(";") >= lines[0].count(",") else ","
             return {r.get("image_id", ""): r for r in csv.DictReader(lines, delimiter=delimiter)}
@@ -76,7 +77,8 @@ def _meta(tree: Tree, at: str) -> dict[str, dict[str, str]]:
 def find_amos(tree: Tree, options: Options) -> Discovery:
     """`images{Tr,Va,Ts}/amos_NNNN.nii.gz`: CT up to 500 and from 5000, MR between."""
     found = Discovery(structures=number(AMOS))
-    labels = {g["at"] + g["n"]: p for p, g in tree.match(r"labels(?:Tr|Va|Ts)/amos_(?P<n>\d{4})\.nii\.gz")}
+    hits = tree.match(r"labels(?:Tr|Va|Ts)/amos_(?P<n>\d{4})\.nii\.gz")
+    labels = found.one_each((g["at"] + g["n"], p) for p, g in hits)
     bare: list[Found] = []
     for path, g in tree.match(r"(?P<subset>images[^/]*)/amos_(?P<n>\d{4})\.nii\.gz"):
         n = int(g["n"])

@@ -7,14 +7,18 @@ import difflib
 import io
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from volforge import __version__
+from volforge.cohort.characters import looks_of, spelt, unseen
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, side_of
 from volforge.cohort.layouts.registry import LAYOUTS, Layout
 from volforge.cohort.names import natural, scan_name
-from volforge.cohort.sheet import COLUMNS, RESERVED
+from volforge.cohort.sheet import COLUMNS, FREE_NAMES, RESERVED
 from volforge.cohort.structures import default_colour
 from volforge.errors import VolforgeError
 from volforge.whole_file import write_whole
@@ -73,6 +77,7 @@ def discover(
     if not found.rows:
         raise _nothing(tree, chosen, found, options)
     out = out.absolute()
+    _refuse_lookalikes(found.rows, tree)
     _refuse_doubles(found.rows, chosen, tree)
     base = root.absolute() if root else out.parent
     stem = out.name.rsplit(".", 1)[0]
@@ -109,6 +114,23 @@ def discover(
         notes,
         _entry(stem, out, found, chosen, root),
     )
+
+
+def _refuse_lookalikes(rows: list[Found], tree: Tree) -> None:
+    """Names that the sheet's own check would refuse: told here, where the files that they come from are known."""
+    for column in FREE_NAMES:
+        first: dict[str, tuple[str, str]] = {}
+        for row in rows:
+            name = getattr(row, column)
+            file = row.image or row.defective or row.labels
+            where = spelt(tree.relative(file)) if file is not None and file.is_relative_to(tree.folder) else row.scan
+            if unseen(name):
+                text = f"{column} {spelt(name)} holds {unseen(name)}, which nobody sees"
+                raise VolforgeError(text, where, "rename the folder or file without it")
+            other, there = first.setdefault(looks_of(name), (name, where))
+            if other != name:
+                text = f"{column} {spelt(name)} looks like {spelt(other)} of {there}"
+                raise VolforgeError(text, where, "rename one of them: the same name for the same patient, or a new one")
 
 
 def _refuse_doubles(rows: list[Found], layout: Layout, tree: Tree) -> None:
@@ -166,6 +188,9 @@ def _line(row: Found, base: Path, from_root: bool, lists: Path, contents: dict[P
         contents[path] = _table([cells[:width] for cells in (["structure", "file", "value"], *body)])
         cells["labels"] = shown(path, base, from_root)
     cells |= {k: v for k, v in row.free.items() if k not in COLUMNS}
+    for value in [*cells.values(), *(str(f) for f in row.slices), *(str(f) for _, f, _ in row.parts)]:
+        if any("\ud800" <= c <= "\udfff" for c in value):  # how Python shows the bytes of other encodings
+            raise VolforgeError("the name of a file is not UTF-8", spelt(value), "rename it (`convmv -t utf8`)")
     # blanks in a path are part of it; in other cells they are tidied
     return {k: v if k in FILES else " ".join(v.split()) for k, v in cells.items() if v}
 
@@ -199,13 +224,20 @@ def structures_text(structures: dict[str, int]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def cohort_name(stem: str) -> str:
+    """A valid name of a cohort near to that of its sheet; one that YAML would not read as text gets `c_` before it."""
+    name = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")
+    is_text = name[:1].isalpha() and isinstance(yaml.safe_load(name), str)
+    return (name if is_text else f"c_{name}")[:40].strip("_")
+
+
 def _entry(stem: str, out: Path, found: Discovery, layout: Layout, root: Path | None) -> str:
-    name = scan_name(stem).lower().replace("-", "_").replace(".", "_")
+    name = cohort_name(stem)
 
     def quoted(text: object) -> str:
         return json.dumps(str(text), ensure_ascii=False)
 
-    lines = [f"  {name if name[:1].isalpha() else f'c_{name}'}:", f"    sheet: {quoted(out)}"]
+    lines = [f"  {name}:", f"    sheet: {quoted(out)}"]
     if found.structures:
         lines.append(f"    structures: {quoted(out.with_name(f'{stem}.structures.tsv'))}")
     if root is not None:

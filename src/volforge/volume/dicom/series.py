@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from volforge.errors import ScanError
+from volforge.text_lines import lines_of
 from volforge.volume.dicom.headers import Frame, Headers, files_below, read_headers, refuse_damaged, shown
 from volforge.volume.dicom.pixels import same_pixels, stored_planes
 from volforge.volume.dicom.stacks import Spacing, Stack, make_stacks, normal_of, spacing_of
@@ -56,7 +57,7 @@ def list_files(path: Path) -> list[Path]:
     if path.suffix.lower() != ".txt":
         return [path]
     try:
-        lines = [t.strip() for t in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [t.strip() for t in lines_of(path.read_text(encoding="utf-8-sig"))]
     except UnicodeDecodeError as error:
         raise ScanError("the list is not UTF-8 text", str(path), "save it as UTF-8") from error
     files = [path.parent / t for t in lines if t and not t.startswith("#")]
