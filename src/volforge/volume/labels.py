@@ -58,7 +58,7 @@ class Target:
         grid: Canonical grid.
         source_shape: Shape in file order.
         turn: File order to canonical.
-        source: The image's file as read, None where there is no image.
+        source: The file as read that the grid is of, None where it is of no single file.
     """
 
     grid: Grid
