@@ -22,7 +22,7 @@ STRUCTURES = {"lens": 1, "mandible_l": 2}
 
 
 def target_of(path) -> Target:
-    volume = read_volume(path)
+    volume = read_volume(path, labels=False)
     turn = reorientation_of(volume.grid.affine)
     return Target(turn.canonical(volume.grid), volume.grid.shape, turn, volume)
 

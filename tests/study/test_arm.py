@@ -36,7 +36,7 @@ def value(rows, scan, side, measure="dice"):
 
 def test_predictions_of_others_are_measured_in_any_axis_order(scans, tmp_path):
     """The same map saved on the source's grid and in RAS order, as integers and as decimals, scores the same."""
-    truth = read_volume(scans.parents[3] / "s2_l.nii.gz")
+    truth = read_volume(scans.parents[3] / "s2_l.nii.gz", labels=True)
     save(tmp_path / "s2.nii.gz", truth.array, AFFINE)
     cohort = Cohort(scans)
     canonical = cohort.read("s3", "labels")
@@ -114,7 +114,7 @@ def test_mean_labels_state_a_confidence_that_is_judged(scans, tmp_path):
 def test_predictions_lie_on_the_grid_of_the_source_file(scans, tmp_path):
     predict(arm(tmp_path, baseline="threshold_components", threshold_hu=0), scans, 0, tmp_path / "predictions")
     for p in read_predictions(tmp_path / "predictions"):
-        volume = read_volume(p.path(tmp_path / "predictions"))
+        volume = read_volume(p.path(tmp_path / "predictions"), labels=False)
         assert volume.array.shape == SHAPE
         np.testing.assert_allclose(volume.grid.affine, AFFINE, atol=1e-5)
     cost = json.loads((tmp_path / "predictions/cost.json").read_text())

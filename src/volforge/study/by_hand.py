@@ -15,7 +15,8 @@ from volforge.metrics.measure import Measure
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
 from volforge.study.measure_case import whole_numbers
 from volforge.volume.geometry import Array, Grid, describe, reorientation_of, same_place
-from volforge.volume.read import read_volume, scaled, suffix_of
+from volforge.volume.read import read_volume, suffix_of
+from volforge.volume.source_volume import label_ids, scaled, values_of
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
@@ -93,7 +94,7 @@ def overlap(
     """
     prediction, reference, grid = _together(pair, labels=True)
     p, r = whole_numbers(prediction, str(pair.prediction)), whole_numbers(reference, str(pair.reference))
-    near = None if boundary is None else _on(boundary, grid, pair.reference) > 0
+    near = None if boundary is None else _on(boundary, grid, pair.reference, labels=True) > 0
     return measure_structures(p, r, grid.spacing_mm, structures, metrics, near)
 
 
@@ -106,7 +107,7 @@ def present_structures(every: Sequence[Pair]) -> dict[str, int]:
     ids: set[int] = set()
     for pair in every:
         for path in (pair.prediction, pair.reference):
-            values = whole_numbers(np.unique(scaled(read_volume(path, labels=True))), str(path))
+            values = whole_numbers(np.unique(label_ids(read_volume(path, labels=True))), str(path))
             ids |= {int(i) for i in values if i > 0}
     if not ids:
         raise VolforgeError("all maps are empty", str(every[0].reference.parent), "look at the files")
@@ -122,12 +123,12 @@ def image(pair: Pair, mask: Path | None, metrics: ImageMetrics) -> list[Measure]
             whole grid.
         metrics: Which numbers.
     """
-    prediction, reference, grid = _together(pair)
+    prediction, reference, grid = _together(pair, labels=False)
     if mask is not None:
         path = _by_name(mask).get(pair.name) if mask.is_dir() else mask
         if path is None:
             raise VolforgeError(f"no mask is called '{pair.name}'", str(mask), "add it")
-        inside, region = _on(path, grid, pair.reference) > 0, "mask"
+        inside, region = _on(path, grid, pair.reference, labels=True) > 0, "mask"
     elif metrics.hu:
         from volforge.volume.body_mask import find_body
 
@@ -137,19 +138,19 @@ def image(pair: Pair, mask: Path | None, metrics: ImageMetrics) -> list[Measure]
     return measure_image(prediction, reference, inside, metrics, region)
 
 
-def _together(pair: Pair, *, labels: bool = False) -> tuple[Array, Array, Grid]:
+def _together(pair: Pair, *, labels: bool) -> tuple[Array, Array, Grid]:
     """Both volumes in the reference's canonical axes."""
     volume = read_volume(pair.reference, labels=labels)
     turn = reorientation_of(volume.grid.affine)
     grid = turn.canonical(volume.grid)
     return (
         _on(pair.prediction, grid, pair.reference, labels=labels),
-        np.asfortranarray(turn.apply(scaled(volume))),
+        np.asfortranarray(turn.apply(values_of(volume, labels=labels))),
         grid,
     )
 
 
-def _on(path: Path, grid: Grid, reference: Path, *, labels: bool = False) -> Array:
+def _on(path: Path, grid: Grid, reference: Path, *, labels: bool) -> Array:
     volume = read_volume(path, labels=labels)
     turn = reorientation_of(volume.grid.affine)
     own = turn.canonical(volume.grid)
@@ -159,7 +160,7 @@ def _on(path: Path, grid: Grid, reference: Path, *, labels: bool = False) -> Arr
             str(path),
             "resample one onto the other first",
         )
-    return np.asfortranarray(turn.apply(scaled(volume)))
+    return np.asfortranarray(turn.apply(values_of(volume, labels=labels)))
 
 
 def read_structures_option(value: str) -> dict[str, int]:
@@ -208,7 +209,7 @@ def slices_of(folder: Path, window: Sequence[float]) -> tuple[list[Array], list[
         if path.suffix.lower() in PICTURES:
             stacks.append(_picture(path)[None])
         elif suffix_of(path) in VOLUMES:
-            volume = read_volume(path)
+            volume = read_volume(path, labels=False)
             values = reorientation_of(volume.grid.affine).apply(scaled(volume))
             if not np.isfinite(values).all():
                 raise VolforgeError(

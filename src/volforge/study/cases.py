@@ -54,7 +54,7 @@ class Cohort:
 
     def read(self, scan: str, part: str) -> Array:
         """A volume of a scan on its canonical grid."""
-        return read_canonical(self.folder / scan / f"{part}.nii.gz")[0]
+        return read_canonical(self.folder / scan / f"{part}.nii.gz", labels=part != "image")[0]
 
     def target_image(self, scan: str) -> Array:
         """The image of a scan in the unit that image tasks are measured in, (X, Y, Z).

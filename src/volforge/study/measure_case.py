@@ -66,7 +66,9 @@ def load_case(settings: ArmSettings, cohort: Cohort, folder: Path, prediction: P
     """Read a prediction and what it is compared with, on the reference's canonical grid."""
     own, wanted = cohort.record(prediction.scan), cohort.record(prediction.reference)
     grid, target = _grid(own), _grid(wanted)
-    predicted = on_scan_grid(prediction.path(folder), own) if prediction.file else None
+    predicted = None
+    if prediction.file:
+        predicted = on_scan_grid(prediction.path(folder), own, labels=not settings.is_image_task)
     if settings.task == "implant":
         defective = cohort.read(prediction.scan, "defective") > 0
         reference = (cohort.read(prediction.scan, "implant") > 0).astype(np.uint8)

@@ -125,7 +125,7 @@ def _load(scan: Path) -> tuple[dict[str, Array], Grid]:
     for name in ("image", "labels", *MASKS):
         file = scan / f"{name}.nii.gz"
         if file.exists():
-            values, grid = read_canonical(file)
+            values, grid = read_canonical(file, labels=name != "image")
             volumes[name] = np.asfortranarray(values)
     if grid is None:
         raise ScanError("the scan's folder holds no volume", remedy="import the scan again")

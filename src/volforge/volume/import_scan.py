@@ -17,9 +17,11 @@ from volforge.volume.folders import read_json, whole_folder, write_json
 from volforge.volume.geometry import Array, Reorientation, reorientation_of
 from volforge.volume.intensity import canonical_values, outside_value
 from volforge.volume.labels import SURFACES, LabelMap, Target, present_ids, read_labels, read_mask_volume
-from volforge.volume.read import SourceVolume, is_dicom, read_volume, scaled
+from volforge.volume.read import is_dicom, read_volume
 from volforge.volume.scan_record import labels_record, place_record, values_record
+from volforge.volume.source_volume import SourceVolume, scaled
 from volforge.volume.sources import on_disk, source_entry
+from volforge.volume.stand_ins import missing_file
 from volforge.volume.write import write_nifti
 
 RECORD_FORMAT = 1
@@ -157,7 +159,9 @@ def _with_made_labels(request: ScanRequest) -> ScanRequest:
     """The request with all its files there, the record of a label command replaced by the map that it made."""
     for path in map(on_disk, request.files.values()):
         if not path.exists():
-            raise ScanError("file not found", str(path), "check the path in the sheet")
+            error = missing_file(path)
+            error.where = str(path)
+            raise error
     if "made_labels" not in request.files:
         return request
     from volforge.volume.label_command import made_labels
@@ -172,7 +176,7 @@ def _read(request: ScanRequest, settings: ImportSettings) -> _Scan:
     image: Array | None = None
     target: Target | None = None
     if "image" in request.files:
-        source = read_volume(request.files["image"])
+        source = read_volume(request.files["image"], labels=request.modality == "mask")
         target = _target_of(source)
         check_modality(source, request)
         image, more = _image_values(source, target.turn, request)
@@ -183,7 +187,7 @@ def _read(request: ScanRequest, settings: ImportSettings) -> _Scan:
     labels = _labels(request, settings, target)
     if labels is not None:
         flags += [f for f in labels.flags if f not in flags]
-        notes += labels.notes
+        notes += [n for n in labels.notes if n not in notes]
     target = target or _target_without_image(request, labels)
     present = [c for c in ("defective", "implant") if c in request.files]
     masks: dict[str, LabelMap] = {c: _mask(request.files[c], target, settings) for c in present}

@@ -22,7 +22,8 @@ from volforge.volume.geometry import (
     same_place,
 )
 from volforge.volume.label_list import Part, read_label_list
-from volforge.volume.read import SUFFIXES, SourceVolume, read_volume, scaled, suffix_of
+from volforge.volume.read import SUFFIXES, read_volume, suffix_of
+from volforge.volume.source_volume import SourceVolume, label_ids
 
 SURFACES = (".stl", ".ply", ".obj")
 PICTURES = (".png", ".tif", ".tiff", ".bmp")
@@ -120,17 +121,7 @@ def read_labels(
 def read_mask_volume(path: Path, target: Target | None, *, resample: bool) -> LabelMap:
     """Read one integer volume and match it to the image's grid by physical space."""
     volume = read_volume(path, labels=True)
-    values = scaled(volume)
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise ScanError("the label map holds NaN", str(path), "export it as whole numbers")
-        if not np.array_equal(np.rint(values), values):
-            fraction = values[np.rint(values) != values].flat[0]
-            raise ScanError(
-                f"label values are not whole numbers ({fraction:g}): the map was resampled with interpolation",
-                str(path),
-                "resample label maps with nearest neighbour",
-            )
+    values = label_ids(volume)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > MAX_ID:
         raise ScanError(f"label ids from {low} to {high}", str(path), f"use 0 to {MAX_ID}")
@@ -143,7 +134,9 @@ def read_mask_volume(path: Path, target: Target | None, *, resample: bool) -> La
     ):
         turn = target.turn  # near 45 degrees rounding alone decides which axis is which
     grid = turn.canonical(volume.grid)
-    labels = LabelMap(np.asfortranarray(turn.apply(values)), grid, flags=list(volume.flags), source=volume)
+    labels = LabelMap(
+        np.asfortranarray(turn.apply(values)), grid, flags=list(volume.flags), notes=list(volume.notes), source=volume
+    )
     if target is None:
         return labels
     if path.name.lower().endswith(".seg.nrrd"):  # 3D Slicer crops its segments to what they hold

@@ -10,7 +10,7 @@ import numpy as np
 from volforge.volume.geometry import Array, axis_codes
 from volforge.volume.intensity import percentiles
 from volforge.volume.labels import LabelMap, Target, present_ids
-from volforge.volume.read import SourceVolume
+from volforge.volume.source_volume import SourceVolume
 from volforge.volume.straighten import planes_record
 
 
