@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import ROOT, ball_ct, save, volforge
+from tests.volume.test_seg_nrrd import write_segments
 from volforge import weights
 from volforge.cli import main
 from volforge.networks.inception import FidInception
@@ -237,6 +238,27 @@ def test_a_structure_has_one_name_in_all_cases(run, files):
     save(files / "predictions/b.nii.gz", np.where(ball_ct() > 0, 2, 0).astype(np.uint8))
     assert run("measure", "overlap", "predictions", "references", "-o", "x.tsv")[0] == 0
     assert {r["structure"] for r in rows(files / "x.tsv")} == {"1", "2"}
+
+
+def test_segments_are_compared_by_their_names(run, files):
+    """Two annotators, who drew the same two structures in another order."""
+    labels = np.asanyarray(nib.load(files / "reference.nii.gz").dataobj)
+    for folder, order in (("one", ("left", "right")), ("two", ("right", "left"))):
+        values = np.choose(labels, [0, 1 + order.index("left"), 1 + order.index("right")]).astype(np.uint8)
+        (files / folder).mkdir()
+        segments = [(name, k, 0) for k, name in enumerate(order, start=1)]
+        write_segments(files / f"{folder}/a.seg.nrrd", [values], segments, np.diag([2.0, 2.0, 2.0, 1.0]))
+    assert run("measure", "overlap", "one", "two", "-o", "x.tsv")[0] == 0
+    dice = {r["structure"]: r["value"] for r in rows(files / "x.tsv") if r["measure"] == "dice"}
+    assert dice == {"left": "1", "right": "1"}
+    save(files / "numbered/a.nii.gz", labels)
+    code, _, err = run("measure", "overlap", "numbered", "two")
+    assert (code, "other maps have ids alone" in err, "--structures right=1,left=2" in err) == (1, True, True)
+    given = ("measure", "overlap", "numbered", "two", "--structures", "left=1,right=2", "-o", "y.tsv")
+    assert run(*given)[0] == 0
+    assert {r["value"] for r in rows(files / "y.tsv") if r["measure"] == "dice"} == {"1"}
+    code, _, err = run("measure", "overlap", "numbered", "two", "--structures", "left=1,rihgt=2")
+    assert (code, "no structure is named after: 'right' (value 1)" in err) == (1, True)
 
 
 def test_pictures_of_16_bits_keep_their_greys(tmp_path):

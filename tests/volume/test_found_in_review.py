@@ -17,7 +17,8 @@ from volforge.volume.folders import read_json, whole_folder
 from volforge.volume.geometry import Grid, Reorientation, reorientation_of
 from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
 from volforge.volume.intensity import canonical_values
-from volforge.volume.labels import Target, read_labels
+from volforge.volume.label_map import Target
+from volforge.volume.labels import read_labels
 from volforge.volume.read import read_volume
 from volforge.volume.signal_threshold import signal_threshold
 from volforge.volume.source_volume import scaled

@@ -7,7 +7,8 @@ from PIL import Image
 from tests.conftest import save
 from volforge.errors import ScanError
 from volforge.volume.geometry import Grid, Reorientation, reorientation_of
-from volforge.volume.labels import Target, read_labels
+from volforge.volume.label_map import Target
+from volforge.volume.labels import read_labels
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 SHAPE = (16, 14, 12)

@@ -9,13 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from volforge.cohort.names import plain_name
 from volforge.errors import ScanError, VolforgeError
 from volforge.metrics.image import ImageMetrics, measure_image
 from volforge.metrics.measure import Measure
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
 from volforge.study.measure_case import whole_numbers
-from volforge.volume.geometry import Array, Grid, describe, reorientation_of, same_place
+from volforge.volume.geometry import Array, Grid, Reorientation, describe, reorientation_of, same_place
+from volforge.volume.label_map import Target
 from volforge.volume.read import read_volume, suffix_of
+from volforge.volume.read_itk import NRRD, is_segmentation
+from volforge.volume.seg_nrrd import read_segments, segments_of
 from volforge.volume.source_volume import label_ids, scaled, values_of
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -78,7 +82,8 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 
 def _stem(path: Path) -> str:
-    return path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
+    stem = path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
+    return stem[: -len(".seg")] if suffix_of(path) in NRRD and stem.lower().endswith(".seg") else stem
 
 
 def overlap(
@@ -88,11 +93,11 @@ def overlap(
 
     Args:
         pair: The files.
-        structures: Id by name.
+        structures: Id by name. Segments of 3D Slicer are found by these names, other maps hold the ids.
         metrics: Which numbers.
         boundary: Mask that the boundary Dice is near, a file.
     """
-    prediction, reference, grid = _together(pair, labels=True)
+    prediction, reference, grid = _together(pair, labels=True, structures=structures)
     p, r = whole_numbers(prediction, str(pair.prediction)), whole_numbers(reference, str(pair.reference))
     near = None if boundary is None else _on(boundary, grid, pair.reference, labels=True) > 0
     return measure_structures(p, r, grid.spacing_mm, structures, metrics, near)
@@ -101,14 +106,30 @@ def overlap(
 def present_structures(every: Sequence[Pair]) -> dict[str, int]:
     """Every id that some map has, named by its number; a single one is called `mask`.
 
+    Where all maps are segmentations of 3D Slicer: every name that one of them has, numbered anew.
+
     Raises:
-        VolforgeError: All maps are empty.
+        VolforgeError: All maps are empty; some name their structures, and others number them.
     """
     ids: set[int] = set()
+    names: dict[str, Path] = {}
     for pair in every:
         for path in (pair.prediction, pair.reference):
+            named = [s for s in segments_of(path) if s.is_named]
+            names |= {plain_name(s.name): path for s in named}
+            if named:
+                continue
             values = whole_numbers(np.unique(label_ids(read_volume(path, labels=True))), str(path))
             ids |= {int(i) for i in values if i > 0}
+    if names and ids:
+        told = ",".join(f"{plain_name(s.name)}={s.value}" for s in segments_of(next(iter(names.values()))))
+        raise VolforgeError(
+            "the segments of this file have names, other maps have ids alone",
+            str(next(iter(names.values()))),
+            f"say which id of the others is which: --structures {told}",
+        )
+    if names:
+        return {name: i for i, name in enumerate(names, start=1)}
     if not ids:
         raise VolforgeError("all maps are empty", str(every[0].reference.parent), "look at the files")
     return {"mask": ids.pop()} if len(ids) == 1 else {str(i): i for i in sorted(ids)}
@@ -138,19 +159,22 @@ def image(pair: Pair, mask: Path | None, metrics: ImageMetrics) -> list[Measure]
     return measure_image(prediction, reference, inside, metrics, region)
 
 
-def _together(pair: Pair, *, labels: bool) -> tuple[Array, Array, Grid]:
+def _together(pair: Pair, *, labels: bool, structures: Mapping[str, int] | None = None) -> tuple[Array, Array, Grid]:
     """Both volumes in the reference's canonical axes."""
-    volume = read_volume(pair.reference, labels=labels)
-    turn = reorientation_of(volume.grid.affine)
-    grid = turn.canonical(volume.grid)
-    return (
-        _on(pair.prediction, grid, pair.reference, labels=labels),
-        np.asfortranarray(turn.apply(values_of(volume, labels=labels))),
-        grid,
-    )
+    if labels and is_segmentation(pair.reference):
+        segments = read_segments(pair.reference, None, structures or {}, resample=False)
+        reference, grid = segments.array, segments.grid
+    else:
+        volume = read_volume(pair.reference, labels=labels)
+        turn = reorientation_of(volume.grid.affine)
+        reference, grid = np.asfortranarray(turn.apply(values_of(volume, labels=labels))), turn.canonical(volume.grid)
+    return _on(pair.prediction, grid, pair.reference, labels=labels, structures=structures), reference, grid
 
 
-def _on(path: Path, grid: Grid, reference: Path, *, labels: bool) -> Array:
+def _on(path: Path, grid: Grid, reference: Path, *, labels: bool, structures: Mapping[str, int] | None = None) -> Array:
+    if structures is not None and is_segmentation(path):
+        target = Target(grid, grid.shape, Reorientation((0, 1, 2), (False, False, False)))
+        return read_segments(path, target, structures, resample=False).array
     volume = read_volume(path, labels=labels)
     turn = reorientation_of(volume.grid.affine)
     own = turn.canonical(volume.grid)

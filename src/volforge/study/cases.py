@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from volforge.errors import VolforgeError
@@ -42,6 +43,13 @@ class Cohort:
         self.folder = scans.parent / "scans"
         with scans.open(encoding="utf-8", newline="") as file:
             self.rows: list[Row] = [r for r in csv.DictReader(file, delimiter="\t") if r["accepted"] == "1"]
+
+    @cached_property
+    def structures(self) -> dict[str, int]:
+        """Id by name, of the cohort's table; empty where it has none."""
+        file = self.scans.parent / "settings.json"
+        found: dict[str, int] = read_json(file).get("structures", {}) if file.exists() else {}
+        return found
 
     def record(self, scan: str) -> dict[str, object]:
         """record.json of a scan."""

@@ -68,7 +68,9 @@ def load_case(settings: ArmSettings, cohort: Cohort, folder: Path, prediction: P
     grid, target = _grid(own), _grid(wanted)
     predicted = None
     if prediction.file:
-        predicted = on_scan_grid(prediction.path(folder), own, labels=not settings.is_image_task)
+        predicted = on_scan_grid(
+            prediction.path(folder), own, labels=not settings.is_image_task, structures=cohort.structures
+        )
     if settings.task == "implant":
         defective = cohort.read(prediction.scan, "defective") > 0
         reference = (cohort.read(prediction.scan, "implant") > 0).astype(np.uint8)

@@ -158,7 +158,9 @@ def _check_outside(settings: ArmSettings, cohort: Cohort, cases: list[Case]) -> 
         if path is None:
             continue
         try:
-            values = on_scan_grid(path, cohort.record(case.scan), labels=not settings.is_image_task)
+            values = on_scan_grid(
+                path, cohort.record(case.scan), labels=not settings.is_image_task, structures=cohort.structures
+            )
             if not settings.is_image_task:
                 labels = whole_numbers(values, str(path))
                 present = set(np.unique(labels).tolist()) - {0}

@@ -22,7 +22,7 @@ from volforge.volume.cut import (
 )
 from volforge.volume.folders import read_json, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
-from volforge.volume.labels import present_ids
+from volforge.volume.label_map import present_ids
 from volforge.volume.read import read_canonical
 from volforge.volume.store import write_array
 from volforge.whole_file import write_whole

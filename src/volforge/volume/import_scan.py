@@ -16,7 +16,8 @@ from volforge.volume.dicom.headers import without_names
 from volforge.volume.folders import read_json, whole_folder, write_json
 from volforge.volume.geometry import Array, Reorientation, reorientation_of
 from volforge.volume.intensity import canonical_values, outside_value
-from volforge.volume.labels import SURFACES, LabelMap, Target, present_ids, read_labels, read_mask_volume
+from volforge.volume.label_map import LabelMap, Target, present_ids
+from volforge.volume.labels import SURFACES, read_labels, read_mask_volume
 from volforge.volume.read import is_dicom, read_volume
 from volforge.volume.scan_record import labels_record, place_record, values_record
 from volforge.volume.source_volume import SourceVolume, scaled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 from volforge.errors import VolforgeError
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import Array, Grid, Reorientation, describe, reorientation_of, same_place
+from volforge.volume.label_map import Target
 from volforge.volume.read import read_volume
+from volforge.volume.read_itk import is_segmentation
 from volforge.volume.source_volume import values_of
 from volforge.volume.straighten import Planes, onto_planes
 from volforge.volume.write import write_nifti
@@ -57,7 +60,9 @@ def write_on_source_grid(path: Path, array: Array, record: dict[str, Any], *, la
     write_nifti(path, values, grid, header)
 
 
-def on_scan_grid(file: Path, record: dict[str, Any], *, labels: bool) -> Array:
+def on_scan_grid(
+    file: Path, record: dict[str, Any], *, labels: bool, structures: Mapping[str, int] | None = None
+) -> Array:
     """The values of a volume on the canonical grid of a scan, whatever axis order it was saved in.
 
     Args:
@@ -65,14 +70,21 @@ def on_scan_grid(file: Path, record: dict[str, Any], *, labels: bool) -> Array:
         record: Of the scan.
         labels: The values are ids or a mask, no signal: if slices must be resampled, by nearest neighbour; ids are
             returned as integers.
+        structures: Id by name, for label maps whose segments have names of their own (3D Slicer); None: of such a
+            file the numbers would mean anything, and it is refused.
 
     Raises:
         VolforgeError: the volume lies elsewhere, or has another shape or spacing; labels that are no whole numbers.
     """
-    volume = read_volume(file, labels=labels)
-    turn = reorientation_of(volume.grid.affine)
     a, b, c = record["grid"]["shape"]
     wanted = Grid((a, b, c), np.array(record["grid"]["affine"], dtype=float))
+    if labels and is_segmentation(file):
+        from volforge.volume.seg_nrrd import read_segments
+
+        target = Target(wanted, wanted.shape, Reorientation((0, 1, 2), (False, False, False)))
+        return read_segments(file, target, structures or {}, resample=False).array
+    volume = read_volume(file, labels=labels)
+    turn = reorientation_of(volume.grid.affine)
     if not same_place(turn.canonical(volume.grid), wanted):
         raise VolforgeError(
             f"not on the scan's grid: {describe(turn.canonical(volume.grid))}; scan: {describe(wanted)}",
@@ -135,7 +147,7 @@ def restore_as_segmentation(
     if errors_of(problems):
         raise ProblemsError(problems)
     record = _accepted(record_file)
-    labels = on_scan_grid(file, record, labels=True)
+    labels = on_scan_grid(file, record, labels=True, structures={s.structure: s.id for s in structures})
     if labels.min() < 0 or labels.max() > 65535:
         raise VolforgeError("values are no ids (whole numbers from 0 to 65535)", str(file), "pass a label map")
     imported = record["source"].get("image", {}).get("sha256")

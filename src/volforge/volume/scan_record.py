@@ -9,7 +9,7 @@ import numpy as np
 
 from volforge.volume.geometry import Array, axis_codes
 from volforge.volume.intensity import percentiles
-from volforge.volume.labels import LabelMap, Target, present_ids
+from volforge.volume.label_map import LabelMap, Target, present_ids
 from volforge.volume.source_volume import SourceVolume
 from volforge.volume.straighten import planes_record
 
