@@ -153,12 +153,15 @@ def test_what_counts_is_how_a_file_begins_and_not_its_name(tmp_path):
         "plain.nii.gz": plain,
         "packed.nii": good,
         "TWICE.NII.GZ": gzip.compress(good),
+        "padded.nii.gz": good + bytes(512),
         "two_members.nii.gz": gzip.compress(plain[:5000]) + gzip.compress(plain[5000:]),
     }.items():
         (tmp_path / name).write_bytes(content)
         volume = read_volume(tmp_path / name, labels=False)
         assert np.array_equal(volume.array, ball_ct()), name
-        assert ("compression_not_as_named" in volume.flags) == (name != "two_members.nii.gz"), name
+        assert ("compression_not_as_named" in volume.flags) == (name not in ("two_members.nii.gz", "padded.nii.gz")), (
+            name
+        )
     assert read_volume(tmp_path / "good.nii.gz", labels=False).flags == []
 
 
@@ -176,6 +179,8 @@ LFS = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize
         (b"NRRD0004\ntype: short\n", "an NRRD file(.|\n)*ending .nrrd"),
         (bytes(128) + b"DICM" + bytes(40), "is DICOM, not NIfTI(.|\n)*ending .dcm"),
         (b"BZh91AY&SY", "compressed by bzip2"),
+        (b"ct.nii".ljust(257, b"\0") + b"ustar" + bytes(300), "a tar archive(.|\\n)*unpack it"),
+        (b"\x00\x05\x16\x07\x00\x02" + bytes(90), "companion file of macOS"),
     ],
 )
 def test_stand_ins_for_the_data_are_named_for_what_they_are(tmp_path, content, expected):

@@ -15,6 +15,7 @@ _ARCHIVES = {
     b"\x28\xb5\x2f\xfd": ("compressed by zstd", "unpack it with unzstd"),
     b"NRRD0": ("an NRRD file", "give it the ending .nrrd"),
     b"ObjectType": ("a MetaImage file", "give it the ending .mha, or .mhd with its data beside it"),
+    b"\x00\x05\x16\x07": ("a companion file of macOS without voxels", "use the file of the same name without `._`"),
     b"\x89HDF": ("an HDF5 file (MINC?)", "convert it to NIfTI"),
     b"%PDF": ("a PDF document", "download the volume again"),
 }
@@ -42,6 +43,8 @@ def refuse_stand_in_bytes(head: bytes, *, nifti: bool = False) -> None:
         return
     if head[128:132] == b"DICM":
         raise ScanError("the file is DICOM, not NIfTI", remedy="give it the ending .dcm")
+    if head[257:262] == b"ustar":
+        raise ScanError("the file is a tar archive, not NIfTI", remedy="unpack it")
     for magic, (what, remedy) in _ARCHIVES.items():
         if head.startswith(magic):
             raise ScanError(f"the file is {what}, not NIfTI", remedy=remedy)
