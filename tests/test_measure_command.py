@@ -261,6 +261,22 @@ def test_segments_are_compared_by_their_names(run, files):
     assert (code, "no structure is named after: 'right' (value 1)" in err) == (1, True)
 
 
+def test_cropped_segments_are_compared_where_they_lie(run, files):
+    """3D Slicer crops its files: each annotator's has other corners, and both lie within the image's grid."""
+    labels = np.asanyarray(nib.load(files / "reference.nii.gz").dataobj)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    moved = np.roll(labels, 3, axis=0)
+    for name, array, low, high in (("a", labels, (5, 5, 2), (34, 35, 28)), ("b", moved, (9, 6, 1), (38, 36, 29))):
+        box = tuple(slice(i, j) for i, j in zip(low, high, strict=True))
+        write_segments(files / f"{name}.seg.nrrd", [array[box]], [("left", 1, 0), ("right", 2, 0)], affine, low)
+    save(files / "moved.nii.gz", moved)
+    assert run("measure", "overlap", "moved.nii.gz", "reference.nii.gz", "-o", "whole.tsv")[0] == 0
+    wanted = [r["value"] for r in rows(files / "whole.tsv") if r["measure"] in ("dice", "hd95_mm")]
+    for pair in (("b.seg.nrrd", "a.seg.nrrd"), ("moved.nii.gz", "a.seg.nrrd"), ("b.seg.nrrd", "reference.nii.gz")):
+        assert run("measure", "overlap", *pair, "--structures", "left=1,right=2", "-o", "x.tsv")[0] == 0
+        assert [r["value"] for r in rows(files / "x.tsv") if r["measure"] in ("dice", "hd95_mm")] == wanted
+
+
 def test_pictures_of_16_bits_keep_their_greys(tmp_path):
     from volforge.study.by_hand import slices_of
 

@@ -15,8 +15,9 @@ from volforge.metrics.image import ImageMetrics, measure_image
 from volforge.metrics.measure import Measure
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
 from volforge.study.measure_case import whole_numbers
-from volforge.volume.geometry import Array, Grid, Reorientation, describe, reorientation_of, same_place
-from volforge.volume.label_map import Target
+from volforge.volume.geometry import Array, Grid, describe, hull, reorientation_of, same_place
+from volforge.volume.label_map import lay_into
+from volforge.volume.labels import read_mask_volume
 from volforge.volume.read import read_volume, suffix_of
 from volforge.volume.read_itk import NRRD, is_segmentation
 from volforge.volume.seg_nrrd import read_segments, segments_of
@@ -97,7 +98,10 @@ def overlap(
         metrics: Which numbers.
         boundary: Mask that the boundary Dice is near, a file.
     """
-    prediction, reference, grid = _together(pair, labels=True, structures=structures)
+    if is_segmentation(pair.prediction) or is_segmentation(pair.reference):
+        prediction, reference, grid = _segments_together(pair, structures)
+    else:
+        prediction, reference, grid = _together(pair, labels=True)
     p, r = whole_numbers(prediction, str(pair.prediction)), whole_numbers(reference, str(pair.reference))
     near = None if boundary is None else _on(boundary, grid, pair.reference, labels=True) > 0
     return measure_structures(p, r, grid.spacing_mm, structures, metrics, near)
@@ -159,32 +163,49 @@ def image(pair: Pair, mask: Path | None, metrics: ImageMetrics) -> list[Measure]
     return measure_image(prediction, reference, inside, metrics, region)
 
 
-def _together(pair: Pair, *, labels: bool, structures: Mapping[str, int] | None = None) -> tuple[Array, Array, Grid]:
+def _together(pair: Pair, *, labels: bool) -> tuple[Array, Array, Grid]:
     """Both volumes in the reference's canonical axes."""
-    if labels and is_segmentation(pair.reference):
-        segments = read_segments(pair.reference, None, structures or {}, resample=False)
-        reference, grid = segments.array, segments.grid
-    else:
-        volume = read_volume(pair.reference, labels=labels)
-        turn = reorientation_of(volume.grid.affine)
-        reference, grid = np.asfortranarray(turn.apply(values_of(volume, labels=labels))), turn.canonical(volume.grid)
-    return _on(pair.prediction, grid, pair.reference, labels=labels, structures=structures), reference, grid
+    volume = read_volume(pair.reference, labels=labels)
+    turn = reorientation_of(volume.grid.affine)
+    grid = turn.canonical(volume.grid)
+    reference = np.asfortranarray(turn.apply(values_of(volume, labels=labels)))
+    return _on(pair.prediction, grid, pair.reference, labels=labels), reference, grid
 
 
-def _on(path: Path, grid: Grid, reference: Path, *, labels: bool, structures: Mapping[str, int] | None = None) -> Array:
-    if structures is not None and is_segmentation(path):
-        target = Target(grid, grid.shape, Reorientation((0, 1, 2), (False, False, False)))
-        return read_segments(path, target, structures, resample=False).array
+def _segments_together(pair: Pair, structures: Mapping[str, int]) -> tuple[Array, Array, Grid]:
+    """Label maps of which one or both are segmentations of 3D Slicer, on the grid that holds both.
+
+    3D Slicer crops its files to what they hold: those of two annotators have the same voxels, but other corners.
+    """
+    maps = []
+    for path in (pair.prediction, pair.reference):
+        if is_segmentation(path):
+            maps.append(read_segments(path, None, structures, resample=False))
+        else:
+            maps.append(read_mask_volume(path, None, resample=False))
+    prediction, reference = maps
+    whole = hull(reference.grid, prediction.grid)
+    laid = [lay_into(m, whole) for m in maps] if whole is not None else [None]
+    if whole is None or laid[0] is None or laid[1] is None:
+        raise _elsewhere(pair.prediction, prediction.grid, pair.reference, reference.grid)
+    return laid[0].array, laid[1].array, whole
+
+
+def _on(path: Path, grid: Grid, reference: Path, *, labels: bool) -> Array:
     volume = read_volume(path, labels=labels)
     turn = reorientation_of(volume.grid.affine)
     own = turn.canonical(volume.grid)
     if not same_place(own, grid):
-        raise ScanError(
-            f"not on the grid of {reference}: {describe(own)}; reference: {describe(grid)}",
-            str(path),
-            "resample one onto the other first",
-        )
+        raise _elsewhere(path, own, reference, grid)
     return np.asfortranarray(turn.apply(values_of(volume, labels=labels)))
+
+
+def _elsewhere(path: Path, grid: Grid, reference: Path, wanted: Grid) -> ScanError:
+    return ScanError(
+        f"not on the grid of {reference}: {describe(grid)}; reference: {describe(wanted)}",
+        str(path),
+        "resample one onto the other first",
+    )
 
 
 def read_structures_option(value: str) -> dict[str, int]:
