@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import ROOT, ball_ct, save, volforge
+from tests.volume.test_seg_nrrd import write_segments
 from volforge import weights
 from volforge.cli import main
 from volforge.networks.inception import FidInception
@@ -272,6 +273,43 @@ def test_a_structure_has_one_name_in_all_cases(run, files):
     save(files / "predictions/b.nii.gz", np.where(ball_ct() > 0, 2, 0).astype(np.uint8))
     assert run("measure", "overlap", "predictions", "references", "-o", "x.tsv")[0] == 0
     assert {r["structure"] for r in rows(files / "x.tsv")} == {"1", "2"}
+
+
+def test_segments_are_compared_by_their_names(run, files):
+    """Two annotators, who drew the same two structures in another order."""
+    labels = np.asanyarray(nib.load(files / "reference.nii.gz").dataobj)
+    for folder, order in (("one", ("left", "right")), ("two", ("right", "left"))):
+        values = np.choose(labels, [0, 1 + order.index("left"), 1 + order.index("right")]).astype(np.uint8)
+        (files / folder).mkdir()
+        segments = [(name, k, 0) for k, name in enumerate(order, start=1)]
+        write_segments(files / f"{folder}/a.seg.nrrd", [values], segments, np.diag([2.0, 2.0, 2.0, 1.0]))
+    assert run("measure", "overlap", "one", "two", "-o", "x.tsv")[0] == 0
+    dice = {r["structure"]: r["value"] for r in rows(files / "x.tsv") if r["measure"] == "dice"}
+    assert dice == {"left": "1", "right": "1"}
+    save(files / "numbered/a.nii.gz", labels)
+    code, _, err = run("measure", "overlap", "numbered", "two")
+    assert (code, "other maps have ids alone" in err, "--structures right=1,left=2" in err) == (1, True, True)
+    given = ("measure", "overlap", "numbered", "two", "--structures", "left=1,right=2", "-o", "y.tsv")
+    assert run(*given)[0] == 0
+    assert {r["value"] for r in rows(files / "y.tsv") if r["measure"] == "dice"} == {"1"}
+    code, _, err = run("measure", "overlap", "numbered", "two", "--structures", "left=1,rihgt=2")
+    assert (code, "no structure is named after: 'right' (value 1)" in err) == (1, True)
+
+
+def test_cropped_segments_are_compared_where_they_lie(run, files):
+    """3D Slicer crops its files: each annotator's has other corners, and both lie within the image's grid."""
+    labels = np.asanyarray(nib.load(files / "reference.nii.gz").dataobj)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    moved = np.roll(labels, 3, axis=0)
+    for name, array, low, high in (("a", labels, (5, 5, 2), (34, 35, 28)), ("b", moved, (9, 6, 1), (38, 36, 29))):
+        box = tuple(slice(i, j) for i, j in zip(low, high, strict=True))
+        write_segments(files / f"{name}.seg.nrrd", [array[box]], [("left", 1, 0), ("right", 2, 0)], affine, low)
+    save(files / "moved.nii.gz", moved)
+    assert run("measure", "overlap", "moved.nii.gz", "reference.nii.gz", "-o", "whole.tsv")[0] == 0
+    wanted = [r["value"] for r in rows(files / "whole.tsv") if r["measure"] in ("dice", "hd95_mm")]
+    for pair in (("b.seg.nrrd", "a.seg.nrrd"), ("moved.nii.gz", "a.seg.nrrd"), ("b.seg.nrrd", "reference.nii.gz")):
+        assert run("measure", "overlap", *pair, "--structures", "left=1,right=2", "-o", "x.tsv")[0] == 0
+        assert [r["value"] for r in rows(files / "x.tsv") if r["measure"] in ("dice", "hd95_mm")] == wanted
 
 
 def test_pictures_of_16_bits_keep_their_greys(tmp_path):

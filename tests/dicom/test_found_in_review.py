@@ -18,7 +18,8 @@ from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
 from volforge.errors import ScanError
 from volforge.volume.folders import read_json
-from volforge.volume.read import read_volume, scaled
+from volforge.volume.read import read_volume
+from volforge.volume.source_volume import scaled
 
 HU = phantom()
 
@@ -180,7 +181,7 @@ def test_big_endian_and_tables_and_mixed_scaling(tmp_path):
         d.PixelData, d.BitsStored, d.HighBit = stored.tobytes(), 12, 11
         d.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.2"
         pydicom.dcmwrite(path, d, implicit_vr=False, little_endian=False, force_encoding=True)
-    assert np.array_equal(scaled(read_volume(tmp_path / "b")), HU)
+    assert np.array_equal(scaled(read_volume(tmp_path / "b", labels=False)), HU)
     files = write_series(tmp_path / "m", HU)
 
     def bare(k, d):
@@ -199,7 +200,7 @@ def test_negative_slope_on_a_tilted_series_is_filled_with_air(tmp_path):
     write_series(
         tmp_path / "s", HU, orientation=(1, 0, 0, 0, math.cos(t), -math.sin(t)), slope=-1, intercept=0, dtype=np.int16
     )
-    values = scaled(read_volume(tmp_path / "s"))
+    values = scaled(read_volume(tmp_path / "s", labels=False))
     assert values[0, 0, -1] == values.min() == -1000
 
 
@@ -229,7 +230,7 @@ def test_patients_and_kernels_that_interleave_are_told_apart(tmp_path):
     write_series(tmp_path / "i", HU, AcquisitionNumber=2, origin=(-40, -45, 11.5), name="b{:03d}.dcm", first=101)
     assert "AcquisitionNumber 2" in refused(tmp_path / "i")
     write_series(tmp_path / "stations", HU, AcquisitionNumber=lambda k: 1 + k // 7)  # table positions of one scan
-    assert read_volume(tmp_path / "stations").grid.shape == HU.shape
+    assert read_volume(tmp_path / "stations", labels=False).grid.shape == HU.shape
 
 
 def test_echoes_with_blank_slices_keep_all_their_slices(tmp_path):
@@ -267,14 +268,14 @@ def test_torn_files_without_suffix_are_no_fewer_slices(tmp_path):
     assert "[IM00020]" in refused(tmp_path / "t")
     files = write_series(tmp_path / "u", HU, name="IM{:05d}")
     (tmp_path / "u" / "README").write_text("a remark")
-    assert read_volume(tmp_path / "u").grid.shape == HU.shape
+    assert read_volume(tmp_path / "u", labels=False).grid.shape == HU.shape
 
 
 def test_instance_numbers_prove_a_run_of_holes_and_a_declared_step_is_compared(tmp_path):
     write_series(tmp_path / "s", phantom((40, 36, 40)), skip=[5, 7, 9, 11])
     assert "4 slices are missing" in refused(tmp_path / "s")
     write_series(tmp_path / "d", HU, SpacingBetweenSlices=1.5)
-    assert read_volume(tmp_path / "d").flags == ["declared_spacing_differs"]
+    assert read_volume(tmp_path / "d", labels=False).flags == ["declared_spacing_differs"]
 
 
 def test_a_slice_far_away_costs_no_memory(tmp_path):
@@ -327,14 +328,14 @@ def test_lists_in_other_encodings_and_links(tmp_path):
     files = write_series(tmp_path / "real", HU)
     listing = "\n".join(str(f) for f in files)
     (tmp_path / "bom.txt").write_text(listing, encoding="utf-8-sig")
-    assert read_volume(tmp_path / "bom.txt").grid.shape == HU.shape
+    assert read_volume(tmp_path / "bom.txt", labels=False).grid.shape == HU.shape
     (tmp_path / "latin.txt").write_bytes(listing.encode() + "\n# ü".encode("latin-1"))
     assert "not UTF-8" in refused(tmp_path / "latin.txt")
     (tmp_path / "outer").mkdir()
     (tmp_path / "outer/inner").symlink_to(tmp_path / "real")
-    assert read_volume(tmp_path / "outer").grid.shape == HU.shape
+    assert read_volume(tmp_path / "outer", labels=False).grid.shape == HU.shape
     (tmp_path / "outer/back").symlink_to(tmp_path / "outer")  # a circle
-    assert read_volume(tmp_path / "outer").grid.shape == HU.shape
+    assert read_volume(tmp_path / "outer", labels=False).grid.shape == HU.shape
 
 
 def test_ranges_backwards_and_pictures_in_colour(tmp_path):
@@ -363,7 +364,7 @@ def test_screenshots_beside_a_series_are_left_out(tmp_path):
         d = base("OT", "shots", k)
         put_pixels(d, np.zeros((30, 30), np.uint8))
         write(d, tmp_path / f"s/shot{k}.dcm")
-    volume = read_volume(tmp_path / "s")
+    volume = read_volume(tmp_path / "s", labels=False)
     assert volume.flags == ["other_stacks_left_out"]
     assert uid("series", "a")  # the factory's own
 
@@ -381,7 +382,7 @@ def test_marker_files_and_a_renamed_directory_are_no_slices(tmp_path):
     directory.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
     directory.FileSetID = "X"
     directory.save_as(tmp_path / "s/DICOMDIR_old", enforce_file_format=True)
-    assert read_volume(tmp_path / "s").grid.shape == HU.shape
+    assert read_volume(tmp_path / "s", labels=False).grid.shape == HU.shape
 
 
 def test_restore_puts_labels_where_their_affine_says(tmp_path):

@@ -13,7 +13,8 @@ from tests.dicom.files import phantom, uid, write_multi_frame, write_series, wri
 from volforge.errors import ScanError
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import reorientation_of
-from volforge.volume.labels import Target, read_labels
+from volforge.volume.label_map import Target
+from volforge.volume.labels import read_labels
 from volforge.volume.read import read_volume
 
 HU = phantom()
@@ -22,7 +23,7 @@ STRUCTURES = {"lens": 1, "mandible_l": 2}
 
 
 def target_of(path) -> Target:
-    volume = read_volume(path)
+    volume = read_volume(path, labels=False)
     turn = reorientation_of(volume.grid.affine)
     return Target(turn.canonical(volume.grid), volume.grid.shape, turn, volume)
 

@@ -14,14 +14,15 @@ from pydicom.uid import JPEGLSLossless, RLELossless
 from tests.conftest import volforge
 from tests.dicom.files import phantom, uid, write_multi_frame, write_series
 from volforge.errors import ScanError
-from volforge.volume.read import read_volume, scaled
+from volforge.volume.read import read_volume
+from volforge.volume.source_volume import scaled
 
 HU = phantom()
 
 
 def refused(path) -> str:
     with pytest.raises(ScanError) as error:
-        read_volume(path)
+        read_volume(path, labels=False)
     assert error.value.remedy
     assert error.value.where
     return error.value.message
@@ -50,7 +51,7 @@ def ramp_at(volume):
 @pytest.mark.parametrize("reverse", [False, True])
 def test_slices_are_sorted_by_place_whatever_their_names(tmp_path, reverse):
     write_series(tmp_path / "s", HU, reverse=reverse)
-    volume = read_volume(tmp_path / "s")
+    volume = read_volume(tmp_path / "s", labels=False)
     assert np.array_equal(scaled(volume), HU)
     assert np.allclose(volume.grid.affine, [[-2, 0, 0, 40], [0, -2.5, 0, 45], [0, 0, 3, 10], [0, 0, 0, 1]])
     assert volume.flags == []
@@ -64,7 +65,7 @@ def test_a_series_equals_what_simpleitk_reads(tmp_path):
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "s")))
     image = reader.Execute()
-    volume = read_volume(tmp_path / "s")
+    volume = read_volume(tmp_path / "s", labels=False)
     assert np.array_equal(sitk.GetArrayFromImage(image).transpose(2, 1, 0), scaled(volume))
     for index in [(0, 0, 0), (39, 35, 19), (5, 30, 2)]:
         ours = volume.grid.affine @ [*index, 1]
@@ -74,7 +75,7 @@ def test_a_series_equals_what_simpleitk_reads(tmp_path):
 
 def test_unsigned_with_slope_and_signed_with_unused_bits(tmp_path):
     write_series(tmp_path / "u", HU, dtype=np.uint16, slope=0.5)
-    assert np.array_equal(scaled(read_volume(tmp_path / "u")), HU)
+    assert np.array_equal(scaled(read_volume(tmp_path / "u", labels=False)), HU)
     files = write_series(tmp_path / "s", HU, intercept=0)
     for path in files:  # 12 bits stored, and an old scanner's overlay in the bits above
         d = pydicom.dcmread(path)
@@ -82,7 +83,7 @@ def test_unsigned_with_slope_and_signed_with_unused_bits(tmp_path):
         d.BitsStored, d.HighBit = 12, 11
         d.PixelData = ((stored.view(np.uint16) & 0x0FFF) | 0x9000).tobytes()
         d.save_as(path)
-    assert np.array_equal(scaled(read_volume(tmp_path / "s")), HU)
+    assert np.array_equal(scaled(read_volume(tmp_path / "s", labels=False)), HU)
 
 
 def test_signed_and_unsigned_slices_in_one_series(tmp_path):
@@ -90,7 +91,7 @@ def test_signed_and_unsigned_slices_in_one_series(tmp_path):
     upper = write_series(tmp_path / "u", HU[:, :, 10:], dtype=np.uint16, origin=(-40, -45, 40), first=11)
     for path in upper:
         shutil.copy(path, tmp_path / "s" / path.name)
-    assert np.array_equal(scaled(read_volume(tmp_path / "s")), HU)
+    assert np.array_equal(scaled(read_volume(tmp_path / "s", labels=False)), HU)
 
 
 def test_slices_with_their_own_scaling(tmp_path):
@@ -102,12 +103,12 @@ def test_slices_with_their_own_scaling(tmp_path):
         d.RescaleSlope, d.RescaleIntercept = f"{0.05 * (k + 1):.3f}", 0
         d.PixelData = np.rint(values[:, :, k].T / (0.05 * (k + 1))).astype(np.int16).tobytes()
         d.save_as(path)
-    assert np.abs(scaled(read_volume(tmp_path / "p")) - values).max() <= 0.5
+    assert np.abs(scaled(read_volume(tmp_path / "p", labels=False)) - values).max() <= 0.5
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_multi_frame_file_with_scaling_per_frame(tmp_path, shuffled):
-    volume = read_volume(write_multi_frame(tmp_path / "m.dcm", HU, shuffled=shuffled))
+    volume = read_volume(write_multi_frame(tmp_path / "m.dcm", HU, shuffled=shuffled), labels=False)
     assert np.array_equal(scaled(volume), HU)
     assert np.allclose(volume.grid.affine[:3, 3], [40, 45, 10])
 
@@ -118,7 +119,7 @@ def test_compressed_by_pydicom(tmp_path, syntax):
         d = pydicom.dcmread(path)
         d.compress(syntax, generate_instance_uid=False)
         d.save_as(path)
-    assert np.array_equal(scaled(read_volume(tmp_path / "s")), HU)
+    assert np.array_equal(scaled(read_volume(tmp_path / "s", labels=False)), HU)
 
 
 @pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEG2000Lossless", "JPEGLSLossless", "RLELossless"])
@@ -140,7 +141,7 @@ def test_compressed_by_gdcm(tmp_path, syntax, dtype):
         writer.SetImage(change.GetOutput())
         assert writer.Write()
         assert pydicom.dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID.is_compressed
-    assert np.array_equal(scaled(read_volume(tmp_path / "s")), HU)
+    assert np.array_equal(scaled(read_volume(tmp_path / "s", labels=False)), HU)
 
 
 def test_files_without_head_and_suffix(tmp_path):
@@ -149,7 +150,7 @@ def test_files_without_head_and_suffix(tmp_path):
         del d.file_meta
         d.save_as(path.with_suffix(""), implicit_vr=True, little_endian=True, enforce_file_format=False)
         path.unlink()
-    assert np.array_equal(scaled(read_volume(tmp_path / "s")), HU)
+    assert np.array_equal(scaled(read_volume(tmp_path / "s", labels=False)), HU)
 
 
 def test_a_list_of_files(tmp_path):
@@ -157,7 +158,7 @@ def test_a_list_of_files(tmp_path):
         tmp_path / "deep" / "s", HU, series="b", name="B{}.dcm"
     )
     (tmp_path / "list.txt").write_text("# one volume\n" + "\n".join(str(f.relative_to(tmp_path)) for f in files[:20]))
-    assert np.array_equal(scaled(read_volume(tmp_path / "list.txt")), HU)
+    assert np.array_equal(scaled(read_volume(tmp_path / "list.txt", labels=False)), HU)
     (tmp_path / "list.txt").write_text("nothing.dcm\n")
     assert "nothing.dcm" in refused(tmp_path / "list.txt")
     (tmp_path / "list.txt").write_text("\n")
@@ -182,7 +183,7 @@ def test_gantry_tilt_of_any_angle_is_taken_out(tmp_path_factory, degrees, row, s
     write_series(
         folder / "s", values, positions=origins, orientation=(*row, *column), slope=0.01, intercept=0, dtype=np.int32
     )
-    volume = read_volume(folder / "s")
+    volume = read_volume(folder / "s", labels=False)
     assert "gantry_tilt_resampled" in volume.flags
     said = float(re.search(r"stacked ([0-9.]+) degrees", volume.notes[0])[1])
     assert said == pytest.approx(abs(degrees), abs=0.02)
@@ -201,7 +202,7 @@ def test_two_deliberate_spacings_are_resampled_to_the_finer(tmp_path):
     origins = np.array([-40.0, -45, 0]) + heights[:, None] * np.array([0, 0, 1.0])
     values = world_ramp(origins, np.array([2.0, 0, 0]), np.array([0, 2.5, 0]), (20, 18))
     write_series(tmp_path / "s", values, positions=origins, slope=0.01, intercept=0, dtype=np.int32)
-    volume = read_volume(tmp_path / "s")
+    volume = read_volume(tmp_path / "s", labels=False)
     assert volume.flags == ["uneven_spacing_resampled"]
     assert volume.grid.spacing_mm[2] == pytest.approx(3)
     assert volume.grid.shape[2] == 24
@@ -211,7 +212,7 @@ def test_two_deliberate_spacings_are_resampled_to_the_finer(tmp_path):
 def test_rounded_positions_are_even(tmp_path):
     places = np.array([-40.0, -45, 0]) + np.round(np.arange(40)[:, None] * 0.625, 1) * np.array([0, 0, 1.0])
     write_series(tmp_path / "s", phantom((30, 30, 40)), positions=places)
-    volume = read_volume(tmp_path / "s")
+    volume = read_volume(tmp_path / "s", labels=False)
     assert volume.flags == []
     assert volume.grid.spacing_mm[2] == pytest.approx(0.625, abs=2e-3)
 
@@ -219,7 +220,7 @@ def test_rounded_positions_are_even(tmp_path):
 def test_slices_sent_twice_are_dropped_and_named(tmp_path):
     files = write_series(tmp_path / "s", HU)
     shutil.copy(files[4], tmp_path / "s" / "resent.dcm")
-    volume = read_volume(tmp_path / "s")
+    volume = read_volume(tmp_path / "s", labels=False)
     assert volume.flags == ["duplicate_slices_dropped"]
     assert "resent.dcm" in volume.notes[0]
     assert np.array_equal(scaled(volume), HU)
@@ -231,7 +232,7 @@ def test_localiser_in_the_folder_is_left_out(tmp_path):
     write_series(
         tmp_path / "s", scout, name="scout{}.dcm", orientation=(1, 0, 0, 0, 0, -1), ImageType=["ORIGINAL", "LOCALIZER"]
     )
-    volume = read_volume(tmp_path / "s")
+    volume = read_volume(tmp_path / "s", labels=False)
     assert volume.flags == ["other_stacks_left_out"]
     assert "localiser" in volume.notes[0]
     assert np.array_equal(scaled(volume), HU)
@@ -242,7 +243,7 @@ def test_oblique_series_keeps_its_place(tmp_path):
     q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     q *= np.sign(np.linalg.det(q))
     write_series(tmp_path / "s", HU, orientation=(*q[:, 0], *q[:, 1]), step=q[:, 2] * 3)
-    volume = read_volume(tmp_path / "s")
+    volume = read_volume(tmp_path / "s", labels=False)
     expected = np.diag([-1, -1, 1]) @ (q * [2, 2.5, 3])
     assert np.allclose(volume.grid.affine[:3, :3], expected, atol=1e-4)
     assert volume.flags == []
@@ -252,12 +253,12 @@ def test_padding_below_air_becomes_air_and_padding_of_tissue_stays(tmp_path):
     hu = HU.copy()
     hu[:3] = -2000
     write_series(tmp_path / "s", hu, intercept=0, PixelPaddingValue=-2000)
-    volume = read_volume(tmp_path / "s")
+    volume = read_volume(tmp_path / "s", labels=False)
     assert volume.flags == ["padding_set_to_air"]
     assert (scaled(volume)[:3] == -1024).all()
     assert np.array_equal(scaled(volume)[3:], hu[3:])
     write_series(tmp_path / "t", HU, intercept=0, PixelPaddingValue=40)
-    assert np.array_equal(scaled(read_volume(tmp_path / "t")), HU)
+    assert np.array_equal(scaled(read_volume(tmp_path / "t", labels=False)), HU)
 
 
 # --- through the import
@@ -296,4 +297,4 @@ def test_unit_and_modality_are_asked_for(tmp_path):
 
 def test_ct_without_rescale_is_flagged_and_judged_by_its_air(tmp_path):
     write_series(tmp_path / "s", HU, intercept=0, RescaleSlope=None, RescaleIntercept=None)
-    assert read_volume(tmp_path / "s").flags == ["rescale_assumed"]
+    assert read_volume(tmp_path / "s", labels=False).flags == ["rescale_assumed"]

@@ -8,15 +8,16 @@ import numpy as np
 from scipy import ndimage
 
 from volforge.volume.geometry import Array, Grid, reorientation_of
-from volforge.volume.read import read_volume, scaled
+from volforge.volume.read import read_volume
 from volforge.volume.resample import resample_to
+from volforge.volume.source_volume import scaled
 
 Spacing = tuple[float, float, float]
 
 
 def canonical(path: Path) -> tuple[Array, Grid]:
     """A volume of an archive in RAS order."""
-    volume = read_volume(path)
+    volume = read_volume(path, labels=False)
     turn = reorientation_of(volume.grid.affine)
     return np.ascontiguousarray(turn.apply(scaled(volume))), turn.canonical(volume.grid)
 

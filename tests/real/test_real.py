@@ -203,7 +203,9 @@ def test_written_back_affine_and_body_values_are_identical(tmp_path, name):
     request = ScanRequest("s", modality, unit, {"image": REAL / name})
     import_scan(request, ImportSettings(), tmp_path / "s", record_refusal=False)
     for part in ("image", "body"):
-        restore_file(tmp_path / f"s/{part}.nii.gz", tmp_path / "s/record.json", tmp_path / f"{part}.nii.gz")
+        restore_file(
+            tmp_path / f"s/{part}.nii.gz", tmp_path / "s/record.json", tmp_path / f"{part}.nii.gz", labels=None
+        )
     source, image, body = (nib.load(p) for p in (REAL / name, tmp_path / "image.nii.gz", tmp_path / "body.nii.gz"))
     assert np.array_equal(source.affine, image.affine)
     inside = np.asanyarray(body.dataobj) > 0
@@ -223,8 +225,8 @@ def test_slices_of_a_real_scan_come_back(tmp_path):
     for recipe in ({"kind": "slices", "size": [256, 256], "ct_window": {"kind": "hu", "high": 3000}}, SLICES):
         cut_scan(tmp_path / "s", TypeAdapter(Recipe).validate_python(recipe), tmp_path / "cut")
         store = SliceStore(tmp_path / "cut")
-        image, _ = read_canonical(tmp_path / "s/image.nii.gz")
-        body = read_canonical(tmp_path / "s/body.nii.gz")[0] > 0
+        image, _ = read_canonical(tmp_path / "s/image.nii.gz", labels=False)
+        body = read_canonical(tmp_path / "s/body.nii.gz", labels=True)[0] > 0
         back = restore(store["image"][:], store.geometry, kind="image")
         if "spacing_mm" not in recipe:
             covered = restore(np.ones(store["image"].shape, np.uint8), store.geometry, kind="mask") > 0

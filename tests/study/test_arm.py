@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import ball_ct, save
 from tests.study.cohorts import AFFINE, METRICS, SHAPE, arm, imported, labelled_cohort, labels_of
+from tests.volume.test_seg_nrrd import write_segments
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort, measured_cases, training_rows
 from volforge.study.measure_arm import Place, chosen_cases, measure_arm
@@ -36,7 +37,7 @@ def value(rows, scan, side, measure="dice"):
 
 def test_predictions_of_others_are_measured_in_any_axis_order(scans, tmp_path):
     """The same map saved on the source's grid and in RAS order, as integers and as decimals, scores the same."""
-    truth = read_volume(scans.parents[3] / "s2_l.nii.gz")
+    truth = read_volume(scans.parents[3] / "s2_l.nii.gz", labels=True)
     save(tmp_path / "s2.nii.gz", truth.array, AFFINE)
     cohort = Cohort(scans)
     canonical = cohort.read("s3", "labels")
@@ -50,6 +51,18 @@ def test_predictions_of_others_are_measured_in_any_axis_order(scans, tmp_path):
     assert {r["subject"] for r in rows} == {"p2", "p3"}
     assert {r["label_source"] for r in rows} == {"expert"}
     assert {r["structure"] for r in rows} == {"ball"}
+
+
+def test_predicted_segments_are_measured_by_their_names(scans, tmp_path):
+    """3D Slicer numbered the right side first; by number both sides would be missed."""
+    cohort = Cohort(scans)
+    for scan in ("s2", "s3"):
+        labels = cohort.read(scan, "labels")
+        values = np.choose(labels, [0, 2, 1]).astype(np.uint8)
+        affine = np.array(cohort.record(scan)["grid"]["affine"])
+        write_segments(tmp_path / f"{scan}.seg.nrrd", [values], [("ball right", 1, 0), ("Ball_Left", 2, 0)], affine)
+    rows = measured(tmp_path / "out", arm(tmp_path, predictions=str(tmp_path)), scans)
+    assert {value(rows, scan, side)["value"] for scan in ("s2", "s3") for side in ("left", "right")} == {"1"}
 
 
 def test_a_missing_prediction_is_a_failure_and_not_left_out(scans, tmp_path):
@@ -115,7 +128,7 @@ def test_mean_labels_state_a_confidence_that_is_judged(scans, tmp_path):
 def test_predictions_lie_on_the_grid_of_the_source_file(scans, tmp_path):
     predict(arm(tmp_path, baseline="threshold_components", threshold_hu=0), scans, 0, tmp_path / "predictions")
     for p in read_predictions(tmp_path / "predictions"):
-        volume = read_volume(p.path(tmp_path / "predictions"))
+        volume = read_volume(p.path(tmp_path / "predictions"), labels=False)
         assert volume.array.shape == SHAPE
         np.testing.assert_allclose(volume.grid.affine, AFFINE, atol=1e-5)
     cost = json.loads((tmp_path / "predictions/cost.json").read_text())

@@ -135,7 +135,7 @@ def test_the_region_of_calibration_is_the_references(tmp_path):
             from volforge.volume.read import read_volume
 
             path = tmp_path / name / "predictions/s2.nii.gz"
-            array = read_volume(path).array.copy()
+            array = read_volume(path, labels=False).array.copy()
             array[0:3, 0:3, 0:3] = 1
             save(path, array, AFFINE)
         from volforge.study.measure_arm import Place, measure_arm

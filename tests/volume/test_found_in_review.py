@@ -17,9 +17,11 @@ from volforge.volume.folders import read_json, whole_folder
 from volforge.volume.geometry import Grid, Reorientation, reorientation_of
 from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
 from volforge.volume.intensity import canonical_values
-from volforge.volume.labels import Target, read_labels
-from volforge.volume.read import read_volume, scaled
+from volforge.volume.label_map import Target
+from volforge.volume.labels import read_labels
+from volforge.volume.read import read_volume
 from volforge.volume.signal_threshold import signal_threshold
+from volforge.volume.source_volume import scaled
 
 SHAPE = (12, 11, 10)
 
@@ -116,18 +118,18 @@ def nifti_with(tmp_path, offset, content):
 def test_absurd_dimensions_are_refused(tmp_path, offset, content):
     for path in nifti_with(tmp_path, offset, content):
         with pytest.raises(ScanError, match=r"damaged or truncated|length"):
-            read_volume(path)
+            read_volume(path, labels=False)
 
 
 def test_short_gzip_is_refused(tmp_path):
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(b"xyz"))
     with pytest.raises(ScanError, match="damaged or truncated"):
-        read_volume(tmp_path / "a.nii.gz")
+        read_volume(tmp_path / "a.nii.gz", labels=False)
 
 
 def test_unknown_unit_code_is_read_as_undeclared(tmp_path):
     for path in nifti_with(tmp_path, 123, bytes([6])):
-        assert "unit_assumed" in read_volume(path).flags
+        assert "unit_assumed" in read_volume(path, labels=False).flags
 
 
 def test_rounded_quaternion_beside_a_good_sform_is_no_obstacle(tmp_path):
@@ -135,7 +137,7 @@ def test_rounded_quaternion_beside_a_good_sform_is_no_obstacle(tmp_path):
     image.set_qform(np.diag([2, 2, 2, 1]), 1)
     image.header["quatern_b"] = 1.0005
     nib.save(image, tmp_path / "q.nii.gz")
-    volume = read_volume(tmp_path / "q.nii.gz")
+    volume = read_volume(tmp_path / "q.nii.gz", labels=False)
     assert "qform_invalid" in volume.flags
     assert volume.grid.spacing_mm == pytest.approx((2, 2, 2))
 
@@ -151,7 +153,7 @@ def test_metaimage_variants_are_read(tmp_path):
     text = (tmp_path / "c.mha").read_bytes()
     (tmp_path / "d.mha").write_bytes(text.replace(b"ElementDataFile = LOCAL", b"ElementDataFile = Local"))
     for name in ("b.mha", "C2.MHA", "d.mha"):
-        assert np.array_equal(scaled(read_volume(tmp_path / name)), ball_ct()), name
+        assert np.array_equal(scaled(read_volume(tmp_path / name, labels=False)), ball_ct()), name
 
 
 def test_two_file_formats_are_hashed_with_their_voxels(tmp_path):
@@ -198,7 +200,7 @@ def test_units_of_nrrd_are_converted_and_open_geometry_is_flagged(tmp_path):
     head_end = content.index(b"\n\n")
     with_units = content[:head_end] + b'\nspace units: "cm" "cm" "cm"' + content[head_end:]
     (tmp_path / "cm.nrrd").write_bytes(with_units)
-    volume = read_volume(tmp_path / "cm.nrrd")
+    volume = read_volume(tmp_path / "cm.nrrd", labels=False)
     assert volume.grid.spacing_mm == pytest.approx((2, 2, 2))
     assert "unit_converted_from_cm" in volume.flags
 

@@ -24,8 +24,8 @@ def test_outside_becomes_air_and_inside_is_untouched(tmp_path):
     array = ball_ct()
     array[1:3, :, 1:3] = 300  # a rod far from the ball
     out, record = run(tmp_path, image=save(tmp_path / "a.nii.gz", array, AFFINE))
-    image, grid = read_canonical(out / "image.nii.gz")
-    body = read_canonical(out / "body.nii.gz")[0] > 0
+    image, grid = read_canonical(out / "image.nii.gz", labels=False)
+    body = read_canonical(out / "body.nii.gz", labels=True)[0] > 0
     assert image.dtype == np.int16
     assert (image[~body] == -1024).all()
     assert (image[body] == 40).all()
@@ -39,7 +39,7 @@ def test_written_back_affine_and_values_are_identical(tmp_path):
     source = save(tmp_path / "a.nii.gz", array, AFFINE)
     out, _ = run(tmp_path, image=source)
     for name in ("image", "body"):
-        restore_file(out / f"{name}.nii.gz", out / "record.json", tmp_path / f"{name}.nii.gz")
+        restore_file(out / f"{name}.nii.gz", out / "record.json", tmp_path / f"{name}.nii.gz", labels=None)
     first, image, body = (nib.load(p) for p in (source, tmp_path / "image.nii.gz", tmp_path / "body.nii.gz"))
     assert np.array_equal(first.affine, image.affine)
     assert first.shape == image.shape
@@ -51,7 +51,7 @@ def test_written_back_affine_and_values_are_identical(tmp_path):
 def test_background_can_be_kept(tmp_path):
     source = save(tmp_path / "a.nii.gz", ball_ct(), AFFINE)
     out, _ = run(tmp_path, settings=ImportSettings(background="keep"), image=source)
-    assert read_canonical(out / "image.nii.gz")[0].min() == -1000
+    assert read_canonical(out / "image.nii.gz", labels=False)[0].min() == -1000
 
 
 def test_body_mask_of_the_sheet_is_used(tmp_path):
@@ -62,7 +62,7 @@ def test_body_mask_of_the_sheet_is_used(tmp_path):
         image=save(tmp_path / "a.nii.gz", ball_ct(), AFFINE),
         body_mask=save(tmp_path / "m.nii.gz", mask, AFFINE),
     )
-    assert read_canonical(out / "body.nii.gz")[0].sum() == mask.sum()
+    assert read_canonical(out / "body.nii.gz", labels=True)[0].sum() == mask.sum()
     assert record["body"]["from"] == "sheet"
 
 
@@ -80,7 +80,10 @@ def test_labels_follow_the_image_and_are_counted(tmp_path):
     assert record["labels"]["voxels"] == {"a": 64, "b": 1}
     assert record["labels"]["outside_body_voxels"] >= 1
     assert "labels_outside_body" in record["flags"]
-    assert read_canonical(out / "labels.nii.gz")[0].shape == read_canonical(out / "image.nii.gz")[0].shape
+    assert (
+        read_canonical(out / "labels.nii.gz", labels=True)[0].shape
+        == read_canonical(out / "image.nii.gz", labels=False)[0].shape
+    )
 
 
 def test_labels_alone_make_a_scan(tmp_path):
@@ -88,7 +91,7 @@ def test_labels_alone_make_a_scan(tmp_path):
     labels[10:14, 10:14, 10:14] = 1
     out, record = run(tmp_path, labels=save(tmp_path / "l.nii.gz", labels, AFFINE))
     assert sorted(p.name for p in out.glob("[!.]*")) == ["labels.nii.gz", "qc.png", "record.json"]
-    restore_file(out / "labels.nii.gz", out / "record.json", tmp_path / "back.nii.gz")
+    restore_file(out / "labels.nii.gz", out / "record.json", tmp_path / "back.nii.gz", labels=None)
     back = nib.load(tmp_path / "back.nii.gz")
     assert np.array_equal(np.asanyarray(back.dataobj), labels)
     assert np.array_equal(back.affine, nib.load(tmp_path / "l.nii.gz").affine)
@@ -113,7 +116,7 @@ def test_skull_triple_with_an_implant_as_surface(tmp_path):
         implant=tmp_path / "implant.stl",
     )
     assert record["flags"] == []
-    assert read_canonical(out / "implant.nii.gz")[0].sum() == 6**3
+    assert read_canonical(out / "implant.nii.gz", labels=True)[0].sum() == 6**3
     broken = defective.copy()
     broken[8, 8, 8] = 0
     _, record = run(
@@ -166,7 +169,7 @@ def test_importing_again_replaces_everything(tmp_path):
 def test_body_mask_none_keeps_the_whole_grid(tmp_path):
     settings = ImportSettings(body_mask=BodyMask(method="none"))
     out, _ = run(tmp_path, settings=settings, image=save(tmp_path / "a.nii.gz", ball_ct(), AFFINE))
-    assert (read_canonical(out / "body.nii.gz")[0] == 1).all()
+    assert (read_canonical(out / "body.nii.gz", labels=True)[0] == 1).all()
 
 
 def test_command_says_what_is_wrong_in_three_lines(tmp_path):
@@ -179,4 +182,4 @@ def test_command_says_what_is_wrong_in_three_lines(tmp_path):
     assert not (tmp_path / "out").exists()
     fixed = volforge("scan", "import", "--image", tmp_path / "a.nii.gz", "--unit", "hu+1024", "--out", tmp_path / "out")
     assert fixed.returncode == 0, fixed.stderr
-    assert read_canonical(tmp_path / "out" / "image.nii.gz")[0].max() == 40
+    assert read_canonical(tmp_path / "out" / "image.nii.gz", labels=False)[0].max() == 40

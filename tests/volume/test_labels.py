@@ -7,7 +7,8 @@ from PIL import Image
 from tests.conftest import save
 from volforge.errors import ScanError
 from volforge.volume.geometry import Grid, Reorientation, reorientation_of
-from volforge.volume.labels import Target, read_labels
+from volforge.volume.label_map import Target
+from volforge.volume.labels import read_labels
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 SHAPE = (16, 14, 12)
@@ -70,6 +71,56 @@ def test_unknown_ids_fractions_negatives_and_nan_are_refused(tmp_path, target, a
 
 def test_float_map_of_whole_numbers_is_accepted(tmp_path, target, array):
     assert read(save(tmp_path / "l.nii.gz", array.astype(np.float32), AFFINE), target).array.dtype == np.uint8
+
+
+def stored(path, values, dtype):
+    """Decimals saved with an integer header, as nibabel does it: under a slope."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(dtype)
+    header.set_xyzt_units("mm")
+    nib.save(nib.Nifti1Image(values.astype(np.float64), AFFINE, header), path)
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32])
+def test_whole_numbers_under_a_slope_are_rounded_and_flagged(tmp_path, target, array, dtype):
+    path = stored(tmp_path / "l.nii.gz", array * 2 + (array == 1), dtype)  # 3 and 4
+    assert nib.load(path).dataobj.slope != 1
+    labels = read(path, target, ids={"liver": 3, "spleen": 4})
+    assert np.array_equal(labels.array, array * 2 + (array == 1))
+    assert "labels_rounded" in labels.flags
+
+
+@pytest.mark.parametrize(
+    ("ids", "dtype"),
+    [((1000, 2035), np.int16), ((11, 14175), np.uint16), ((7, 100), np.uint8), ((1, 65535), np.int32)],
+)
+def test_large_ids_under_a_slope_are_those_that_were_saved(tmp_path, target, array, ids, dtype):
+    """Integers under a slope lie up to half a step off: 0.11 for the ids of a fine parcellation in 16 bits."""
+    values = np.choose(array, [0, *ids]).astype(np.uint16)
+    labels = read(stored(tmp_path / "l.nii.gz", values, dtype), target, ids={"liver": ids[0], "spleen": ids[1]})
+    assert np.array_equal(labels.array, values)
+
+
+def test_single_precision_is_rounded_and_interpolation_refused(tmp_path, target, array):
+    near = save(tmp_path / "n.nii.gz", (array * 2035.0 * (1 - 1e-6)).astype(np.float32), AFFINE)
+    labels = read(near, target, ids={"liver": 2035, "spleen": 4070})
+    assert np.array_equal(labels.array, array.astype(np.uint16) * 2035)
+    assert (labels.flags, len(labels.notes)) == (["labels_rounded"], 1)
+    smooth = (array + np.roll(array, 1, axis=0)) / 2
+    for path in (
+        save(tmp_path / "i.nii.gz", smooth.astype(np.float32), AFFINE),
+        save(tmp_path / "o.nii.gz", np.where(array == 1, 0.998, array).astype(np.float32), AFFINE),
+        *(stored(tmp_path / f"{np.dtype(d)}.nii.gz", smooth, d) for d in (np.uint8, np.int16)),
+    ):
+        with pytest.raises(ScanError, match="not whole numbers"):
+            read(path, target)
+
+
+def test_a_slope_that_lost_the_ids_is_named(tmp_path, target, array):
+    path = stored(tmp_path / "l.nii.gz", np.choose(array, [0, 1001, 2035]), np.uint8)
+    with pytest.raises(ScanError, match=r"steps of 7\.98.*cannot be told apart"):
+        read(path, target, ids={"liver": 1001, "spleen": 2035})
 
 
 def test_folder_with_one_structure_per_file(tmp_path, target, array):

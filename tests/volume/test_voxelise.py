@@ -88,6 +88,102 @@ def test_wrong_frame_open_surface_and_rubbish_are_refused(tmp_path):
         voxelise_file(tmp_path / "bad.stl", g, "ras")
 
 
+def ascii_stl(vertices, faces):
+    return trimesh.exchange.stl.export_stl_ascii(trimesh.Trimesh(vertices, faces, process=False))
+
+
+def test_stl_is_read_as_programs_write_it(tmp_path):
+    vertices, faces = sphere()
+    truth = voxelise(vertices, faces, grid())
+    text, data = ascii_stl(vertices, faces), write_stl(tmp_path / "b.stl", vertices, faces).read_bytes()
+    solid = b"solid exported by a program".ljust(80) + data[80:]
+    for name, content in {
+        "end_solid": text.rstrip().rsplit("endsolid", 1)[0].encode() + b"end solid part\n",
+        "capitals": text.upper().replace("\n", "\r\n").encode(),
+        "comma": text.replace(".", ",").encode(),
+        "name": text.replace("solid", "solid vertex of facet", 1).encode(),
+        "binary_solid": solid,
+        "two_bytes_more": data + bytes(2),
+        "block_more": solid + bytes(512),
+    }.items():
+        (tmp_path / "a.stl").write_bytes(content)
+        mask, flags = voxelise_file(tmp_path / "a.stl", grid(), "ras")
+        assert np.mean(mask != truth) < 1e-4, name
+        assert flags == [], name
+
+
+def test_stl_that_is_cut_short_or_no_stl_is_refused(tmp_path):
+    vertices, faces = sphere()
+    text, data = ascii_stl(vertices, faces), write_stl(tmp_path / "b.stl", vertices, faces).read_bytes()
+    some = text.index("facet normal", len(text) // 2)
+    for expected, content in {
+        "truncated: 2558 of 5120 triangles": data[: 84 + 50 * 2558 + 7],
+        "truncated: it has holes": text[:some].encode(),
+        "vertices make no triangles": text[: text.index("endloop", len(text) // 2) - 20].encode(),
+        "with commas and points": text.replace(".", ",", 40).encode(),
+        "git-lfs pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+        "says 0 triangles, others follow": data[:80] + bytes(4) + data[84:],
+        "no triangle": data[:80] + bytes(4),
+    }.items():
+        (tmp_path / "a.stl").write_bytes(content)
+        with pytest.raises(ScanError, match=expected):
+            voxelise_file(tmp_path / "a.stl", grid(), "ras")
+
+
+def test_a_lost_triangle_and_turned_ones_make_no_streaks(tmp_path):
+    """A line through the gap counted itself inside to the end of the grid: a column of voxels for each."""
+    vertices, faces = sphere()
+    truth = voxelise(vertices, faces, grid())
+    some = np.arange(0, len(faces), 170)
+    turned = faces.copy()
+    turned[some] = turned[some, ::-1]
+    for name, changed, flag in (
+        ("lost", np.delete(faces, some, axis=0), "surface_nearly_closed"),
+        ("turned", turned, "surface_normals_mended"),
+    ):
+        assert (voxelise(vertices, changed, grid()) != truth).sum() > 50, name
+        mask, flags = voxelise_file(write_stl(tmp_path / f"{name}.stl", vertices, changed), grid(), "ras")
+        assert flags == [flag]
+        assert (mask != truth).sum() <= 4, name
+
+
+def test_half_of_a_fine_mesh_is_not_nearly_closed(tmp_path):
+    """Its rim has few edges: 0.4 % of them."""
+    mesh = trimesh.creation.icosphere(6, 11.0)
+    half = mesh.faces[mesh.triangles_center[:, 2] > 0]
+    with pytest.raises(ScanError, match="not closed"):
+        voxelise_file(write_stl(tmp_path / "h.stl", mesh.vertices, half), grid(), "ras")
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [
+        (0.001, "tiny: it is 0.022 mm large .taken as metres, it would lie inside(.|\n)*scale it by 1000 to mm"),
+        (1000, "only 0% .* 2.2e.04 mm large .taken as micrometres, it would lie inside(.|\n)*scale it by 0.001"),
+    ],
+)
+def test_other_units_are_named(tmp_path, factor, expected):
+    vertices, faces = sphere()
+    with pytest.raises(ScanError, match=expected):
+        voxelise_file(write_stl(tmp_path / "m.stl", np.asarray(vertices) * factor, faces), grid(), "ras")
+
+
+def test_a_hole_inside_stays_and_a_surface_turned_inside_out_is_filled(tmp_path):
+    vertices, faces = sphere()
+    inner, other = sphere(radius=6.0)
+    both = np.concatenate([vertices, inner])
+    hollow = np.concatenate([faces, other[:, ::-1] + len(vertices)])
+    truth = voxelise(vertices, faces, grid())
+    for name, turned, wanted in (
+        ("hollow", hollow, truth & ~voxelise(inner, other, grid())),
+        ("hollow_inside_out", hollow[:, ::-1], truth & ~voxelise(inner, other, grid())),
+        ("inside_out", np.asarray(faces)[:, ::-1], truth),
+    ):
+        mask, flags = voxelise_file(write_stl(tmp_path / f"{name}.stl", both, turned), grid(), "ras")
+        assert np.mean(mask != wanted) < 1e-4, name
+        assert flags == []
+
+
 def test_mesh_to_mask_to_mesh_keeps_the_shape():
     from skimage.measure import marching_cubes
 

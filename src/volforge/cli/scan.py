@@ -97,6 +97,10 @@ def restore(
         Optional, typer.Option(help="For .dcm: the DICOM series that the scan was imported from; its patient is named.")
     ] = None,
     structures: Annotated[Optional, typer.Option(help="For .dcm: structures table of the cohort.")] = None,
+    labels: Annotated[
+        bool | None,
+        typer.Option("--labels/--signal", help="What the file holds; asked for if slices must be resampled."),
+    ] = None,
 ) -> None:
     """Write a canonical volume on the grid of the scan's source file: same shape, axes and affine."""
     from volforge.volume.restore import restore_as_segmentation, restore_file
@@ -104,7 +108,7 @@ def restore(
     if out.suffix.lower() == ".dcm":
         restore_as_segmentation(file, record, out, series, structures)
     else:
-        restore_file(file, record, out)
+        restore_file(file, record, out, labels=labels)
     typer.echo(str(out))
 
 

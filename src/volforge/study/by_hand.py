@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from volforge.cohort.names import plain_name
 from volforge.cohort.table import read_table
 from volforge.errors import ScanError, VolforgeError
 from volforge.metrics.image import ImageMetrics, measure_image
@@ -16,8 +17,13 @@ from volforge.metrics.measure import Measure
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
 from volforge.metrics.surface import Surface
 from volforge.study.measure_case import whole_numbers
-from volforge.volume.geometry import Array, Grid, describe, reorientation_of, same_place
-from volforge.volume.read import read_volume, scaled, suffix_of
+from volforge.volume.geometry import Array, Grid, describe, hull, reorientation_of, same_place
+from volforge.volume.label_map import lay_into
+from volforge.volume.labels import read_mask_volume
+from volforge.volume.read import read_volume, suffix_of
+from volforge.volume.read_itk import NRRD, is_segmentation
+from volforge.volume.seg_nrrd import read_segments, segments_of
+from volforge.volume.source_volume import label_ids, scaled, values_of
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
@@ -79,7 +85,8 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 
 def _stem(path: Path) -> str:
-    return path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
+    stem = path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
+    return stem[: -len(".seg")] if suffix_of(path) in NRRD and stem.lower().endswith(".seg") else stem
 
 
 def overlap(
@@ -89,11 +96,14 @@ def overlap(
 
     Args:
         pair: The files.
-        structures: Id by name.
+        structures: Id by name. Segments of 3D Slicer are found by these names, other maps hold the ids.
         metrics: Which numbers.
         boundary: Mask that the boundary Dice is near, a file.
     """
-    prediction, reference, grid = _together(pair, labels=True)
+    if is_segmentation(pair.prediction) or is_segmentation(pair.reference):
+        prediction, reference, grid = _segments_together(pair, structures)
+    else:
+        prediction, reference, grid = _together(pair, labels=True)
     p, r = whole_numbers(prediction, str(pair.prediction)), whole_numbers(reference, str(pair.reference))
     near = None if boundary is None else _mask(boundary, grid, pair.reference)
     return measure_structures(p, r, grid.spacing_mm, structures, metrics, near)
@@ -102,14 +112,30 @@ def overlap(
 def present_structures(every: Sequence[Pair]) -> dict[str, int]:
     """Every id that some map has, named by its number; a single one is called `mask`.
 
+    Where all maps are segmentations of 3D Slicer: every name that one of them has, numbered anew.
+
     Raises:
-        VolforgeError: All maps are empty.
+        VolforgeError: All maps are empty; some name their structures, and others number them.
     """
     ids: set[int] = set()
+    names: dict[str, Path] = {}
     for pair in every:
         for path in (pair.prediction, pair.reference):
-            values = whole_numbers(np.unique(scaled(read_volume(path, labels=True))), str(path))
+            named = [s for s in segments_of(path) if s.is_named]
+            names |= {plain_name(s.name): path for s in named}
+            if named:
+                continue
+            values = whole_numbers(np.unique(label_ids(read_volume(path, labels=True))), str(path))
             ids |= {int(i) for i in values if i > 0}
+    if names and ids:
+        told = ",".join(f"{plain_name(s.name)}={s.value}" for s in segments_of(next(iter(names.values()))))
+        raise VolforgeError(
+            "the segments of this file have names, other maps have ids alone",
+            str(next(iter(names.values()))),
+            f"say which id of the others is which: --structures {told}",
+        )
+    if names:
+        return {name: i for i, name in enumerate(names, start=1)}
     if not ids:
         raise VolforgeError("all maps are empty", str(every[0].reference.parent), "look at the files")
     return {"mask": ids.pop()} if len(ids) == 1 else {str(i): i for i in sorted(ids)}
@@ -124,7 +150,7 @@ def image(pair: Pair, mask: Path | None, metrics: ImageMetrics) -> list[Measure]
             whole grid.
         metrics: Which numbers.
     """
-    prediction, reference, grid = _together(pair)
+    prediction, reference, grid = _together(pair, labels=False)
     if mask is not None:
         path = _by_name(mask).get(pair.name) if mask.is_dir() else mask
         if path is None:
@@ -148,7 +174,7 @@ def _mask(path: Path, grid: Grid, reference: Path) -> Array:
     Raises:
         VolforgeError: It is on another grid, or holds values that are no numbers.
     """
-    values = _on(path, grid, reference)
+    values = _on(path, grid, reference, labels=True)
     _refuse_not_finite(values, np.ones(values.shape, bool), grid, path)
     return values > 0
 
@@ -165,29 +191,49 @@ def _refuse_not_finite(values: Array, inside: Array, grid: Grid, file: Path, whe
         )
 
 
-def _together(pair: Pair, *, labels: bool = False) -> tuple[Array, Array, Grid]:
+def _together(pair: Pair, *, labels: bool) -> tuple[Array, Array, Grid]:
     """Both volumes in the reference's canonical axes."""
     volume = read_volume(pair.reference, labels=labels)
     turn = reorientation_of(volume.grid.affine)
     grid = turn.canonical(volume.grid)
-    return (
-        _on(pair.prediction, grid, pair.reference, labels=labels),
-        np.asfortranarray(turn.apply(scaled(volume))),
-        grid,
-    )
+    reference = np.asfortranarray(turn.apply(values_of(volume, labels=labels)))
+    return _on(pair.prediction, grid, pair.reference, labels=labels), reference, grid
 
 
-def _on(path: Path, grid: Grid, reference: Path, *, labels: bool = False) -> Array:
+def _segments_together(pair: Pair, structures: Mapping[str, int]) -> tuple[Array, Array, Grid]:
+    """Label maps of which one or both are segmentations of 3D Slicer, on the grid that holds both.
+
+    3D Slicer crops its files to what they hold: those of two annotators have the same voxels, but other corners.
+    """
+    maps = []
+    for path in (pair.prediction, pair.reference):
+        if is_segmentation(path):
+            maps.append(read_segments(path, None, structures, resample=False))
+        else:
+            maps.append(read_mask_volume(path, None, resample=False))
+    prediction, reference = maps
+    whole = hull(reference.grid, prediction.grid)
+    laid = [lay_into(m, whole) for m in maps] if whole is not None else [None]
+    if whole is None or laid[0] is None or laid[1] is None:
+        raise _elsewhere(pair.prediction, prediction.grid, pair.reference, reference.grid)
+    return laid[0].array, laid[1].array, whole
+
+
+def _on(path: Path, grid: Grid, reference: Path, *, labels: bool) -> Array:
     volume = read_volume(path, labels=labels)
     turn = reorientation_of(volume.grid.affine)
     own = turn.canonical(volume.grid)
     if not same_place(own, grid):
-        raise ScanError(
-            f"not on the grid of {reference}: {describe(own)}; reference: {describe(grid)}",
-            str(path),
-            "resample one onto the other first",
-        )
-    return np.asfortranarray(turn.apply(scaled(volume)))
+        raise _elsewhere(path, own, reference, grid)
+    return np.asfortranarray(turn.apply(values_of(volume, labels=labels)))
+
+
+def _elsewhere(path: Path, grid: Grid, reference: Path, wanted: Grid) -> ScanError:
+    return ScanError(
+        f"not on the grid of {reference}: {describe(grid)}; reference: {describe(wanted)}",
+        str(path),
+        "resample one onto the other first",
+    )
 
 
 def read_structures_option(value: str) -> dict[str, int]:
@@ -281,7 +327,7 @@ def slices_of(folder: Path, window: Sequence[float]) -> tuple[list[Array], list[
         if path.suffix.lower() in PICTURES:
             stacks.append(_picture(path)[None])
         elif suffix_of(path) in VOLUMES:
-            volume = read_volume(path)
+            volume = read_volume(path, labels=False)
             values = reorientation_of(volume.grid.affine).apply(scaled(volume))
             if not np.isfinite(values).all():
                 raise VolforgeError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ class Cohort:
         rows = read_rows(scans, "the scans.tsv of a cohort", ("scan", "subject", "accepted"))
         self.rows: list[Row] = [r for r in rows if r["accepted"] == "1"]
 
+    @cached_property
+    def structures(self) -> dict[str, int]:
+        """Id by name, of the cohort's table; empty where it has none."""
+        file = self.scans.parent / "settings.json"
+        found: dict[str, int] = read_json(file).get("structures", {}) if file.exists() else {}
+        return found
+
     def record(self, scan: str) -> dict[str, Any]:
         """record.json of a scan."""
         content: dict[str, Any] = read_json(self.folder / scan / "record.json")
@@ -58,7 +66,7 @@ class Cohort:
 
     def read(self, scan: str, part: str) -> Array:
         """A volume of a scan on its canonical grid."""
-        return read_canonical(self.folder / scan / f"{part}.nii.gz")[0]
+        return read_canonical(self.folder / scan / f"{part}.nii.gz", labels=part != "image")[0]
 
     def target_image(self, scan: str) -> Array:
         """The image of a scan in the unit that image tasks are measured in, (X, Y, Z).

@@ -94,8 +94,8 @@ def _inputs(
     own = given.get(case.scan)
     if own is None or not own.file:
         return Inputs(None, image, None, grid)
-    confidence = on_scan_grid(folder / own.confidence, record) if own.confidence else None
-    return Inputs(np.rint(on_scan_grid(own.path(folder), record)).astype(np.int32), image, confidence, grid)
+    confidence = on_scan_grid(folder / own.confidence, record, labels=False) if own.confidence else None
+    return Inputs(on_scan_grid(own.path(folder), record, labels=True).astype(np.int32), image, confidence, grid)
 
 
 def _one_case(settings: ArmSettings, cohort: Cohort, case: Case, inputs: Inputs, scratch: Path) -> Prediction:
@@ -140,7 +140,7 @@ def _one_case(settings: ArmSettings, cohort: Cohort, case: Case, inputs: Inputs,
     }
     write_json(folder / FILE, content)
     path = scratch / f"{case.scan}.nii.gz"
-    write_on_source_grid(path, values, cohort.record(case.scan))
+    write_on_source_grid(path, values, cohort.record(case.scan), labels=True)
     return replace(prediction, file=path.name, sha256=sha256_of(path))
 
 
@@ -150,7 +150,7 @@ def write_bones(path: Path, bones: dict[str, Masks], record: dict[str, Any], sha
     for side, masks in bones.items():
         for name in ("barrier", "condyle"):
             values[getattr(masks, name)] = BONE_IDS[side][name]
-    write_on_source_grid(path, values, record)
+    write_on_source_grid(path, values, record, labels=True)
 
 
 def asymmetry_record(sides: dict[str, Any], joints: dict[str, Joint]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from volforge.study.joint_record import FILE, side_record
 from volforge.study.shape_files import negative_volume_mesh, write_meshes
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array, Grid, describe, reorientation_of, same_place
-from volforge.volume.read import read_volume, scaled
+from volforge.volume.read import read_volume
+from volforge.volume.source_volume import values_of
 from volforge.volume.write import write_nifti
 
 
@@ -110,12 +111,12 @@ def _joint(files: ByHand, settings: JointSettings) -> tuple[Joint, Grid]:
         others = _mask(files.others, files.other_ids, (grid, files.condyle))[0]
     image = None
     if files.image is not None:
-        image = _canonical(files.image, (grid, files.condyle))[0].astype(np.float32)
+        image = _canonical(files.image, (grid, files.condyle), labels=False)[0].astype(np.float32)
     return measure_joint(condyle, barrier & ~condyle, others, grid, settings, image), grid
 
 
 def _mask(path: Path, ids: str | None, like: tuple[Grid, Path] | None) -> tuple[Array, Grid]:
-    values, grid = _canonical(path, like)
+    values, grid = _canonical(path, like, labels=True)
     if ids is None:
         return values > 0, grid
     try:
@@ -131,8 +132,8 @@ def _mask(path: Path, ids: str | None, like: tuple[Grid, Path] | None) -> tuple[
     return mask, grid
 
 
-def _canonical(path: Path, like: tuple[Grid, Path] | None) -> tuple[Array, Grid]:
-    volume = read_volume(path)
+def _canonical(path: Path, like: tuple[Grid, Path] | None, *, labels: bool) -> tuple[Array, Grid]:
+    volume = read_volume(path, labels=labels)
     turn = reorientation_of(volume.grid.affine)
     grid = turn.canonical(volume.grid)
     if like is not None and not same_place(grid, like[0]):
@@ -141,7 +142,7 @@ def _canonical(path: Path, like: tuple[Grid, Path] | None) -> tuple[Array, Grid]
             str(path),
             "resample it there",
         )
-    values = np.asfortranarray(turn.apply(scaled(volume)))
+    values = np.asfortranarray(turn.apply(values_of(volume, labels=labels)))
     if not np.isfinite(values).all():
         count = np.count_nonzero(~np.isfinite(values))
         raise VolforgeError(f"{count} voxels are not finite (NaN or infinity)", str(path), "mend the file")

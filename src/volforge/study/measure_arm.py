@@ -76,7 +76,7 @@ def measure_arm(
     for prediction in every:
         volumes = load_case(settings, cohort, predictions, prediction)
         extra = {
-            name: on_scan_grid(predictions / file, cohort.record(prediction.scan)) if file else None
+            name: on_scan_grid(predictions / file, cohort.record(prediction.scan), labels=False) if file else None
             for name, file in (("confidence", prediction.confidence), ("deviation", prediction.deviation))
         }
         result = measure_case(
@@ -263,7 +263,7 @@ def _diversity(
         pairs = list(islice(combinations(samples, 2), MOST_PAIRS))
         values = []
         for a, b in pairs:
-            x, y = (np.clip(on_scan_grid(p.path(folder), record), low, high) - low for p in (a, b))
+            x, y = (np.clip(on_scan_grid(p.path(folder), record, labels=False), low, high) - low for p in (a, b))
             values.append(ms_ssim(x, y, cohort.body(scan, x.shape), high - low, uniform_window()))
         value = float(np.mean(values))
         measure = Measure("diversity_ms_ssim", value, "body", "undefined" if math.isnan(value) else "ok", len(pairs))

@@ -66,7 +66,11 @@ def load_case(settings: ArmSettings, cohort: Cohort, folder: Path, prediction: P
     """Read a prediction and what it is compared with, on the reference's canonical grid."""
     own, wanted = cohort.record(prediction.scan), cohort.record(prediction.reference)
     grid, target = Grid.of(own["grid"]), Grid.of(wanted["grid"])
-    predicted = on_scan_grid(prediction.path(folder), own) if prediction.file else None
+    predicted = None
+    if prediction.file:
+        predicted = on_scan_grid(
+            prediction.path(folder), own, labels=not settings.is_image_task, structures=cohort.structures
+        )
     if settings.task == "implant":
         defective = cohort.read(prediction.scan, "defective") > 0
         reference = (cohort.read(prediction.scan, "implant") > 0).astype(np.uint8)

@@ -162,7 +162,8 @@ def _compared(
     if not prediction.file or not reference.file:
         return [(side, nothing(m, "missing_prediction", s)) for side in SIDES for s in STRUCTURES for m in compared]
     spacing = Grid.of(record["grid"]).spacing_mm
-    volumes = [on_scan_grid(p.path(f), record) for p, f in ((prediction, folder), (reference, reference_folder))]
+    both = ((prediction, folder), (reference, reference_folder))
+    volumes = [on_scan_grid(p.path(f), record, labels=True) for p, f in both]
     found = []
     for side in SIDES:
         one, other = (_masks(v, side) for v in volumes)
@@ -232,9 +233,9 @@ def _write_cases(
     lines: list[Mapping[str, object]] = []
     for word, prediction in chosen_cases(scores, settings.cases):
         record: dict[str, Any] = cohort.record(prediction.scan)
-        values = on_scan_grid(prediction.path(folder), record)
+        values = on_scan_grid(prediction.path(folder), record, labels=True)
         shapes = folder / "shapes" / prediction.scan
-        bones = on_scan_grid(shapes / BONES, record)
+        bones = on_scan_grid(shapes / BONES, record, labels=True)
         image = cohort.read(prediction.scan, "image") if cohort.has(prediction.scan, "image") else None
         grid = Grid.of(record["grid"])
         name = f"{prediction.scan}-{prediction.sample}"

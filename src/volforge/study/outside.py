@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PREDICTION_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+PREDICTION_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".mhd")
 
 
 def prediction_file(folder: str, scan: str) -> Path | None:

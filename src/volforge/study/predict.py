@@ -76,8 +76,9 @@ def predict(
         return _with_models(settings, cohort, cases, out, weights or Weights())
     rows = training_rows(settings, cohort, fold)
     predictor = _PREDICTORS[str(settings.baseline)](settings, cohort, rows)
+    labels = not settings.is_image_task
     with whole_folder(out) as scratch:
-        write_predictions(scratch, [_written(cohort, case, predictor, scratch) for case in cases])
+        write_predictions(scratch, [_written(cohort, case, predictor, scratch, labels=labels) for case in cases])
         write_json(scratch / "cost.json", cost(len(cases), time.perf_counter() - start))
     return len(cases)
 
@@ -124,7 +125,7 @@ def _with_models(settings: ArmSettings, cohort: Cohort, cases: list[Case], out: 
                 predictions.append(Prediction(case.scan, case.subject, case.reference, case.label_source))
                 continue
             found, rows = one(case)
-            written = _written(cohort, case, lambda _, f=found: (f.labels, f.confidence), scratch)  # type: ignore[misc]
+            written = _written(cohort, case, lambda _, f=found: (f.labels, f.confidence), scratch, labels=True)  # type: ignore[misc]
             plain = by_structure((s, side, value) for s, side, value, _ in found.cross_entropy)
             doubled = by_structure((s, side, value) for s, side, _, value in found.cross_entropy)
             predictions.append(replace(written, cross_entropy_nats=plain, legacy_cross_entropy_nats=doubled))
@@ -162,7 +163,9 @@ def _check_outside(settings: ArmSettings, cohort: Cohort, cases: list[Case]) -> 
         if path is None:
             continue
         try:
-            values = on_scan_grid(path, cohort.record(case.scan))
+            values = on_scan_grid(
+                path, cohort.record(case.scan), labels=not settings.is_image_task, structures=cohort.structures
+            )
             if not settings.is_image_task:
                 labels = whole_numbers(values, str(path))
                 present = set(np.unique(labels).tolist()) - {0}
@@ -190,15 +193,16 @@ def _outside(settings: ArmSettings, case: Case) -> Prediction:
     return Prediction(case.scan, case.subject, case.reference, case.label_source, **named)  # type: ignore[arg-type]
 
 
-def _written(cohort: Cohort, case: Case, predictor: Predictor, folder: Path) -> Prediction:
+def _written(cohort: Cohort, case: Case, predictor: Predictor, folder: Path, *, labels: bool) -> Prediction:
     values, confidence = predictor(case)
     record = cohort.record(case.scan)
     path = folder / f"{case.scan}.nii.gz"
-    write_on_source_grid(path, values.astype(np.uint8) if values.dtype == bool else values, record)
+    values = values.astype(np.uint8) if values.dtype == bool else values
+    write_on_source_grid(path, values, record, labels=labels)
     named = {"file": path.name, "sha256": sha256_of(path)}
     if confidence is not None:
         beside = folder / f"{case.scan}.confidence.nii.gz"
-        write_on_source_grid(beside, confidence, record)
+        write_on_source_grid(beside, confidence, record, labels=False)
         named["confidence"] = beside.name
     return Prediction(case.scan, case.subject, case.reference, case.label_source, **named)  # type: ignore[arg-type]
 

@@ -104,9 +104,9 @@ def predict_scan(
         request = ScanRequest("scan", options.modality, options.unit, {"image": image})
         import_scan(request, import_settings(loaded[0]), folder, record_refusal=False)
         record = read_json(folder / "record.json")
-        values, grid = read_canonical(folder / "image.nii.gz")
+        values, grid = read_canonical(folder / "image.nii.gz", labels=False)
         body_file = folder / "body.nii.gz"
-        body = read_canonical(body_file)[0] > 0 if body_file.exists() else None
+        body = read_canonical(body_file, labels=True)[0] > 0 if body_file.exists() else None
         found = segment(
             list(groups.values()),
             Scan(np.asfortranarray(values), body, grid, record),
@@ -117,9 +117,9 @@ def predict_scan(
             keep=options.keep,
             device=options.device,
         )
-        write_on_source_grid(out, found.labels, record)
+        write_on_source_grid(out, found.labels, record, labels=True)
         if confidence is not None:
-            write_on_source_grid(confidence, found.confidence, record)
+            write_on_source_grid(confidence, found.confidence, record, labels=False)
     return found
 
 

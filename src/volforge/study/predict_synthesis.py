@@ -172,7 +172,7 @@ def paint_cases(
             own = dict.fromkeys(vary, z.own) if z.own is not None else None
             values = painted(generator, labels, grid, z.whole, focus=focus, own=own, grain_from=z.grain, device=device)
             path = folder / (f"{case.scan}.nii.gz" if not sample else f"{case.scan}.{sample}.nii.gz")
-            write_on_source_grid(path, values, record)
+            write_on_source_grid(path, values, record, labels=False)
             made.append(values)
             digest = sha256_of(path)
             named = Prediction(case.scan, case.subject, case.reference, case.label_source, sample)

@@ -22,7 +22,7 @@ from volforge.volume.cut import (
 )
 from volforge.volume.folders import read_object, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
-from volforge.volume.labels import present_ids
+from volforge.volume.label_map import present_ids
 from volforge.volume.read import read_canonical
 from volforge.volume.store import write_array
 from volforge.whole_file import write_whole
@@ -138,7 +138,7 @@ def _load(scan: Path) -> tuple[dict[str, Array], Grid]:
     for name in ("image", "labels", *MASKS):
         file = scan / f"{name}.nii.gz"
         if file.exists():
-            values, grid = read_canonical(file)
+            values, grid = read_canonical(file, labels=name != "image")
             volumes[name] = np.asfortranarray(values)
     if grid is None:
         raise ScanError("the scan's folder holds no volume", remedy="import the scan again")

@@ -163,6 +163,18 @@ def part_of(grid: Grid, whole: Grid) -> tuple[int, int, int] | None:
     return x, y, z
 
 
+def hull(a: Grid, b: Grid) -> Grid | None:
+    """The smallest grid that holds two whose voxels coincide; None where they do not."""
+    offset = part_of(b, a)
+    if offset is None:
+        return None
+    low = np.minimum(0, offset)
+    x, y, z = (int(n) for n in np.maximum(a.shape, np.add(offset, b.shape)) - low)
+    affine = a.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ low
+    return Grid((x, y, z), affine)
+
+
 def describe(grid: Grid) -> str:
     """A grid in words for messages."""
     shape = "x".join(map(str, grid.shape))

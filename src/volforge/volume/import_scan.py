@@ -14,12 +14,15 @@ from volforge.shape.balls import Ball, with_balls
 from volforge.volume.body_mask import find_body
 from volforge.volume.dicom.headers import without_names
 from volforge.volume.folders import form_of, read_object, whole_folder, write_json
-from volforge.volume.geometry import Array, Grid, Reorientation, axis_codes, reorientation_of
-from volforge.volume.intensity import canonical_values, outside_value, percentiles
-from volforge.volume.labels import SURFACES, LabelMap, Target, present_ids, read_labels, read_mask_volume
-from volforge.volume.read import SourceVolume, is_dicom, read_volume, scaled
+from volforge.volume.geometry import Array, Reorientation, reorientation_of
+from volforge.volume.intensity import canonical_values, outside_value
+from volforge.volume.label_map import LabelMap, Target, present_ids
+from volforge.volume.labels import SURFACES, read_labels, read_mask_volume
+from volforge.volume.read import is_dicom, read_volume
+from volforge.volume.scan_record import labels_record, place_record, values_record
+from volforge.volume.source_volume import SourceVolume, scaled
 from volforge.volume.sources import on_disk, source_entry
-from volforge.volume.straighten import planes_record
+from volforge.volume.stand_ins import missing_file
 from volforge.volume.write import write_nifti
 
 RECORD_FORMAT = 1
@@ -104,118 +107,134 @@ def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, re
         return False
 
 
+@dataclass
+class _Scan:
+    """What a scan holds, on its canonical grid.
+
+    Attributes:
+        target: The grid, the way there from the file, and that file.
+        image, labels: None where the sheet names none.
+        masks: By column: defective, implant.
+        body: None where the scan has no image and no mask of it.
+        body_record: How the body was found.
+        flags, notes: Of all files.
+    """
+
+    target: Target
+    image: Array | None
+    labels: LabelMap | None
+    masks: dict[str, LabelMap]
+    body: Array | None
+    body_record: dict[str, Any]
+    flags: list[str]
+    notes: list[str]
+
+
 def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[str, Any]:
+    """Read all files of a scan, write them on its canonical grid, and return the record."""
+    request = _with_made_labels(request)
+    scan = _read(request, settings)
+    record = _head(request, scan.target)
+    if scan.image is not None:
+        record["values"] = values_record(scan.image, scan.body)
+        record["values"] |= _cut_background(scan, request, settings)
+        write_nifti(out / "image.nii.gz", scan.image, scan.target.grid)
+    if scan.body is not None:
+        record["body"] = scan.body_record
+        write_nifti(out / "body.nii.gz", scan.body.astype(np.uint8), scan.target.grid)
+    if scan.labels is not None:
+        record["labels"], more = labels_record(scan.labels, scan.body, settings.structures)
+        scan.flags += more
+        write_nifti(out / "labels.nii.gz", scan.labels.array, scan.target.grid)
+    scan.flags += _check_triple(scan.image, scan.masks)
+    for column, mask in scan.masks.items():
+        record[column] = {"volume_ml": round(float(mask.array.sum()) * mask.grid.voxel_mm3 / 1000, 3)}
+        write_nifti(out / f"{column}.nii.gz", mask.array, mask.grid)
+    record["flags"] = sorted(set(scan.flags))
+    record["notes"] = [without_names(n) for n in scan.notes]
+    _picture(out / "qc.png", request, settings, scan)
+    return record
+
+
+def _with_made_labels(request: ScanRequest) -> ScanRequest:
+    """The request with all its files there, the record of a label command replaced by the map that it made."""
     for path in map(on_disk, request.files.values()):
         if not path.exists():
-            raise ScanError("file not found", str(path), "check the path in the sheet")
-    if "made_labels" in request.files:
-        from volforge.volume.label_command import made_labels
+            error = missing_file(path)
+            error.where = str(path)
+            raise error
+    if "made_labels" not in request.files:
+        return request
+    from volforge.volume.label_command import made_labels
 
-        files = {c: p for c, p in request.files.items() if c != "made_labels"}
-        request = replace(request, files={**files, "labels": made_labels(request.files["made_labels"])})
+    files = {c: p for c, p in request.files.items() if c != "made_labels"}
+    return replace(request, files={**files, "labels": made_labels(request.files["made_labels"])})
+
+
+def _read(request: ScanRequest, settings: ImportSettings) -> _Scan:
     flags: list[str] = []
     notes: list[str] = []
-    source: SourceVolume | None = None
     image: Array | None = None
     target: Target | None = None
-    unit = request.unit
     if "image" in request.files:
-        source = read_volume(request.files["image"])
-        turn = reorientation_of(source.grid.affine)
-        grid = turn.canonical(source.grid)
+        source = read_volume(request.files["image"], labels=request.modality == "mask")
+        target = _target_of(source)
         check_modality(source, request)
-        target = Target(grid, source.grid.shape, turn, source)
-        flags += source.flags
+        image, more = _image_values(source, target.turn, request)
+        flags += source.flags + more
         notes += source.notes
         if request.unit == "hu+1024":
             notes.append("1024 was subtracted from all values (unit hu+1024)")
-        image, more = _image_values(source, turn, request)
-        flags += more
     labels = _labels(request, settings, target)
-    reference_source = source
-    if image is None and labels is not None:
-        reference_source = labels.source
-        turn = reorientation_of(reference_source.grid.affine) if reference_source else _identity()
-        target = Target(labels.grid, (reference_source or labels).grid.shape, turn)
-    if target is None and "defective" in request.files:  # a clinical defect: the complete skull is not known
-        reference_source = read_volume(request.files["defective"], labels=True)
-        turn = reorientation_of(reference_source.grid.affine)
-        target = Target(turn.canonical(reference_source.grid), reference_source.grid.shape, turn)
-    if target is None:
-        raise ScanError("neither image nor labels nor a defective skull", remedy="fill one of these columns")
-    grid, turn = target.grid, target.turn
     if labels is not None:
         flags += [f for f in labels.flags if f not in flags]
-        notes += labels.notes
-    masks: dict[str, LabelMap] = {
-        c: _mask(request.files[c], target, settings) for c in ("defective", "implant") if c in request.files
-    }
+        notes += [n for n in labels.notes if n not in notes]
+    target = target or _target_without_image(request, labels)
+    present = [c for c in ("defective", "implant") if c in request.files]
+    masks: dict[str, LabelMap] = {c: _mask(request.files[c], target, settings) for c in present}
     for column, mask in masks.items():
         flags += [f"{column}_{f}" for f in mask.flags if f not in ("unit_assumed",)]
-    body, body_record, more = _body(request, settings, image, target, unit)
-    flags += more
-    record: dict[str, Any] = {
+    body, body_record, more = _body(request, settings, image, target, request.unit)
+    return _Scan(target, image, labels, masks, body, body_record, flags + more, notes)
+
+
+def _target_of(source: SourceVolume) -> Target:
+    turn = reorientation_of(source.grid.affine)
+    return Target(turn.canonical(source.grid), source.grid.shape, turn, source)
+
+
+def _target_without_image(request: ScanRequest, labels: LabelMap | None) -> Target:
+    """The grid of a scan's labels, or of its defective skull: of a clinical defect the complete one is not known."""
+    if labels is not None:
+        if labels.source is None:
+            return Target(labels.grid, labels.grid.shape, Reorientation((0, 1, 2), (False, False, False)))
+        turn = reorientation_of(labels.source.grid.affine)
+        return Target(labels.grid, labels.source.grid.shape, turn, labels.source)
+    if "defective" in request.files:
+        return _target_of(read_volume(request.files["defective"], labels=True))
+    raise ScanError("neither image nor labels nor a defective skull", remedy="fill one of these columns")
+
+
+def _head(request: ScanRequest, target: Target) -> dict[str, Any]:
+    """The part of a record that every accepted scan has."""
+    return {
         "format": RECORD_FORMAT,
         "accepted": True,
         "scan": request.scan,
         "modality": request.modality,
-        "unit": "" if request.modality == "mask" else "hu" if unit != "arbitrary" else "arbitrary",
+        "unit": "" if request.modality == "mask" else "hu" if request.unit != "arbitrary" else "arbitrary",
         "source": {c: source_entry(p) for c, p in request.files.items()},
-        "source_grid": {
-            "shape": list(target.source_shape),
-            "axes": axis_codes(reference_source.grid.affine) if reference_source else "RAS",
-            "affine": (reference_source.grid.affine if reference_source else grid.affine).tolist(),
-            "header": reference_source.header if reference_source else {},
-            **_planes(reference_source),
-        },
-        "reorientation": {"order": list(turn.order), "flip": list(turn.flip)},
-        "grid": {
-            "shape": list(grid.shape),
-            "spacing_mm": list(grid.spacing_mm),
-            "affine": grid.affine.tolist(),
-        },
+        **place_record(target),
     }
-    if image is not None:
-        record["values"] = {
-            "dtype": str(image.dtype),
-            "min": float(image.min()),
-            "max": float(image.max()),
-            "percentiles": percentiles(image),
-        }
-        if body is not None:
-            record["values"]["body_percentiles"] = percentiles(image[body])
-            if settings.background == "air" and not body.all():
-                air = outside_value(unit, image)
-                image = np.where(body, image, np.asarray(air, dtype=image.dtype))
-                record["values"]["outside"] = float(air)
-        write_nifti(out / "image.nii.gz", image, grid)
-    if body is not None:
-        record["body"] = body_record
-        write_nifti(out / "body.nii.gz", body.astype(np.uint8), grid)
-    if labels is not None:
-        record["labels"], more = _label_record(labels, body, settings)
-        flags += more
-        write_nifti(out / "labels.nii.gz", labels.array, grid)
-    if masks:
-        flags += _check_triple(image, masks)
-    for column, mask in masks.items():
-        record[column] = {"volume_ml": round(float(mask.array.sum()) * grid.voxel_mm3 / 1000, 3)}
-        write_nifti(out / f"{column}.nii.gz", mask.array, grid)
-    record["flags"] = sorted(set(flags))
-    record["notes"] = [without_names(n) for n in notes]
-    _picture(out / "qc.png", request, settings, image, grid, body, labels, masks)
-    return record
 
 
-def _identity() -> Reorientation:
-    return Reorientation((0, 1, 2), (False, False, False))
-
-
-def _planes(source: SourceVolume | None) -> dict[str, Any]:
-    """Where the slices of the file lay, if they had to be straightened and the file can hold them (NIfTI)."""
-    if source is None or source.planes is None or source.kind != "nifti":
+def _cut_background(scan: _Scan, request: ScanRequest, settings: ImportSettings) -> dict[str, Any]:
+    """Set what lies outside of the body to air where the cohort wants it; the value of that air for the record."""
+    if scan.image is None or scan.body is None or settings.background != "air" or scan.body.all():
         return {}
-    return {"planes": {**planes_record(source.planes), "axis": source.axis}}
+    air = outside_value(request.unit, scan.image)
+    scan.image = np.where(scan.body, scan.image, np.asarray(air, dtype=scan.image.dtype))
+    return {"outside": float(air)}
 
 
 def check_modality(source: SourceVolume, request: ScanRequest) -> None:
@@ -315,22 +334,6 @@ def _body(
     return found.mask, entry, found.flags
 
 
-def _label_record(labels: LabelMap, body: Array | None, settings: ImportSettings) -> tuple[dict[str, Any], list[str]]:
-    names = {value: name for name, value in settings.structures.items()}
-    counts = np.bincount(labels.array.ravel(order="K"))
-    voxels = {names.get(i, str(i)): int(counts[i]) for i in present_ids(labels.array)}
-    flags = [] if voxels else ["labels_empty"]
-    if voxels and not names:
-        flags.append("structures_without_names")
-    entry: dict[str, Any] = {"voxels": voxels, "overlap_voxels": labels.overlap_voxels}
-    if body is not None and voxels:
-        outside = int(((labels.array > 0) & ~body).sum())
-        entry["outside_body_voxels"] = outside
-        if outside > 0.001 * sum(voxels.values()):
-            flags.append("labels_outside_body")
-    return entry, flags
-
-
 def _check_triple(image: Array | None, masks: dict[str, LabelMap]) -> list[str]:
     """Complete = defective + implant, and the two do not overlap; what differs is flagged."""
     flags = []
@@ -343,29 +346,21 @@ def _check_triple(image: Array | None, masks: dict[str, LabelMap]) -> list[str]:
     return flags
 
 
-def _picture(
-    path: Path,
-    request: ScanRequest,
-    settings: ImportSettings,
-    image: Array | None,
-    grid: Grid,
-    body: Array | None,
-    labels: LabelMap | None,
-    masks: dict[str, LabelMap],
-) -> None:
+def _picture(path: Path, request: ScanRequest, settings: ImportSettings, scan: _Scan) -> None:
     from PIL import Image
 
     from volforge.cohort.structures import default_colour
     from volforge.volume.picture import hex_to_rgb, volume_picture
 
-    shown = labels.array if labels is not None else None
+    image = scan.image
+    shown = scan.labels.array if scan.labels is not None else None
     colours = {i: hex_to_rgb(default_colour(i)) for i in (present_ids(shown) if shown is not None else [])}
     colours |= {settings.structures[n]: hex_to_rgb(c) for n, c in settings.colours.items() if n in settings.structures}
-    if shown is None and "implant" in masks:
-        shown, colours = masks["implant"].array, {1: (255, 176, 0)}
+    if shown is None and "implant" in scan.masks:
+        shown, colours = scan.masks["implant"].array, {1: (255, 176, 0)}
     modality = "mask" if request.modality == "mask" else "CT" if request.unit != "arbitrary" else "MR"
-    if image is None and "defective" in masks:
-        image, modality = masks["defective"].array, "mask"
+    if image is None and "defective" in scan.masks:
+        image, modality = scan.masks["defective"].array, "mask"
     focus = image > 0 if image is not None and modality == "mask" else None
-    picture = volume_picture(image, grid.spacing_mm, modality, body, shown, colours, focus)
+    picture = volume_picture(image, scan.target.grid.spacing_mm, modality, scan.body, shown, colours, focus)
     Image.fromarray(picture).save(path, compress_level=6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,58 +12,18 @@ from volforge.errors import ScanError
 from volforge.volume.companions import companions
 from volforge.volume.geometry import (
     Array,
-    Grid,
     Reorientation,
-    corner_displacement_mm,
-    describe,
-    part_of,
     reorientation_of,
     same_place,
 )
 from volforge.volume.label_list import Part, read_label_list
-from volforge.volume.read import SUFFIXES, SourceVolume, read_volume, scaled, suffix_of
+from volforge.volume.label_map import MAX_ID, LabelMap, Target, lay_into, onto_grid, present_ids
+from volforge.volume.read import SUFFIXES, read_volume, suffix_of
+from volforge.volume.read_itk import NRRD, is_segmentation
+from volforge.volume.source_volume import SourceVolume, label_ids
 
 SURFACES = (".stl", ".ply", ".obj")
 PICTURES = (".png", ".tif", ".tiff", ".bmp")
-MAX_ID = 65535
-
-
-@dataclass
-class LabelMap:
-    """Integer labels in canonical order.
-
-    Attributes:
-        array: uint8 or uint16, (X, Y, Z).
-        grid: Its canonical grid.
-        overlap_voxels: Voxels claimed by more than one file of a folder (the later structure holds).
-        flags: What a reader should know.
-        notes: What was done or left out on the way, in sentences.
-        source: The volume that they were read from, where it is one file.
-    """
-
-    array: Array
-    grid: Grid
-    overlap_voxels: int = 0
-    flags: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    source: SourceVolume | None = None
-
-
-@dataclass(frozen=True)
-class Target:
-    """The grid that labels must lie on: canonical grid, and the way there from the image's file.
-
-    Attributes:
-        grid: Canonical grid.
-        source_shape: Shape in file order.
-        turn: File order to canonical.
-        source: The image's file as read, None where there is no image.
-    """
-
-    grid: Grid
-    source_shape: tuple[int, int, int]
-    turn: Reorientation
-    source: SourceVolume | None = None
 
 
 def read_labels(
@@ -74,7 +33,8 @@ def read_labels(
 
     Args:
         path: A label volume; a folder that holds one file, surface or picture stack per structure; a `.tsv` that
-            lists them (`read_label_list`); a DICOM structure set or segmentation, or the folder of one.
+            lists them (`read_label_list`); a segmentation of 3D Slicer; a DICOM structure set or segmentation, or
+            the folder of one.
         target: The image's grid; None for label maps without image.
         structures: Id by name. Empty: any id is accepted, folders are not.
         resample: Bring maps on another grid onto the image's (nearest neighbour) instead of refusing them.
@@ -104,6 +64,10 @@ def read_labels(
             str(path),
             "put the surfaces of a scan into a folder, one per structure",
         )
+    if is_segmentation(path):
+        from volforge.volume.seg_nrrd import read_segments
+
+        return read_segments(path, target, structures, resample=resample)
     labels = read_mask_volume(path, target, resample=resample)
     known = np.array(sorted(structures.values()))
     present = present_ids(labels.array)
@@ -119,18 +83,16 @@ def read_labels(
 
 def read_mask_volume(path: Path, target: Target | None, *, resample: bool) -> LabelMap:
     """Read one integer volume and match it to the image's grid by physical space."""
-    volume = read_volume(path, labels=True)
-    values = scaled(volume)
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise ScanError("the label map holds NaN", str(path), "export it as whole numbers")
-        if not np.array_equal(np.rint(values), values):
-            fraction = values[np.rint(values) != values].flat[0]
-            raise ScanError(
-                f"label values are not whole numbers ({fraction:g}): the map was resampled with interpolation",
-                str(path),
-                "resample label maps with nearest neighbour",
-            )
+    return placed(read_volume(path, labels=True), path, target, resample=resample)
+
+
+def placed(volume: SourceVolume, path: Path, target: Target | None, *, resample: bool) -> LabelMap:
+    """A volume that was read as labels, in canonical order and on the grid of the image.
+
+    Raises:
+        ScanError: another grid; values that are no ids.
+    """
+    values = label_ids(volume)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > MAX_ID:
         raise ScanError(f"label ids from {low} to {high}", str(path), f"use 0 to {MAX_ID}")
@@ -143,51 +105,14 @@ def read_mask_volume(path: Path, target: Target | None, *, resample: bool) -> La
     ):
         turn = target.turn  # near 45 degrees rounding alone decides which axis is which
     grid = turn.canonical(volume.grid)
-    labels = LabelMap(np.asfortranarray(turn.apply(values)), grid, flags=list(volume.flags), source=volume)
+    values = np.asfortranarray(turn.apply(values))
+    labels = LabelMap(values, grid, flags=list(volume.flags), notes=list(volume.notes), source=volume)
     if target is None:
         return labels
-    if path.name.lower().endswith(".seg.nrrd"):  # 3D Slicer crops its segments to what they hold
-        laid = lay_into(labels, target.grid)
+    if path.name.lower().endswith(tuple(f".seg{s}" for s in NRRD)) or is_segmentation(path):
+        laid = lay_into(labels, target.grid)  # 3D Slicer crops its segments to what they hold
         labels = laid or labels
     return onto_grid(labels, target.grid, path, resample=resample)
-
-
-def lay_into(labels: LabelMap, grid: Grid) -> LabelMap | None:
-    """Labels whose voxels are voxels of `grid`, laid into it; None where they are not."""
-    offset = part_of(labels.grid, grid)
-    if offset is None:
-        return None
-    whole = np.zeros(grid.shape, dtype=labels.array.dtype, order="F")
-    shapes = list(zip(offset, labels.grid.shape, grid.shape, strict=True))
-    ours = tuple(slice(max(0, o), max(0, o + n)) for o, n, _ in shapes)
-    theirs = tuple(slice(max(0, -o), max(0, min(n, m - o))) for o, n, m in shapes)
-    whole[ours] = labels.array[theirs]
-    held, kept = int((labels.array > 0).sum()), int((whole > 0).sum())
-    flags, notes = list(labels.flags), list(labels.notes)
-    if kept < held:
-        flags.append("labels_leave_image")
-        notes.append(f"{held - kept} of {held} labelled voxels lie outside of the image")
-    return LabelMap(whole, grid, labels.overlap_voxels, flags, notes, labels.source)
-
-
-def onto_grid(labels: LabelMap, grid: Grid, path: Path, *, resample: bool) -> LabelMap:
-    """The labels on `grid`; equal up to header rounding, or resampled where that is allowed."""
-    if same_place(labels.grid, grid):
-        displacement = corner_displacement_mm(labels.grid, grid)
-        flags = [*labels.flags, "label_grid_rounded"] if displacement > 0.01 else labels.flags
-        return LabelMap(labels.array, grid, labels.overlap_voxels, flags, labels.notes, labels.source)
-    if not resample:
-        raise ScanError(
-            f"the grid differs from the image's: {describe(labels.grid)}; image: {describe(grid)}",
-            str(path),
-            "give maps on the image's grid, or set the cohort's `label_grid: resample`",
-        )
-    from volforge.volume.resample import resample_to
-
-    moved = resample_to(labels.array, labels.grid, grid, nearest=True, outside=0)
-    if labels.array.any() and not moved.any():
-        raise ScanError("the labels lie outside of the image", str(path), "check that they belong together")
-    return LabelMap(moved.astype(labels.array.dtype), grid, 0, [*labels.flags, "labels_resampled"], labels.notes)
 
 
 def _read_folder(
@@ -257,13 +182,11 @@ def _combine(
         value = structures[part.structure]
         if part.values and not hit.any():
             result.notes.append(f"structure '{part.structure}' has no voxel")
-        result.overlap_voxels += int(((result.array[hit] > 0) & (result.array[hit] != value)).sum())
-        result.array[hit] = value
+        result.lay(part.structure, value, hit)
         result.flags += [f for f in mask.flags if f not in result.flags]
     if result is None:
         raise ScanError("no structure is listed", str(where), "write one row per structure")
-    if result.overlap_voxels:
-        result.flags.append("labels_overlap")
+    result.flag_overlaps()
     return result
 
 
@@ -281,6 +204,8 @@ def _structure_name(item: Path) -> str | None:
     if item.is_dir():
         return item.name.lower()
     suffix = suffix_of(item) or item.suffix.lower()
+    if suffix in NRRD and item.name.lower().endswith(f".seg{suffix}"):  # as 3D Slicer calls its segmentations
+        return plain_name(item.name[: -len(f".seg{suffix}")])
     if suffix in SUFFIXES or suffix in SURFACES or suffix in PICTURES:
         return plain_name(item.name[: -len(suffix)])
     return None
@@ -350,12 +275,6 @@ def _in_slice_order(array: Array, files: list[Path], item: Path, target: Target)
 
 def _pictures_in(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith(".")]
-
-
-def present_ids(array: Array) -> list[int]:
-    """The ids in a label map, without background, sorted."""
-    counts = np.bincount(array.ravel(order="K"))
-    return [int(i) for i in np.flatnonzero(counts) if i]
 
 
 def _some(items: list[int] | list[str], most: int = 12) -> str:

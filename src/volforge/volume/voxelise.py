@@ -8,9 +8,13 @@ import numpy as np
 
 from volforge.errors import ScanError
 from volforge.volume.geometry import Array, Grid
+from volforge.volume.read_surface import TURN, read_surface
 
 # a shift of the grid lines, in voxels, so that none runs through a vertex or along an edge of a regular mesh
 _JITTER = np.array([np.sqrt(2) * 1e-5, np.sqrt(3) * 1e-5])
+
+LEAST_MM = 1.0  # size below which a surface is given in another unit
+MM_PER_UNIT = {"metres": 1000.0, "centimetres": 10.0, "inches": 25.4, "micrometres": 0.001}
 
 
 def voxelise(vertices_mm: Array, faces: Array, grid: Grid) -> Array:
@@ -62,67 +66,42 @@ def _batches(counts: Array, limit: int) -> list[Array]:
     return [p for p in np.split(useful, np.minimum(edges + 1, len(useful))) if len(p)]
 
 
-def read_surface(path: Path, default_frame: str) -> tuple[Array, Array, list[str]]:
-    """Read a closed surface (STL, PLY, OBJ): vertices in RAS mm, faces, flags.
-
-    STL knows no patient frame. A header that says `SPACE=RAS` or `SPACE=LPS` (3D Slicer writes it) is believed,
-    else `default_frame` holds.
-
-    Raises:
-        ScanError: unreadable, empty, or not closed.
-    """
-    import trimesh
-
-    try:
-        mesh = trimesh.load_mesh(path, process=True)
-    except Exception as error:  # trimesh raises whatever its parsers meet
-        raise ScanError(f"the surface cannot be read ({error})", str(path), "export it again") from error
-    if not isinstance(mesh, trimesh.Trimesh) or not len(mesh.faces):
-        raise ScanError("the surface has no triangle", str(path), "export it again")
-    flags = []
-    if not mesh.is_watertight:
-        boundary = len(trimesh.grouping.group_rows(mesh.edges_sorted, require_count=1))
-        if boundary > 0.01 * len(mesh.edges):
-            raise ScanError(
-                f"the surface is not closed ({boundary} open edges): its inside is not defined",
-                str(path),
-                "close the holes before import",
-            )
-        flags.append("surface_nearly_closed")
-    with path.open("rb") as file:
-        head = file.read(400).decode("latin-1").upper()
-    frame = next((f for f in ("RAS", "LPS") if f"SPACE={f}" in head), default_frame.upper())
-    vertices = np.asarray(mesh.vertices, dtype=float)
-    if frame == "LPS":
-        vertices = vertices * np.array([-1.0, -1.0, 1.0])
-    return vertices, np.asarray(mesh.faces), flags
-
-
 def voxelise_file(path: Path, grid: Grid, default_frame: str) -> tuple[Array, list[str]]:
     """Voxelise a surface file on a grid.
 
     Raises:
-        ScanError: also where less than half of the surface lies in the grid, which a wrong frame causes.
+        ScanError: as `read_surface`; also where less than half of the surface lies in the grid, or all of it within a
+            voxel, which a wrong frame or a wrong unit causes.
     """
     vertices, faces, flags = read_surface(path, default_frame)
-    inverse = np.linalg.inv(grid.affine)
-
-    def share_in_view(points: Array) -> float:
-        index = points @ inverse[:3, :3].T + inverse[:3, 3]
-        return float(((index > -0.5) & (index < np.array(grid.shape) - 0.5)).all(axis=1).mean())
-
-    share = share_in_view(vertices)
-    if share < 0.5:
-        other = share_in_view(vertices * np.array([-1.0, -1.0, 1.0]))
-        hint = " (in the other patient frame it would lie inside)" if other > 0.9 else ""
-        raise ScanError(
-            f"only {share:.0%} of the surface lies in the scan's grid{hint}",
-            str(path),
-            "set the cohort's `mesh_frame`, or check that surface and image belong together",
-        )
+    share = _share_in_view(vertices, grid)
+    size = np.ptp(vertices, axis=0).max()
+    if share < 0.5 or size < max(LEAST_MM, min(grid.spacing_mm)):
+        said = f"only {share:.0%} of the surface lies in the scan's grid" if share < 0.5 else "the surface is tiny"
+        hint, remedy = _guess(vertices, grid)
+        raise ScanError(f"{said}: it is {size:.3g} mm large{hint}", str(path), remedy)
     if share < 1:
         flags.append("surface_leaves_grid")
     mask = voxelise(vertices, faces, grid)
     if not mask.any():
         raise ScanError("the surface holds no voxel centre", str(path), "check its unit (mm is expected)")
     return mask, flags
+
+
+def _share_in_view(vertices: Array, grid: Grid) -> float:
+    inverse = np.linalg.inv(grid.affine)
+    index = vertices @ inverse[:3, :3].T + inverse[:3, 3]
+    return float(((index > -0.5) & (index < np.array(grid.shape) - 0.5)).all(axis=1).mean())
+
+
+def _guess(vertices: Array, grid: Grid) -> tuple[str, str]:
+    """What would bring a surface that misses the grid into it, in words: a hint and a remedy."""
+    if _share_in_view(vertices * TURN, grid) > 0.9 and np.ptp(vertices, axis=0).max() > LEAST_MM:
+        return " (in the other patient frame it would lie inside)", "set the cohort's `mesh_frame`"
+    for unit, factor in MM_PER_UNIT.items():
+        shares = [_share_in_view(vertices * factor * turn, grid) for turn in (np.ones(3), TURN)]
+        if max(shares) > 0.9:
+            frame = ", and the other patient frame" if shares[0] < 0.9 else ""
+            hint = f" (taken as {unit}{frame}, it would lie inside)"
+            return hint, f"scale it by {factor:g} to mm{' and set `mesh_frame`' if frame else ''}"
+    return "", "set the cohort's `mesh_frame`, or check that surface and image belong together, and its unit (mm)"

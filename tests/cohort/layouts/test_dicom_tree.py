@@ -16,7 +16,8 @@ from volforge.cohort.layouts.write import discover
 from volforge.cohort.sheet import read_sheet
 from volforge.errors import VolforgeError, errors_of
 from volforge.volume.folders import read_json
-from volforge.volume.read import read_volume, scaled
+from volforge.volume.read import read_volume
+from volforge.volume.source_volume import scaled
 
 HU = phantom()
 OTHER = {"PatientName": "Other^Name", "PatientID": "MRN-2", "PatientBirthDate": "19800101"}
@@ -77,7 +78,7 @@ def test_a_mixed_tree(tmp_path):
     assert len(flat) == 2
     for row in flat:
         assert row.files["image"].endswith(".txt")
-        assert np.array_equal(scaled(read_volume(__import__("pathlib").Path(row.files["image"]))), HU)
+        assert np.array_equal(scaled(read_volume(__import__("pathlib").Path(row.files["image"]), labels=False)), HU)
     assert written.structures is not None
     assert "mandible_l\t1" in written.structures.read_text()
     reasons = "\n".join(f"{what}: {why}" for what, why in written.left_out)
@@ -154,7 +155,7 @@ def test_dicom_layouts_run_to_the_report(tmp_path):
     for scan, structure in (("CT-5", "liver"), ("MR-5-T2SPIR", "kidney_right")):
         record = read_json(folder / f"scans/{scan}/record.json")
         assert record["labels"]["voxels"] == {structure: int(liver.sum())}
-    labels, image = (scaled(read_volume(folder / f"scans/CT-5/{n}.nii.gz")) for n in ("labels", "image"))
+    labels, image = (scaled(read_volume(folder / f"scans/CT-5/{n}.nii.gz", labels=True)) for n in ("labels", "image"))
     assert (image[labels > 0] == 900).all()
     assert "MRN-4711" not in "".join(p.read_text(errors="ignore") for p in (tmp_path / "results").rglob("*.json"))
 
@@ -189,7 +190,7 @@ def test_layouts_of_volumes_run_to_the_report(tmp_path):
     done = volforge("cohort", "discover", tmp_path / "msd", "--layout", "msd", "--out", tmp_path / "m.tsv")
     assert done.returncode == 0, done.stderr
     scans = run(tmp_path, "m.tsv", "    background: keep\n") / "scans"
-    second = scaled(read_volume(scans / "prostate_01-ADC/image.nii.gz"))
+    second = scaled(read_volume(scans / "prostate_01-ADC/image.nii.gz", labels=False))
     assert np.array_equal(second, stack[..., 1])
 
     skull = tmp_path / "mug/craniotomy_skull/B0001"

@@ -2,9 +2,11 @@
 
 import csv
 
+import numpy as np
 import pytest
 
 from tests.cohort.layouts import trees
+from tests.volume.test_seg_nrrd import write_segments
 from volforge.cohort.layouts.discovery import Options, Tree
 from volforge.cohort.layouts.registry import LAYOUTS
 from volforge.cohort.layouts.write import discover
@@ -276,6 +278,27 @@ def test_pattern_with_named_fields(tmp_path):
     assert row.files["labels"].endswith("seg_v1.nii.gz")
     assert written.labelled == 2
     assert len(written.left_out) == 2
+
+
+@pytest.mark.parametrize(
+    ("second", "ids"),
+    [((("disc", 4), ("fossa", 2)), {"fossa": 2, "disc": 4}), ((("fossa", 4), ("disc", 2)), {"disc": 1, "fossa": 2})],
+)
+def test_structures_of_a_pattern_are_the_names_of_segments(tmp_path, second, ids):
+    """Numbered alike they keep their numbers; `Segment_9` is no name."""
+    first = (("fossa", 2), ("disc", 4), ("Segment_9", 9))
+
+    def tree(folder):
+        trees.touch(folder, ["p1/ct.nii.gz", "p2/ct.nii.gz"])
+        for name, segments in (("p1", first), ("p2", second)):
+            array = np.zeros((4, 4, 4), np.uint8)
+            write_segments(folder / name / "s.seg.nrrd", [array], [(n, v, 0) for n, v in segments])
+
+    patterns = {"image": "{subject}/ct.nii.gz", "labels": "{subject}/s.seg.nrrd"}
+    options = Options(modality="CT", label_source="expert", patterns=patterns)
+    _, structures, written = found(tmp_path, "pattern", options, tree)
+    assert structures == ids
+    assert any("numbered differently" in n for n in written.notes) == ("disc" in ids and ids["disc"] == 1)
 
 
 def test_pattern_of_folders_and_of_modality(tmp_path):

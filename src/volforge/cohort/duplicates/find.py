@@ -80,7 +80,8 @@ def shape_of(entry: Entry) -> Shape:
 
 
 def _shape_of(row: SheetRow) -> Shape:
-    from volforge.volume.read import read_volume, scaled
+    from volforge.volume.read import read_volume
+    from volforge.volume.source_volume import scaled
 
     column = next((c for c in ("image", "defective", "labels") if c in row.files), None)
     if column is None or (column == "labels" and not Path(row.files[column]).is_file()):

@@ -16,6 +16,7 @@ from volforge.cohort.layouts.tables import HANSEG, SEGRAP, TOOTHFAIRY, TOOTHFAIR
 from volforge.cohort.names import plain_name
 from volforge.errors import VolforgeError
 from volforge.volume.read import read_volume
+from volforge.volume.source_volume import label_ids
 
 WRONG_IDS = "ToothFairy3S_0048"  # holds 60 and 160 for 38 and 138
 JOINT_OBJECTS = {"M": "condyle", "C": "temporal_bone", "B": "ball"}
@@ -159,7 +160,7 @@ def _add_unnamed(found: Discovery, most: int = 3) -> None:
     known, extra = set(found.structures.values()), set()
     for row in [r for r in found.rows if r.labels and r.labels.stat().st_size > 1000][:most]:
         assert row.labels is not None
-        array = read_volume(row.labels, labels=True).array
+        array = label_ids(read_volume(row.labels, labels=True))
         extra |= {int(v) for v in np.unique(array)} - known - {0}
     found.structures |= {f"region_{v}": v for v in sorted(extra)}
     if extra:

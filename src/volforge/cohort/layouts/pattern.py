@@ -73,8 +73,7 @@ def find_pattern(tree: Tree, options: Options) -> Discovery:
         row = _row(tree, tree.folder / hit[0], fields, options, found, indices)
         if row is not None:
             found.rows.append(row)
-    if any(r.labels and r.labels.is_dir() for r in found.rows):
-        _name_structures(tree, found)
+    _name_structures(tree, found)
     return found
 
 
@@ -135,12 +134,38 @@ def _one(tree: Tree, pattern: str, index: Index, fields: dict[str, str], image: 
 
 
 def _name_structures(tree: Tree, found: Discovery) -> None:
-    """Ids of structures that lie in folders, one file each: by the alphabet."""
+    """Ids of structures that lie in folders, one file each, or are segments with names: by the alphabet.
+
+    Segments that all files number alike keep their numbers.
+    """
     names: set[str] = set()
+    numbers: dict[str, set[int]] = {}
     for row in found.rows:
         if row.labels and row.labels.is_dir():
             prefix = tree.relative(row.labels) + "/"
             names |= {
                 plain_name(f[len(prefix) :].split("/")[0].split(".")[0]) for f in tree.files if f.startswith(prefix)
             }
-    found.structures = {n: i for i, n in enumerate(sorted(names), start=1)}
+        elif row.labels and row.labels.suffix.lower() in (".nrrd", ".nhdr"):
+            for name, value in _named_segments(row.labels, found):
+                numbers.setdefault(name, set()).add(value)
+    alike = {name: next(iter(values)) for name, values in numbers.items() if len(values) == 1 and 0 not in values}
+    if not names and len(alike) == len(numbers) == len(set(alike.values())):
+        found.structures = dict(sorted(alike.items(), key=lambda item: item[1]))
+        return
+    if len(alike) < len(numbers):
+        found.notes.append("segments are numbered differently from file to file: they are found by their names")
+    found.structures = {n: i for i, n in enumerate(sorted(names | set(numbers)), start=1)}
+
+
+def _named_segments(labels: Path, found: Discovery) -> list[tuple[str, int]]:
+    """Plain name and number of the segments of a file that have names; of the header, no voxel is read."""
+    from volforge.volume.seg_nrrd import segments_of
+
+    named = []
+    for segment in segments_of(labels):
+        if segment.is_named and plain_name(segment.name):
+            named.append((plain_name(segment.name), segment.value))
+        elif segment.is_named:
+            found.left_out.append((f"segment {segment} of {labels.name}", "no letter or digit that a name can hold"))
+    return named

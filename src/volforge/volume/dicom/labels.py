@@ -14,7 +14,7 @@ from volforge.volume.dicom.headers import (
     refuse_damaged,
     shown,
 )
-from volforge.volume.labels import LabelMap, Target
+from volforge.volume.label_map import LabelMap, Target
 
 
 def find_labels(path: Path) -> tuple[Path, str] | None:
@@ -76,8 +76,7 @@ def read_dicom_labels(
     except ScanError as error:
         error.where = error.where or str(file)
         raise
-    if labels.overlap_voxels:
-        labels.flags.append("labels_overlap")
+    labels.flag_overlaps()
     return labels
 
 

@@ -14,7 +14,7 @@ from volforge.errors import ScanError, VolforgeError
 from volforge.volume.dicom.headers import DAMAGE, read_dataset
 from volforge.volume.dicom.names import matched_names
 from volforge.volume.geometry import Array, Grid, reorientation_of
-from volforge.volume.labels import LabelMap, Target, lay_into, onto_grid
+from volforge.volume.label_map import LabelMap, Target, lay_into, onto_grid
 from volforge.volume.straighten import Planes, straighten
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def read_segmentation(file: Path, target: Target | None, structures: Mapping[str
         if result is None:
             dtype = np.uint8 if max(structures.values()) < 256 else np.uint16
             result = LabelMap(np.zeros(labels.grid.shape, dtype=dtype, order="F"), labels.grid, notes=notes)
-        value, hit = structures[wanted[number]], labels.array > 0
-        result.overlap_voxels += int(((result.array[hit] > 0) & (result.array[hit] != value)).sum())
-        result.array[hit] = value
+        result.lay(wanted[number], structures[wanted[number]], labels.array > 0)
         result.flags += [f for f in labels.flags if f not in result.flags]
         result.notes += [n for n in labels.notes if n not in result.notes]
     if result is None or not result.array.any():

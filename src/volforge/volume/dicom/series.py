@@ -14,7 +14,7 @@ from volforge.volume.dicom.pixels import same_pixels, stored_planes
 from volforge.volume.dicom.stacks import Spacing, Stack, make_stacks, normal_of, spacing_of
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.intensity import AIR_HU
-from volforge.volume.read import SourceVolume
+from volforge.volume.source_volume import SourceVolume
 from volforge.volume.straighten import Planes, straighten
 
 FEWEST = 3  # slices that make a volume
@@ -23,7 +23,7 @@ TO_RAS = np.array([-1.0, -1.0, 1.0])
 REMEDY_SPLIT = "run `volforge cohort discover --layout dicom FOLDER`: it writes one row for each"
 
 
-def read_series(path: Path, *, labels: bool = False) -> SourceVolume:
+def read_series(path: Path, *, labels: bool) -> SourceVolume:
     """Read the volume of a DICOM series.
 
     Args:
@@ -147,7 +147,7 @@ def _refuse_lone_file(path: Path, frame: Frame) -> None:
         raise ScanError(text, remedy="give its folder")
 
 
-def volume_of(stack: Stack, left_out: list[str], *, labels: bool = False) -> SourceVolume:
+def volume_of(stack: Stack, left_out: list[str], *, labels: bool) -> SourceVolume:
     """Stored values, scaling, grid, flags and notes of a stack; `labels` as in `read_series`.
 
     Raises:
@@ -182,8 +182,10 @@ def volume_of(stack: Stack, left_out: list[str], *, labels: bool = False) -> Sou
                 f"slices lie up to {planes.off_line():.0f} pixels off their line: a wrong ImagePositionPatient?",
                 remedy="export the series again",
             )
-        values = array.astype(np.float32) if array.dtype.kind == "f" else array
-        outside = 0 if labels else values.max().item() if slope < 0 else values.min().item()
+        if labels:
+            source.scale_as_labels()
+        values = source.array.astype(np.float32) if source.array.dtype.kind == "f" else source.array
+        outside = 0 if labels else source.outside
         source.array = straighten(values, planes, source.grid, nearest=labels, outside=outside)
         flags += _say_straightened(planes, spacing, notes)
         return source

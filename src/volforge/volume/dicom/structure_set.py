@@ -13,7 +13,7 @@ from volforge.errors import ScanError
 from volforge.volume.dicom.headers import DAMAGE, read_dataset
 from volforge.volume.dicom.names import matched_names
 from volforge.volume.geometry import Array
-from volforge.volume.labels import LabelMap, Target
+from volforge.volume.label_map import LabelMap, Target
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 MOST_APART = 6.0  # voxels: planes further apart are no stack of slices
@@ -80,9 +80,7 @@ def read_structure_set(file: Path, target: Target | None, structures: Mapping[st
             continue
         mask, flags, more = fill_contours(polygons, target.grid.shape, names[number])
         result.notes += more
-        value = structures[structure]
-        result.overlap_voxels += int(((result.array[mask] > 0) & (result.array[mask] != value)).sum())
-        result.array[mask] = value
+        result.lay(structure, structures[structure], mask)
         result.flags += [f for f in flags if f not in result.flags]
     if not result.array.any():
         raise ScanError("no contour encloses a voxel of the image", remedy="check that they belong together")
