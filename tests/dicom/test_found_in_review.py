@@ -64,14 +64,14 @@ def test_a_contour_stored_twice_and_contours_that_cross(tmp_path):
 
 
 def test_thin_shells_protruding_holes_and_touching_islands(tmp_path):
-    from volforge.volume.dicom.structure_set import Contour, _filled
+    from volforge.volume.dicom.contours import Contour, fill_plane
 
     def ring(radius, centre=(100.3, 100.4), n=720):
         a = np.linspace(0, 2 * np.pi, n, endpoint=False)
         return Contour(np.stack([centre[0] + radius * np.cos(a), centre[1] + radius * np.sin(a), np.zeros(n)], axis=1))
 
     def area(*contours):
-        mask, cross = _filled(list(contours), 2, (201, 201))
+        mask, cross, _ = fill_plane(list(contours), 2, (201, 201))
         return int(mask.sum()), cross
 
     shell, cross = area(ring(90), ring(89))
