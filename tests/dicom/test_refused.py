@@ -25,6 +25,13 @@ def test_wild_spacing(tmp_path):
     assert "uneven steps of 0.8 to 21 mm" in refused(tmp_path / "s")
 
 
+def test_a_slice_too_many_is_no_seam(tmp_path):
+    heights = np.sort([*np.arange(12) * 3.0, 15.8])
+    places = np.array([-40.0, -45, 0]) + heights[:, None] * np.array([0, 0, 1.0])
+    write_series(tmp_path / "s", HU[:, :, :13], positions=places)
+    assert "uneven steps of 0.8 to 3 mm" in refused(tmp_path / "s")
+
+
 def test_two_series_and_mixed_sizes_are_told_apart(tmp_path):
     write_series(tmp_path / "two", HU)
     write_series(tmp_path / "two", HU, series="b", name="B{}.dcm", SeriesNumber=9)

@@ -14,6 +14,7 @@ from volforge.volume.geometry import Array
 
 MOST_ANGLE = 2e-3  # radians by which directions of one stack may differ (rounded headers)
 RUN = 3  # equal gaps in a row that make a deliberate spacing
+MOST_SEAM = 4  # gaps between two blocks of slices that meet or overlap
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,8 @@ class Spacing:
     """How the slices of a stack follow each other.
 
     Attributes:
-        step_mm: Distance of slices: of the fitted line where even, else the smallest deliberate gap.
+        step_mm: Distance of slices: of the fitted line where even, else the smallest deliberate gap. The narrow gap
+            where two blocks of slices meet is no deliberate one.
         even: Whether they lie on one line of equal steps, to a tenth of a step.
         missing: (lower frame, upper frame, number of missing slices) of every hole.
         gaps_mm: All gaps.
@@ -292,7 +294,9 @@ def spacing_of(stack: Stack) -> Spacing:
     missing = []
     deliberate = []
     jumps = _jumps(stack.frames)
-    for start, stop in _runs(gaps):
+    runs = _runs(gaps)
+    seams = _seams(gaps, runs)
+    for start, stop in runs:
         gap = float(gaps[start:stop].mean())
         ratio = gap / usual
         # instance numbers that jump with the gaps prove that slices were there; else a short run tells
@@ -300,9 +304,28 @@ def spacing_of(stack: Stack) -> Spacing:
         is_short = is_regular and stop - start < RUN and ratio >= 1.8 and abs(ratio - round(ratio)) <= 0.15
         if is_proven or is_short:
             missing += [(stack.frames[i], stack.frames[i + 1], round(ratio) - 1) for i in range(start, stop)]
-        else:
+        elif (start, stop) not in seams:
             deliberate.append(gap)
     return Spacing(usual if missing else min(deliberate), False, missing, shown)
+
+
+def _seams(gaps: Array, runs: list[tuple[int, int]]) -> set[tuple[int, int]]:
+    """The short runs where two blocks of slices meet or overlap by a slice or two.
+
+    On both sides lie runs long enough to be deliberate. Between blocks of one spacing the second must be off the
+    first one's places: else the odd gaps are those of a slice that is too many.
+    """
+    found: set[tuple[int, int]] = set()
+    long = [r for r in runs if r[1] - r[0] >= RUN]
+    for (before, start), (stop, after) in pairwise(long):
+        if not 0 < stop - start <= MOST_SEAM:
+            continue
+        step, other = float(gaps[before:start].mean()), float(gaps[stop:after].mean())
+        steps = float(gaps[start:stop].sum()) / step
+        is_same = abs(step - other) <= 0.05 * max(step, other)
+        if not (is_same and steps >= 0.9 and abs(steps - round(steps)) <= 0.05):
+            found |= {r for r in runs if start <= r[0] and r[1] <= stop}
+    return found
 
 
 def _jumps(frames: Sequence[Frame]) -> Array | None:
