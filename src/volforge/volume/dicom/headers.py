@@ -32,12 +32,14 @@ DISCRIMINATORS = (
 TAGS = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "Modality",
     "SeriesNumber", "InstanceNumber", "PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-    "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "RescaleType",
+    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames",
+    "RescaleSlope", "RescaleIntercept", "RescaleType",
     "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelRepresentation", "BitsStored", "LossyImageCompression",
     "SpacingBetweenSlices", "ModalityLUTSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence",
     *DISCRIMINATORS,
 )  # fmt: skip
+GREY = ("MONOCHROME1", "MONOCHROME2")
 DIRECTORY = "1.2.840.10008.1.3.10"
 NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 DAMAGE = (
@@ -68,7 +70,7 @@ class Frame:
         rescaled: Whether the file declares slope and intercept.
         padding: Stored values (lowest, highest) that stand for no measurement, None where there are none.
         localiser: Whether the image type says LOCALIZER.
-        colour: More than one sample per pixel.
+        colour: Photometric interpretation where it is no grey scale (`RGB`, `PALETTE COLOR` ...), else empty.
         lossy: Compressed with loss.
         tags: What may tell it apart from others at its place, by keyword.
         missing: Needed tags that the file lacks, or whose values cannot be.
@@ -94,7 +96,7 @@ class Frame:
     rescaled: bool = True
     padding: tuple[int, int] | None = None
     localiser: bool = False
-    colour: bool = False
+    colour: str = ""
     lossy: bool = False
     tags: dict[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
@@ -297,7 +299,7 @@ def _frame(path: Path, index: int, dataset: Any, modality: str, shared: Any, own
         rescaled=slope not in (None, "") and intercept not in (None, ""),
         padding=_padding(dataset),
         localiser="LOCALIZER" in kinds,
-        colour=int(dataset.get("SamplesPerPixel", 1) or 1) > 1,
+        colour=_colour(dataset),
         lossy=str(dataset.get("LossyImageCompression", "") or "") == "01",
         tags=tags,
         missing=tuple(k for k in NEEDED if found[k] is None),
@@ -306,6 +308,15 @@ def _frame(path: Path, index: int, dataset: Any, modality: str, shared: Any, own
         declared_step=(_numbers(value("SpacingBetweenSlices", "PixelMeasuresSequence"), 1) or (None,))[0],
         has_table=bool(dataset.get("ModalityLUTSequence")),
     )
+
+
+def _colour(dataset: Any) -> str:
+    """What the values stand for where they are no grey scale: indices of a palette, colours."""
+    kind = " ".join(str(dataset.get("PhotometricInterpretation", "") or "").upper().split())
+    samples = int(dataset.get("SamplesPerPixel", 1) or 1)
+    if samples > 1:
+        return kind or f"{samples} samples per pixel"
+    return "" if kind in ("", *GREY) else kind
 
 
 def _perpendicular(orientation: tuple[float, ...]) -> bool:

@@ -216,7 +216,10 @@ def check_stack(stack: Stack) -> Spacing:
     """
     first = stack.frames[0]
     if first.colour:
-        raise ScanError("colour pictures", remedy="export one grey channel")
+        raise ScanError(
+            f"colour pictures ({first.colour}): their values are no signal",
+            remedy="give the grey series that they were made from (MONOCHROME2)",
+        )
     if not stack.is_placed:
         missing = sorted({tag for f in stack.frames for tag in f.missing})
         lacking = next(f for f in stack.frames if f.missing)

@@ -51,7 +51,8 @@ class Stack:
         size = f"{first.modality or 'unknown modality'}, {count} slice{'s' if count != 1 else ''}"
         shape = f"{first.shape[0]}x{first.shape[1]}"
         part = f", {self.part}" if self.part else ""
-        kind = ", localiser" if self.is_localiser else ""
+        kind = f", {first.colour}" if first.colour else ""
+        kind += ", localiser" if self.is_localiser else ""
         return f"{number} ({size} of {shape}{part}{kind}; first {first.name})"
 
 
