@@ -47,6 +47,7 @@ class ImportSettings:
     """Settings of the cohort that an import reads; the content of `settings.json`."""
 
     structures: dict[str, int] = field(default_factory=dict)
+    rois: dict[str, list[str]] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
     label_grid: str = "same"
     mesh_frame: str = "lps"
@@ -267,6 +268,7 @@ def _labels(request: ScanRequest, settings: ImportSettings, target: Target | Non
         settings.structures,
         resample=settings.label_grid == "resample",
         mesh_frame=settings.mesh_frame,
+        rois=settings.rois,
     )
     if settings.balls is not None:
         balls = [Ball(**b) for b in settings.balls["joints"]]

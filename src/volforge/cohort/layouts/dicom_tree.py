@@ -7,10 +7,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
-from volforge.cohort.names import natural, plain_name
+from volforge.cohort.names import natural
 from volforge.errors import ScanError
 from volforge.volume.dicom.headers import DAMAGE, Frame, read_dataset, read_headers
 from volforge.volume.dicom.labels import label_names
+from volforge.volume.dicom.names import FileNames, table_of
 from volforge.volume.dicom.pixels import same_pixels
 from volforge.volume.dicom.series import FEWEST, check_stack, refuse_misfits
 from volforge.volume.dicom.stacks import Stack, make_stacks
@@ -131,7 +132,7 @@ def _attach_labels(
     by_series: dict[str, list[Found]] = defaultdict(list)
     for stack, row in taken:
         by_series[stack.frames[0].series].append(row)
-    names: dict[str, None] = {}
+    names: list[FileNames] = []
     for path, kind in sorted(others):
         if kind not in ("RTSTRUCT", "SEG"):
             found.left_out.append((tree.relative(path), f"{kind or 'no image'}"))
@@ -151,8 +152,14 @@ def _attach_labels(
         else:
             rows[0].labels = path
             rows[0].label_source = options.label_source or ("expert" if kind == "RTSTRUCT" else "predicted")
-            names |= dict.fromkeys(plain_name(n) for n in mine if plain_name(n))
-    found.structures = {name: i for i, name in enumerate(sorted(names, key=natural), start=1)}
+            names.append(mine)
+    found.rois = table_of(names)
+    found.structures = {name: i for i, name in enumerate(found.rois, start=1)}
+    if found.rois:
+        found.notes.append(
+            "structures: rename them freely; the column roi holds their names in the files, and several names in one "
+            "cell (parted by a backslash) are one structure"
+        )
 
 
 def _referenced_series(path: Path) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from volforge import __version__
 from volforge.errors import ScanError, VolforgeError
 from volforge.volume.dicom.headers import DAMAGE, read_dataset
-from volforge.volume.dicom.names import matched_names
+from volforge.volume.dicom.names import FileNames, matched_names, name_text, numbered
 from volforge.volume.geometry import Array, Grid, reorientation_of
 from volforge.volume.labels import LabelMap, Target, lay_into, onto_grid
 from volforge.volume.straighten import Planes, straighten
@@ -28,11 +28,19 @@ TYPE_2 = (
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read_segmentation(file: Path, target: Target | None, structures: Mapping[str, int], *, resample: bool) -> LabelMap:
+def read_segmentation(
+    file: Path,
+    target: Target | None,
+    structures: Mapping[str, int],
+    rois: Mapping[str, Collection[str]],
+    *,
+    resample: bool,
+) -> LabelMap:
     """Read the segments of a SEG file.
 
     Segments that cover some slices of the image only are laid into its grid; a grid that is no part of the
-    image's is an error unless `resample`. Fractional segments are taken from 0.5.
+    image's is an error unless `resample`. Fractional segments are taken from 0.5. The background of a LABELMAP is
+    no structure, whatever it is called.
 
     Raises:
         ScanError: another frame of reference or grid; no segment that is a structure; damage.
@@ -41,7 +49,7 @@ def read_segmentation(file: Path, target: Target | None, structures: Mapping[str
 
     try:
         seg = hd.seg.segread(file)
-        names = {int(n): str(seg.get_segment_description(n).segment_label) for n in seg.segment_numbers}
+        names = segment_names(seg)
         frame_uid = str(seg.get("FrameOfReferenceUID", "") or "")
     except DAMAGE as error:
         raise ScanError(f"the segmentation is damaged ({error})", remedy="export it again") from error
@@ -51,7 +59,7 @@ def read_segmentation(file: Path, target: Target | None, structures: Mapping[str
             "the segmentation lies in another frame of reference than the image",
             remedy="name the series that it was drawn on, or the segmentation of this series",
         )
-    wanted, notes = matched_names(names, structures)
+    wanted, notes = matched_names(names, structures, rois)
     ordered = sorted(wanted, key=lambda n: structures[wanted[n]])
     try:
         masks = _on_slices(seg, ordered, target) or _on_own_grid(seg, ordered)
@@ -64,6 +72,8 @@ def read_segmentation(file: Path, target: Target | None, structures: Mapping[str
             dtype = np.uint8 if max(structures.values()) < 256 else np.uint16
             result = LabelMap(np.zeros(labels.grid.shape, dtype=dtype, order="F"), labels.grid, notes=notes)
         value, hit = structures[wanted[number]], labels.array > 0
+        if not hit.any():
+            notes.append(f"structure '{wanted[number]}' has no voxel")
         result.overlap_voxels += int(((result.array[hit] > 0) & (result.array[hit] != value)).sum())
         result.array[hit] = value
         result.flags += [f for f in labels.flags if f not in result.flags]
@@ -71,6 +81,22 @@ def read_segmentation(file: Path, target: Target | None, structures: Mapping[str
     if result is None or not result.array.any():
         raise ScanError("none of its structures has a voxel in the image", remedy="check that they belong together")
     return result
+
+
+def segment_names(dataset: Any) -> FileNames:
+    """Labels of the segments, without the background; those that no frame belongs to apart.
+
+    The background of a LABELMAP is the value of its padding, else 0.
+    """
+    names = {int(s.SegmentNumber): name_text(s.get("SegmentLabel")) for s in dataset.get("SegmentSequence") or []}
+    if str(dataset.get("SegmentationType", "")) == "LABELMAP":
+        padding = dataset.get("PixelPaddingValue")
+        background = 0 if padding in (None, "") else int(padding)
+        return FileNames(numbered({n: t for n, t in names.items() if n != background}))
+    drawn = set(_segment_of_frames(dataset))
+    return FileNames(
+        numbered({n: t for n, t in names.items() if n in drawn}), tuple(t for n, t in names.items() if n not in drawn)
+    )
 
 
 def _on_slices(seg: Any, numbers: list[int], target: Target | None) -> Iterator[tuple[int, LabelMap]] | None:
@@ -105,8 +131,9 @@ def _on_slices(seg: Any, numbers: list[int], target: Target | None) -> Iterator[
 
 def _groups(seg: Any, index: int, sequence: str) -> Any:
     """A functional group of a frame, its own or the one that all share."""
-    for group in (seg.PerFrameFunctionalGroupsSequence[index], seg.SharedFunctionalGroupsSequence[0]):
-        if sequence in group:
+    own, shared = seg.PerFrameFunctionalGroupsSequence[index], seg.get("SharedFunctionalGroupsSequence")
+    for group in (own, shared[0] if shared else None):
+        if group is not None and sequence in group:
             return group[sequence][0]
     raise ValueError(f"no {sequence} for frame {index + 1}")
 

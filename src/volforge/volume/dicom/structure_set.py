@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from volforge.errors import ScanError
 from volforge.volume.dicom.contours import Contour, fill_contours
 from volforge.volume.dicom.headers import DAMAGE, read_dataset
-from volforge.volume.dicom.names import matched_names
+from volforge.volume.dicom.names import FileNames, matched_names, name_text, numbered
 from volforge.volume.labels import LabelMap, Target
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 
-def read_structure_set(file: Path, target: Target | None, structures: Mapping[str, int]) -> LabelMap:
+def read_structure_set(
+    file: Path, target: Target | None, structures: Mapping[str, int], rois: Mapping[str, Collection[str]]
+) -> LabelMap:
     """Read the contours of a structure set onto the image's grid.
 
     On one plane a contour inside of another is a hole, contours beside each other are joined, the same contour
@@ -32,27 +35,20 @@ def read_structure_set(file: Path, target: Target | None, structures: Mapping[st
         raise ScanError("contours need an image's grid", remedy="fill the sheet's image column")
     try:
         dataset = read_dataset(file)
-        names = {int(r.ROINumber): str(r.get("ROIName", "")) for r in dataset.StructureSetROISequence}
+        contours, skipped = contours_of(dataset)
+        names = roi_names(dataset, {n for n, drawn in contours.items() if drawn})
         frames = {
             int(r.ROINumber): str(r.get("ReferencedFrameOfReferenceUID", "") or "")
             for r in dataset.StructureSetROISequence
+            if int(r.ROINumber) in names.drawn
         }
-        contours: dict[int, list[Contour]] = defaultdict(list)
-        skipped = 0
-        for roi in dataset.get("ROIContourSequence") or []:
-            for contour in roi.get("ContourSequence") or []:
-                points = np.array([float(v) for v in contour.get("ContourData") or []])
-                if contour.get("ContourGeometricType") in CLOSED and points.size >= 9 and points.size % 3 == 0:
-                    is_xor = contour.ContourGeometricType == "CLOSEDPLANAR_XOR"
-                    contours[int(roi.ReferencedROINumber)].append(Contour(points.reshape(-1, 3), is_xor))
-                else:
-                    skipped += 1
     except DAMAGE as error:
         raise ScanError(f"the structure set is damaged ({error})", remedy="export it again") from error
     elsewhere = _other_frames(frames, target)
-    wanted, notes = matched_names({n: t for n, t in names.items() if n not in elsewhere}, structures)
+    here = {n: t for n, t in names.drawn.items() if n not in elsewhere}
+    wanted, notes = matched_names(FileNames(here, names.empty), structures, rois)
     if elsewhere:
-        listed = ", ".join(sorted(names[n] for n in elsewhere))
+        listed = ", ".join(sorted(names.drawn[n] for n in elsewhere))
         notes.append(f"drawn in another frame of reference, and left out: {listed}")
     if skipped:
         notes.append(f"{skipped} contours that are points, open, or of fewer than three points were left out")
@@ -61,13 +57,9 @@ def read_structure_set(file: Path, target: Target | None, structures: Mapping[st
     inverse = np.linalg.inv(target.grid.affine)
     for number, structure in sorted(wanted.items(), key=lambda item: structures[item[1]]):
         polygons = [
-            Contour((c.points * [-1, -1, 1]) @ inverse[:3, :3].T + inverse[:3, 3], c.is_xor)
-            for c in contours.get(number, [])
+            Contour((c.points * [-1, -1, 1]) @ inverse[:3, :3].T + inverse[:3, 3], c.is_xor) for c in contours[number]
         ]
-        if not polygons:
-            result.notes.append(f"structure '{structure}' has no closed contour")
-            continue
-        mask, flags, more = fill_contours(polygons, target.grid.shape, names[number])
+        mask, flags, more = fill_contours(polygons, target.grid.shape, names.drawn[number])
         result.notes += more
         value = structures[structure]
         result.overlap_voxels += int(((result.array[mask] > 0) & (result.array[mask] != value)).sum())
@@ -88,3 +80,26 @@ def _other_frames(frames: Mapping[int, str], target: Target) -> set[int]:
             remedy="name the series that they were drawn on, or the structure set of this series",
         )
     return others
+
+
+def contours_of(dataset: Any) -> tuple[dict[int, list[Contour]], int]:
+    """Closed contours (LPS mm) by number of their ROI, and how many others the structure set holds."""
+    contours: dict[int, list[Contour]] = defaultdict(list)
+    skipped = 0
+    for roi in dataset.get("ROIContourSequence") or []:
+        for contour in roi.get("ContourSequence") or []:
+            points = np.array([float(v) for v in contour.get("ContourData") or []])
+            if contour.get("ContourGeometricType") in CLOSED and points.size >= 9 and points.size % 3 == 0:
+                is_xor = contour.ContourGeometricType == "CLOSEDPLANAR_XOR"
+                contours[int(roi.ReferencedROINumber)].append(Contour(points.reshape(-1, 3), is_xor))
+            else:
+                skipped += 1
+    return contours, skipped
+
+
+def roi_names(dataset: Any, drawn: Collection[int]) -> FileNames:
+    """Names of the ROIs; those that have no closed contour apart."""
+    names = {int(r.ROINumber): name_text(r.get("ROIName")) for r in dataset.get("StructureSetROISequence") or []}
+    return FileNames(
+        numbered({n: t for n, t in names.items() if n in drawn}), tuple(t for n, t in names.items() if n not in drawn)
+    )
