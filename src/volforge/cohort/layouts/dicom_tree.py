@@ -9,10 +9,11 @@ from pathlib import Path
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
 from volforge.cohort.names import natural
 from volforge.errors import ScanError
-from volforge.volume.dicom.headers import DAMAGE, Frame, read_dataset, read_headers
+from volforge.volume.dicom.headers import DAMAGE, Frame, read_headers
 from volforge.volume.dicom.labels import label_names
 from volforge.volume.dicom.names import FileNames, table_of
 from volforge.volume.dicom.pixels import same_pixels
+from volforge.volume.dicom.references import References, references_of
 from volforge.volume.dicom.series import FEWEST, check_stack, refuse_misfits
 from volforge.volume.dicom.stacks import Stack, make_stacks
 
@@ -129,23 +130,21 @@ def _attach_labels(
     tree: Tree,
     options: Options,
 ) -> None:
-    by_series: dict[str, list[Found]] = defaultdict(list)
-    for stack, row in taken:
-        by_series[stack.frames[0].series].append(row)
+    places = _Places(taken)
     names: list[FileNames] = []
     for path, kind in sorted(others):
         if kind not in ("RTSTRUCT", "SEG"):
             found.left_out.append((tree.relative(path), f"{kind or 'no image'}"))
             continue
         try:
-            series = _referenced_series(path)
+            referred = references_of(path)
             mine = label_names(path)
         except DAMAGE as error:
             found.left_out.append((tree.relative(path), f"damaged: {error}"))
             continue
-        rows = [r for uid in series for r in by_series.get(uid, [])]
+        rows, what = places.of(referred)
         if len(rows) != 1:
-            reason = "its series is not here" if not rows else "its series holds several volumes"
+            reason = f"{what} is not here" if not rows else f"{what} holds several volumes"
             found.left_out.append((tree.relative(path), reason))
         elif rows[0].labels is not None:
             found.left_out.append((tree.relative(path), f"scan {rows[0].scan} has labels already"))
@@ -162,11 +161,39 @@ def _attach_labels(
         )
 
 
-def _referenced_series(path: Path) -> set[str]:
-    """Series that a structure set or segmentation was drawn on."""
-    dataset = read_dataset(path)
-    uids = {str(s.SeriesInstanceUID) for s in dataset.get("ReferencedSeriesSequence") or []}
-    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
-        for study in frame.get("RTReferencedStudySequence") or []:
-            uids |= {str(s.SeriesInstanceUID) for s in study.get("RTReferencedSeriesSequence") or []}
-    return uids
+class _Places:
+    """Volumes by what structure sets and segmentations refer to."""
+
+    def __init__(self, taken: list[tuple[Stack, Found]]):
+        self.series: dict[str, list[Found]] = defaultdict(list)
+        self.instances: dict[str, list[Found]] = defaultdict(list)
+        self.frames: dict[str, list[Found]] = defaultdict(list)
+        for stack, row in taken:
+            for held, uids in (
+                (self.series, {f.series for f in stack.frames}),
+                (self.instances, {f.instance_uid for f in [*stack.frames, *stack.dropped]}),
+                (self.frames, {stack.frames[0].frame_uid}),
+            ):
+                for uid in uids - {""}:
+                    held[uid].append(row)
+
+    def of(self, referred: References) -> tuple[list[Found], str]:
+        """The volumes that are meant, and by what: the series, else the slices, else the frame of reference.
+
+        Slices also tell the volumes of one series apart. The frame of reference is asked only where neither series
+        nor slices are named: it may hold volumes that nothing was drawn on.
+        """
+        by_series = _distinct(self.series, referred.series)
+        if len(by_series) == 1:
+            return by_series, "its series"
+        by_slices = _distinct(self.instances, referred.instances)
+        if by_slices:
+            return by_slices, "the series of its slices"
+        if by_series or referred.series or referred.instances:
+            return by_series, "its series"
+        return _distinct(self.frames, referred.frames), "its frame of reference"
+
+
+def _distinct(held: dict[str, list[Found]], uids: set[str]) -> list[Found]:
+    rows = {id(row): row for uid in uids for row in held.get(uid, [])}
+    return list(rows.values())
