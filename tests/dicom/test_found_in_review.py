@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from tests.conftest import ball_ct, save, volforge
-from tests.dicom.files import phantom, put_pixels, uid, write_multi_frame, write_series, write_structure_set
+from tests.dicom.files import phantom, put_pixels, uid, write_series, write_structure_set
 from tests.dicom.test_labels import FRAME, circle, labels_of, target_of
 from tests.dicom.test_series import refused
 from volforge.cohort.layouts.discovery import Options
@@ -282,22 +282,6 @@ def test_a_slice_far_away_costs_no_memory(tmp_path):
     places[7, 0] += 450_000
     write_series(tmp_path / "s", HU, positions=places)
     assert "wrong ImagePositionPatient" in refused(tmp_path / "s")
-
-
-def test_a_multi_frame_file_of_two_volumes_is_left_out_with_the_reason(tmp_path):
-    (tmp_path / "d").mkdir()
-    path = write_multi_frame(tmp_path / "d/m.dcm", HU)
-    d = pydicom.dcmread(path)
-    for i, frame in enumerate(d.PerFrameFunctionalGroupsSequence):
-        content = Dataset()
-        content.StackID = str(i % 2)
-        frame.FrameContentSequence = Sequence([content])
-    d.save_as(path)
-    assert "2 volumes" in refused(path)
-    from volforge.errors import VolforgeError
-
-    with pytest.raises(VolforgeError, match="multi-frame file with several volumes"):
-        discover(tmp_path / "d", "dicom", tmp_path / "s.tsv", Options())
 
 
 # --- names of patients in names of files

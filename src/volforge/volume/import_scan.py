@@ -90,7 +90,7 @@ def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, re
             raise
         with whole_folder(out) as scratch:
             refusal = {"reason": error.message, "where": error.where, "remedy": error.remedy}
-            if any(is_dicom(p) for p in request.files.values()):  # their names are often those of patients
+            if any(is_dicom(on_disk(p)) for p in request.files.values()):  # their names are often those of patients
                 refusal = {"reason": without_names(error.message), "where": "", "remedy": without_names(error.remedy)}
             write_json(
                 scratch / "record.json",

@@ -9,16 +9,16 @@ from pathlib import Path
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
 from volforge.cohort.names import natural
 from volforge.errors import ScanError
+from volforge.volume.dicom.fragments import FEWEST
 from volforge.volume.dicom.headers import DAMAGE, Frame, read_headers
 from volforge.volume.dicom.labels import label_names
 from volforge.volume.dicom.names import FileNames, table_of
 from volforge.volume.dicom.pixels import same_pixels
 from volforge.volume.dicom.references import References, references_of
-from volforge.volume.dicom.series import FEWEST, check_stack, refuse_misfits
+from volforge.volume.dicom.series import check_stack, refuse_misfits, volumes_among
 from volforge.volume.dicom.stacks import Stack, make_stacks
 
 MODALITIES = {"CT": "CT", "MR": "MR"}
-SEVERAL = "a multi-frame file with several volumes: export one file per volume"
 
 
 def find_dicom(tree: Tree, options: Options) -> Discovery:
@@ -34,11 +34,17 @@ def find_dicom(tree: Tree, options: Options) -> Discovery:
             in_folder[frame.file.parent].add(i)
     taken: list[tuple[Stack, Found]] = []
     for i, stack in enumerate(stacks):
-        reason = _why_not(stack, stacks) or ("" if _is_whole_file(stack, headers.frames) else SEVERAL)
+        reason = _why_not(stack, stacks)
         if reason:
             found.left_out.append((stack.describe(), reason))
-        else:
-            taken.append((stack, _row(stack, in_folder, i, tree, options)))
+            continue
+        row = _row(stack, in_folder, i, tree, options)
+        try:
+            row.channel = _channel(stack, headers.frames)
+        except ScanError as error:
+            found.left_out.append((stack.describe(), f"{error.message}: {error.remedy}"))
+            continue
+        taken.append((stack, row))
     _name_scans(taken)
     _name_frames(taken)
     _attach_labels(taken, headers.others, found, tree, options)
@@ -63,11 +69,20 @@ def _why_not(stack: Stack, stacks: list[Stack]) -> str:
     return ""
 
 
-def _is_whole_file(stack: Stack, frames: list[Frame]) -> bool:
-    """Whether a stack of one multi-frame file holds all its frames: parts of a file cannot be named in a sheet."""
-    if len({f.file for f in stack.frames}) > 1:
-        return True
-    return sum(f.file == stack.frames[0].file for f in frames) == len(stack.frames) + len(stack.dropped)
+def _channel(stack: Stack, frames: list[Frame]) -> int | None:
+    """Which volume of its multi-frame file a stack is; None where it holds all frames of its files.
+
+    Raises:
+        ScanError: read by itself, the file holds no such volume.
+    """
+    files = {f.file for f in stack.frames}
+    held = [f for f in frames if f.file in files]
+    if len(files) > 1 or len(held) == len(stack.frames) + len(stack.dropped):
+        return None
+    for channel, other in enumerate(volumes_among(make_stacks(held, same_pixels))):
+        if {f.index for f in other.frames} == {f.index for f in stack.frames}:
+            return channel
+    raise ScanError("a part of a multi-frame file", remedy="export one file per volume")
 
 
 def pseudonym(patient: str, salt: str) -> str:

@@ -203,7 +203,7 @@ def write_segmentation(
     Args:
         out: `.dcm` file.
         labels: Integer ids, one slice per slice of the series: (columns, rows, N) in its sorted order.
-        series: Folder, list of files, or multi-frame file.
+        series: Folder, list of files, or multi-frame file; `#k` behind it: its volume of that number, from 0.
         structures: Id by name; each that occurs becomes a segment.
         colours: `#rrggbb` by name.
 
@@ -213,12 +213,14 @@ def write_segmentation(
     import highdicom as hd
     from pydicom.uid import generate_uid
 
-    from volforge.volume.dicom.series import list_files, pick_stack
+    from volforge.volume.companions import channel_of
+    from volforge.volume.dicom.series import pick_stack
     from volforge.volume.dicom.stacks import spacing_of
     from volforge.volume.folders import sha256_of_text
     from volforge.whole_file import write_whole
 
-    stack, _ = pick_stack(list_files(series))
+    path, channel = channel_of(str(series))
+    stack, _ = pick_stack(Path(path), channel)
     first = stack.frames[0]
     if labels.shape != (*first.shape, len(stack.frames)):
         raise VolforgeError(
@@ -248,12 +250,12 @@ def write_segmentation(
         if not is_multi_frame and not dataset.get("SliceThickness"):
             dataset.SliceThickness = round(spacing_of(stack).step_mm, 6)
     frames = labels.transpose(2, 1, 0)
-    if is_multi_frame:
-        order = np.argsort([f.index for f in stack.frames])
-        frames = frames[order]
-    coded = np.zeros(frames.shape, dtype=np.uint8 if len(present) < 256 else np.uint16)
+    count = int(datasets[0].NumberOfFrames) if is_multi_frame else len(frames)
+    places = [f.index for f in stack.frames] if is_multi_frame else range(count)
+    coded = np.zeros((count, *frames.shape[1:]), dtype=np.uint8 if len(present) < 256 else np.uint16)
     for k, value in enumerate(present, start=1):
-        coded[frames == value] = k
+        for place, frame in zip(places, frames, strict=True):
+            coded[place][frame == value] = k
     content = sha256_of_text(coded.tobytes().hex() + "".join(f.instance_uid for f in stack.frames))
     try:
         with warnings.catch_warnings():
@@ -285,6 +287,11 @@ def write_segmentation(
 
 def _check_source(stack: Stack, out: Path) -> None:
     """Raise `VolforgeError` for a series that lacks what a segmentation must refer to."""
+    for word, uids in (("series", {f.series for f in stack.frames}), ("study", {f.study for f in stack.frames})):
+        if len(uids) > 1:
+            raise VolforgeError(
+                f"its slices have {len(uids)} {word} UIDs, and a segmentation must name one", str(out), "write .nii.gz"
+            )
     for frame in stack.frames:
         needed = {
             "SOPInstanceUID": frame.instance_uid,
