@@ -15,7 +15,7 @@ from volforge.volume.dicom.labels import label_names
 from volforge.volume.dicom.names import FileNames, table_of
 from volforge.volume.dicom.pixels import same_pixels
 from volforge.volume.dicom.references import References, references_of
-from volforge.volume.dicom.series import check_stack, refuse_misfits, volumes_among
+from volforge.volume.dicom.series import check_stack, mosaic, refuse_misfits, volumes_among
 from volforge.volume.dicom.stacks import Stack, make_stacks
 
 MODALITIES = {"CT": "CT", "MR": "MR"}
@@ -57,6 +57,9 @@ def find_dicom(tree: Tree, options: Options) -> Discovery:
 def _why_not(stack: Stack, stacks: list[Stack]) -> str:
     if stack.is_localiser:
         return "localiser"
+    if stack.frames[0].mosaic:
+        error = mosaic(stack.frames)
+        return f"{error.message}: {error.remedy}"
     if stack.frames[0].modality not in MODALITIES:
         return f"modality {stack.frames[0].modality or 'unknown'} is none of a sheet"
     if len(stack.frames) < FEWEST:

@@ -31,7 +31,7 @@ def join_fragments(series: Sequence[list[Frame]], *, is_list: bool) -> list[list
     whole: list[list[Frame]] = []
     rest: list[Frame] = []
     for one in series:
-        if len(one) >= FEWEST or any(f.missing or f.localiser or f.colour for f in one):
+        if len(one) >= FEWEST or any(f.missing or f.localiser or f.mosaic or f.colour for f in one):
             whole.append(one)
         else:
             rest += one

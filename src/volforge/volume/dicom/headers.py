@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from volforge.errors import ScanError
+from volforge.volume.dicom.private import B_VALUES, MOSAIC, PRIVATE_TAGS, private_number
 
 # what tells apart slices that lie at one place, in the order in which it is tried
 DISCRIMINATORS = (
@@ -70,6 +71,7 @@ class Frame:
         rescaled: Whether the file declares slope and intercept.
         padding: Stored values (lowest, highest) that stand for no measurement, None where there are none.
         localiser: Whether the image type says LOCALIZER.
+        mosaic: All slices of a volume stand side by side in the picture (Siemens).
         colour: Photometric interpretation where it is no grey scale (`RGB`, `PALETTE COLOR` ...), else empty.
         lossy: Compressed with loss.
         tags: What may tell it apart from others at its place, by keyword.
@@ -96,6 +98,7 @@ class Frame:
     rescaled: bool = True
     padding: tuple[int, int] | None = None
     localiser: bool = False
+    mosaic: bool = False
     colour: str = ""
     lossy: bool = False
     tags: dict[str, str] = field(default_factory=dict)
@@ -181,7 +184,7 @@ def read_headers(files: Iterable[Path]) -> Headers:
                 headers.not_dicom.append(path)
             continue
         try:
-            dataset = read_dataset(path, TAGS)
+            dataset = read_dataset(path, [*TAGS, *PRIVATE_TAGS])
             modality = str(dataset.get("Modality", "") or "")
             if str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", "")) == DIRECTORY:
                 continue
@@ -209,7 +212,7 @@ def _find_torn(headers: Headers) -> None:
             headers.damaged.append((path, "empty" if is_empty else "it does not begin as DICOM does"))
 
 
-def read_dataset(path: Path, tags: Sequence[str] | None = None, *, pixels: bool = False) -> Any:
+def read_dataset(path: Path, tags: Sequence[str | int] | None = None, *, pixels: bool = False) -> Any:
     """A data set by pydicom; without warnings about values that merely break the standard's form."""
     import warnings
 
@@ -278,6 +281,9 @@ def _frame(path: Path, index: int, dataset: Any, modality: str, shared: Any, own
         special = value(keyword, sequence) if own is not None else None
         if special not in (None, ""):
             tags[keyword] = str(special)
+    b_value = next((v for v in (private_number(dataset, *place) for place in B_VALUES) if v is not None), None)
+    if b_value is not None:
+        tags.setdefault("DiffusionBValue", f"{b_value % 1_000_000_000:g}")  # GE adds a billion
     kind = dataset.get("ImageType")
     kinds = [kind] if isinstance(kind, str) else list(kind or [])
     return Frame(
@@ -299,6 +305,7 @@ def _frame(path: Path, index: int, dataset: Any, modality: str, shared: Any, own
         rescaled=slope not in (None, "") and intercept not in (None, ""),
         padding=_padding(dataset),
         localiser="LOCALIZER" in kinds,
+        mosaic="MOSAIC" in kinds or (private_number(dataset, *MOSAIC) or 0) > 1,
         colour=_colour(dataset),
         lossy=str(dataset.get("LossyImageCompression", "") or "") == "01",
         tags=tags,

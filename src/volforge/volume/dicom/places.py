@@ -40,7 +40,9 @@ def by_geometry(frames: list[Frame]) -> list[list[Frame]]:
 
 def alike(a: Frame, b: Frame) -> bool:
     """Whether two slices have one size, direction and spacing, and belong to one stack of their file."""
-    if a.shape != b.shape or a.colour != b.colour or a.missing != b.missing or a.localiser != b.localiser:
+    if a.shape != b.shape or a.colour != b.colour or a.missing != b.missing:
+        return False
+    if a.localiser != b.localiser or a.mosaic != b.mosaic:
         return False
     if a.tags.get("StackID") != b.tags.get("StackID"):
         return False

@@ -241,6 +241,7 @@ def write_segmentation(
     is_multi_frame = len({f.file for f in stack.frames}) == 1 and len(stack.frames) > 1
     files = [first.file] if is_multi_frame else [f.file for f in stack.frames]
     datasets = [read_dataset(f, pixels=True) for f in files]
+    _refuse_hashed(datasets[0], first.name, out)
     for dataset in datasets:
         if "PixelData" in dataset:
             del dataset.PixelData
@@ -306,6 +307,32 @@ def _check_source(stack: Stack, out: Path) -> None:
             )
 
 
+def _refuse_hashed(dataset: Any, name: str, out: Path) -> None:
+    """Raise `VolforgeError` where a date, a time or the sex, which a segmentation repeats, is none."""
+    for keyword, word in (
+        ("StudyDate", "date"), ("PatientBirthDate", "date"), ("StudyTime", "time"), ("PatientSex", "sex"),
+    ):  # fmt: skip
+        if not _is_value(dataset.get(keyword), word):
+            raise VolforgeError(
+                f"{keyword} of {name} holds no {word} (hashed by an anonymiser?), and a segmentation must repeat it",
+                str(out),
+                f"empty {keyword} in the files of the series, which is allowed, or write .nii.gz",
+            )
+
+
+def _is_value(value: Any, word: str) -> bool:
+    """Whether a value is a date, time or sex in the form of DICOM, or empty."""
+    from pydicom.valuerep import DA, TM
+
+    text = str(value or "").strip()
+    if word == "sex":
+        return text in ("", "M", "F", "O")
+    try:
+        return text == "" or (DA(text) if word == "date" else TM(text)) is not None
+    except DAMAGE:
+        return False
+
+
 def _description(number: int, name: str, colours: Mapping[str, str]) -> Any:
     import highdicom as hd
     from pydicom.uid import generate_uid
@@ -334,8 +361,11 @@ def _make_repeatable(seg: Any, source: Any, dimension_uid: str) -> None:
     for item in seg.get("ContributingEquipmentSequence") or []:
         if "ContributionDateTime" in item:
             del item.ContributionDateTime
-    date = str(source.get("ContentDate") or source.get("StudyDate") or "19000101")
-    time = str(source.get("ContentTime") or source.get("StudyTime") or "000000")
+    dates, times = (
+        [source.get(k) for k in keys] for keys in (("ContentDate", "StudyDate"), ("ContentTime", "StudyTime"))
+    )
+    date = next((str(v) for v in dates if v and _is_value(v, "date")), "19000101")
+    time = next((str(v) for v in times if v and _is_value(v, "time")), "000000")
     for keyword, value in (
         ("ContentDate", date), ("ContentTime", time), ("SeriesDate", date), ("SeriesTime", time),
         ("InstanceCreationDate", date), ("InstanceCreationTime", time),

@@ -83,12 +83,15 @@ def pick_stack(path: Path, channel: int | None = None) -> tuple[Stack, list[str]
     refuse_damaged(headers)
     if not headers.frames:
         raise ScanError(_nothing(headers), remedy="give the folder that holds the slices")
+    if all(f.mosaic for f in headers.frames):
+        raise mosaic(headers.frames)
     if len(files) == 1 and len(headers.frames) == 1:
         _refuse_lone_file(files[0], headers.frames[0])
     stacks = make_stacks(headers.frames, same_pixels, is_list=is_list)
     volumes = volumes_among(stacks)
     if not volumes:
-        raise _no_volume(stacks, is_list)
+        mosaics = [f for f in headers.frames if f.mosaic]
+        raise mosaic(mosaics) if mosaics else _no_volume(stacks, is_list)
     if channel is not None:
         if channel >= len(volumes):
             held = "; ".join(f"#{i} {s.describe()}" for i, s in enumerate(volumes[:6]))
@@ -109,8 +112,16 @@ def pick_stack(path: Path, channel: int | None = None) -> tuple[Stack, list[str]
 
 
 def volumes_among(stacks: Sequence[Stack]) -> list[Stack]:
-    """The stacks that are volumes: no scouts, three slices or more. `#k` behind a path counts them."""
-    return [s for s in stacks if len(s.frames) >= FEWEST and not s.is_localiser]
+    """The stacks that are volumes: no scouts or mosaics, three slices or more. `#k` behind a path counts them."""
+    return [s for s in stacks if len(s.frames) >= FEWEST and not s.is_localiser and not s.frames[0].mosaic]
+
+
+def mosaic(frames: Sequence[Frame]) -> ScanError:
+    """Why pictures of all slices side by side are no slices."""
+    return ScanError(
+        f"Siemens mosaic: each of {len(frames)} pictures shows all slices of a volume side by side",
+        remedy="convert the series by dcm2niix, and name the NIfTI file (`#k` for one volume of it)",
+    )
 
 
 def _no_volume(stacks: Sequence[Stack], is_list: bool) -> ScanError:

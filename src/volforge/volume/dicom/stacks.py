@@ -53,7 +53,7 @@ class Stack:
         shape = f"{first.shape[0]}x{first.shape[1]}"
         part = f", {self.part}" if self.part else ""
         kind = f", {first.colour}" if first.colour else ""
-        kind += ", localiser" if self.is_localiser else ""
+        kind += ", localiser" if self.is_localiser else ", mosaic" if first.mosaic else ""
         return f"{number} ({size} of {shape}{part}{kind}; first {first.name})"
 
 
@@ -165,7 +165,7 @@ def _direction(frame: Frame) -> str:
 
 
 def _in_order(frames: list[Frame], part: str, same_pixels: Callable[[Frame, Frame], bool]) -> list[Stack]:
-    if any(f.missing for f in frames):
+    if any(f.missing or f.mosaic for f in frames):
         return [Stack(tuple(frames), part)]
     places = places_of(frames)
     if max(map(len, places)) == 1:
