@@ -91,6 +91,8 @@ def segment_names(dataset: Any) -> FileNames:
     names = {int(s.SegmentNumber): name_text(s.get("SegmentLabel")) for s in dataset.get("SegmentSequence") or []}
     if str(dataset.get("SegmentationType", "")) == "LABELMAP":
         padding = dataset.get("PixelPaddingValue")
+        if isinstance(padding, bytes):  # signed or unsigned: left as it stands
+            padding = int.from_bytes(padding[:2], "little")
         background = 0 if padding in (None, "") else int(padding)
         return FileNames(numbered({n: t for n, t in names.items() if n != background}))
     drawn = set(_segment_of_frames(dataset))
