@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from tests.conftest import ball_ct, save, volforge
-from tests.dicom.files import phantom, put_pixels, uid, write_multi_frame, write_series, write_structure_set
+from tests.dicom.files import phantom, put_pixels, uid, write_series, write_structure_set
 from tests.dicom.test_labels import FRAME, circle, labels_of, target_of
 from tests.dicom.test_series import refused
 from volforge.cohort.layouts.discovery import Options
@@ -65,14 +65,14 @@ def test_a_contour_stored_twice_and_contours_that_cross(tmp_path):
 
 
 def test_thin_shells_protruding_holes_and_touching_islands(tmp_path):
-    from volforge.volume.dicom.structure_set import Contour, _filled
+    from volforge.volume.dicom.contours import Contour, fill_plane
 
     def ring(radius, centre=(100.3, 100.4), n=720):
         a = np.linspace(0, 2 * np.pi, n, endpoint=False)
         return Contour(np.stack([centre[0] + radius * np.cos(a), centre[1] + radius * np.sin(a), np.zeros(n)], axis=1))
 
     def area(*contours):
-        mask, cross = _filled(list(contours), 2, (201, 201))
+        mask, cross, _ = fill_plane(list(contours), 2, (201, 201))
         return int(mask.sum()), cross
 
     shell, cross = area(ring(90), ring(89))
@@ -283,22 +283,6 @@ def test_a_slice_far_away_costs_no_memory(tmp_path):
     places[7, 0] += 450_000
     write_series(tmp_path / "s", HU, positions=places)
     assert "wrong ImagePositionPatient" in refused(tmp_path / "s")
-
-
-def test_a_multi_frame_file_of_two_volumes_is_left_out_with_the_reason(tmp_path):
-    (tmp_path / "d").mkdir()
-    path = write_multi_frame(tmp_path / "d/m.dcm", HU)
-    d = pydicom.dcmread(path)
-    for i, frame in enumerate(d.PerFrameFunctionalGroupsSequence):
-        content = Dataset()
-        content.StackID = str(i % 2)
-        frame.FrameContentSequence = Sequence([content])
-    d.save_as(path)
-    assert "2 volumes" in refused(path)
-    from volforge.errors import VolforgeError
-
-    with pytest.raises(VolforgeError, match="multi-frame file with several volumes"):
-        discover(tmp_path / "d", "dicom", tmp_path / "s.tsv", Options())
 
 
 # --- names of patients in names of files

@@ -106,7 +106,7 @@ def test_structure_sets_that_do_not_belong(tmp_path):
     with pytest.raises(ScanError, match="no contour encloses a voxel"):
         labels_of(outside, target)
     doubled = write_structure_set(tmp_path / "d.dcm", {"lens": [circle(20, 40)], "LENS": [circle(9, 40)]}, FRAME)
-    with pytest.raises(ScanError, match="stands twice"):
+    with pytest.raises(ScanError, match="2 of its names mean structure 'lens': lens, LENS"):
         labels_of(doubled, target)
     with pytest.raises(ScanError, match="need ids"):
         labels_of(doubled, target, {})

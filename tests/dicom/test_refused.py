@@ -5,8 +5,10 @@ import pydicom
 import pytest
 from pydicom.uid import JPEGLSLossless
 
-from tests.dicom.files import base, phantom, put_pixels, write, write_series
+from tests.dicom.files import base, phantom, put_pixels, write, write_multi_frame, write_series
 from tests.dicom.test_series import HU, refused
+from volforge.cohort.layouts.discovery import Options
+from volforge.cohort.layouts.write import discover
 from volforge.volume.read import read_volume
 
 
@@ -23,6 +25,13 @@ def test_wild_spacing(tmp_path):
     places = np.array([-40.0, -45, 0]) + heights[:, None] * np.array([0, 0, 1.0])
     write_series(tmp_path / "s", HU[:, :, :8], positions=places)
     assert "uneven steps of 0.8 to 21 mm" in refused(tmp_path / "s")
+
+
+def test_a_slice_too_many_is_no_seam(tmp_path):
+    heights = np.sort([*np.arange(12) * 3.0, 15.8])
+    places = np.array([-40.0, -45, 0]) + heights[:, None] * np.array([0, 0, 1.0])
+    write_series(tmp_path / "s", HU[:, :, :13], positions=places)
+    assert "uneven steps of 0.8 to 3 mm" in refused(tmp_path / "s")
 
 
 def test_two_series_and_mixed_sizes_are_told_apart(tmp_path):
@@ -126,6 +135,25 @@ def test_truncated_empty_and_foreign(tmp_path):
     assert "none of 1 files is DICOM (a file [notes.md]" in refused(tmp_path / "f")
     (tmp_path / "f" / "a.dcm").write_text("hello, no slice")
     assert "[a.dcm] cannot be read as DICOM" in refused(tmp_path / "f")
+
+
+@pytest.mark.parametrize("kind", ["PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "HSV"])
+@pytest.mark.parametrize("form", ["slices", "multi-frame"])
+def test_values_that_are_no_grey_scale_are_refused_by_name(tmp_path, kind, form):
+    """Indices of a palette have one sample per pixel, as grey values do."""
+    hu = HU[:, :, :6]
+    files = write_series(tmp_path / "s", hu) if form == "slices" else [write_multi_frame(tmp_path / "s/m.dcm", hu)]
+    for path in files:
+        d = pydicom.dcmread(path)
+        d.PhotometricInterpretation = kind
+        if kind not in ("PALETTE COLOR", "HSV"):
+            d.SamplesPerPixel, d.PlanarConfiguration, d.PixelData = 3, 0, d.PixelData * 3
+        d.save_as(path)
+    assert f"colour pictures ({kind})" in refused(tmp_path / "s")
+    write_series(tmp_path / "grey", HU, series="b", PhotometricInterpretation="MONOCHROME1")
+    written = discover(tmp_path, "dicom", tmp_path / "s.tsv", Options())
+    assert written.scans == 1
+    assert any(kind in what and "colour pictures" in why for what, why in written.left_out)
 
 
 def test_truncated_compressed_file(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import JPEGLSLossless, RLELossless
+from scipy.ndimage import binary_erosion
 
 from tests.conftest import volforge
 from tests.dicom.files import phantom, uid, write_multi_frame, write_series
@@ -207,6 +208,37 @@ def test_two_deliberate_spacings_are_resampled_to_the_finer(tmp_path):
     assert volume.grid.spacing_mm[2] == pytest.approx(3)
     assert volume.grid.shape[2] == 24
     assert np.abs(scaled(volume) - ramp_at(volume)).max() < 0.05
+
+
+@pytest.mark.parametrize("degrees", [0, 18.5])
+@pytest.mark.parametrize(
+    ("steps", "spacing"),
+    [
+        ([4.0] * 8 + [1.08] + [7.0] * 6, 4),  # two blocks that meet
+        ([7.0] * 6 + [1.08] + [4.0] * 8, 4),
+        ([4.0] * 8 + [0.5] + [4.0] * 6, 4),
+        ([4.0] * 8 + [1.0, 3.0, 4.0] + [7.0] * 6, 4),  # they overlap: the second begins 3 mm before the end
+        ([5.0] * 5 + [1.5] + [4.0] * 5 + [2.0] + [7.0] * 5, 4),
+    ],
+)
+def test_blocks_of_a_head_are_resampled_to_the_finer_of_them(tmp_path, degrees, steps, spacing):
+    t = math.radians(degrees)
+    heights = np.concatenate([[0], np.cumsum(steps)])
+    u, v = np.array([2.0, 0, 0]), 2.5 * np.array([0, math.cos(t), math.sin(t)])
+    origins = np.array([-40.0, -45, 10]) + heights[:, None] / math.cos(t) * np.array([0, 0, 1.0])
+    values = world_ramp(origins, u, v, (20, 18))
+    write_series(
+        tmp_path / "s", values, positions=origins, orientation=(1, 0, 0, *(v / 2.5)), slope=0.01, intercept=0,
+        dtype=np.int32,
+    )  # fmt: skip
+    volume = read_volume(tmp_path / "s")
+    assert volume.flags == ["gantry_tilt_resampled"] * (degrees > 0) + ["uneven_spacing_resampled"]
+    assert volume.grid.spacing_mm[2] == pytest.approx(spacing, abs=1e-3)
+    read, true = scaled(volume), ramp_at(volume)
+    rim = np.ones((3, 7, 1), dtype=bool)  # slices that are mixed reach to different rows
+    core = binary_erosion(read > read.min() + 1e-9, rim)
+    assert core.sum() > 0.4 * values.size
+    assert np.abs(read - true)[core].max() < 0.1
 
 
 def test_rounded_positions_are_even(tmp_path):

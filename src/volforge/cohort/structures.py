@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from volforge.cohort.names import tidy_name
 from volforge.cohort.table import read_table
 from volforge.errors import Problem
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9_]{0,63}$")
-COLUMNS = ("structure", "id", "colour", "side", "group")
+COLUMNS = ("structure", "id", "colour", "side", "group", "roi")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Structure:
         colour: `#rrggbb`.
         side: `left`, `right` or empty.
         group: Free name of a family of structures, may be empty.
+        roi: Names that mean it in DICOM structure sets and segmentations, as their author wrote them.
     """
 
     structure: str
@@ -30,6 +32,7 @@ class Structure:
     colour: str
     side: str = ""
     group: str = ""
+    roi: tuple[str, ...] = ()
 
 
 # twenty colours that differ on light and dark ground (after Sasha Trubetskoy's list of distinct colours)
@@ -71,20 +74,21 @@ def read_structures(path: Path, name: str | None = None) -> tuple[list[Structure
     structures: list[Structure] = []
     names: dict[str, int] = {}
     ids: dict[int, int] = {}
+    rois: dict[str, int] = {}
     for line, row in table.rows if {"structure", "id"} <= set(table.header) else []:
-        label, text = row["structure"], row["id"]
+        label, number = row["structure"], row["id"]
         table.has_unseen(line, "group", row.get("group", ""))
         if not table.has_unseen(line, "structure", label) and not NAME.match(label):
             table.add(line, "structure", label, "not a name", "use lower-case letters, digits and _")
         if label in names:
             table.add(line, "structure", label, f"stands already in line {names[label]}", "keep one")
         names.setdefault(label, line)
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-            table.add(line, "id", text, "not an id", "use a whole number from 1 to 65535; 0 is background")
+        if not number.isascii() or not number.isdigit() or not 1 <= int(number) <= 65535:
+            table.add(line, "id", number, "not an id", "use a whole number from 1 to 65535; 0 is background")
             continue
-        value = int(text)
+        value = int(number)
         if value in ids:
-            table.add(line, "id", text, f"stands already in line {ids[value]}", "give each structure its own")
+            table.add(line, "id", number, f"stands already in line {ids[value]}", "give each structure its own")
         ids.setdefault(value, line)
         colour = row.get("colour", "") or default_colour(value)
         if not re.match(r"^#[0-9a-fA-F]{6}$", colour):
@@ -92,7 +96,11 @@ def read_structures(path: Path, name: str | None = None) -> tuple[list[Structure
         side = row.get("side", "")
         if side not in ("", "left", "right"):
             table.add(line, "side", side, "unknown side", "left, right or empty")
-        structures.append(Structure(label, value, colour.lower(), side, row.get("group", "")))
+        roi = tuple(n for n in map(tidy_name, row.get("roi", "").split("\\")) if n)
+        for text in roi:
+            if rois.setdefault(text, line) != line:
+                table.add(line, "roi", text, f"stands already in line {rois[text]}", "keep one")
+        structures.append(Structure(label, value, colour.lower(), side, row.get("group", ""), roi))
     groups: dict[str, int] = {}
     for line, row in table.rows:
         groups.setdefault(row.get("group", ""), line)

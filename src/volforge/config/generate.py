@@ -82,6 +82,7 @@ def structures_schema() -> dict[str, Any]:
             "colour": {"type": "string", "pattern": "^(#[0-9a-fA-F]{6})?$"},
             "side": {"enum": ["", "left", "right"]},
             "group": {"type": "string"},
+            "roi": {"type": "string"},
         },
         "required": ["structure", "id"],
     }

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from volforge.text_lines import lines_of
 
-CHANNEL = re.compile(r"(.+\.nii(?:\.gz)?)#(\d{1,4})", re.IGNORECASE)
+CHANNEL = re.compile(r"(.+\.(?:nii|nii\.gz|dcm|dicom|ima))#(\d{1,4})", re.IGNORECASE)
+ANY = re.compile(r"(.+)#(\d{1,4})")
 
 
 def channel_of(path: str) -> tuple[str, int | None]:
-    """The file of a path, and the volume that `#k` behind a 4-D NIfTI names (from 0); None where it names none."""
+    """The file of a path, and which of its volumes `#k` behind it names (from 0); None where it names none.
+
+    Behind 4-D NIfTI and multi-frame DICOM files; those of DICOM may have any name, so the disk is asked.
+    """
     hit = CHANNEL.fullmatch(path)
+    if hit is None:
+        hit = ANY.fullmatch(path)
+        hit = hit if hit and not os.path.exists(path) and os.path.exists(hit[1]) else None
     return (hit[1], int(hit[2])) if hit else (path, None)
 
 

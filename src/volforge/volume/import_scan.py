@@ -50,6 +50,7 @@ class ImportSettings:
     """Settings of the cohort that an import reads; the content of `settings.json`."""
 
     structures: dict[str, int] = field(default_factory=dict)
+    rois: dict[str, list[str]] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
     label_grid: str = "same"
     mesh_frame: str = "lps"
@@ -92,7 +93,7 @@ def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, re
             raise
         with whole_folder(out) as scratch:
             refusal = {"reason": error.message, "where": error.where, "remedy": error.remedy}
-            if any(is_dicom(p) for p in request.files.values()):  # their names are often those of patients
+            if any(is_dicom(on_disk(p)) for p in request.files.values()):  # their names are often those of patients
                 refusal = {"reason": without_names(error.message), "where": "", "remedy": without_names(error.remedy)}
             write_json(
                 scratch / "record.json",
@@ -286,6 +287,7 @@ def _labels(request: ScanRequest, settings: ImportSettings, target: Target | Non
         settings.structures,
         resample=settings.label_grid == "resample",
         mesh_frame=settings.mesh_frame,
+        rois=settings.rois,
     )
     if settings.balls is not None:
         balls = [Ball(**b) for b in settings.balls["joints"]]

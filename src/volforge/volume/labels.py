@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,13 @@ PICTURES = (".png", ".tif", ".tiff", ".bmp")
 
 
 def read_labels(
-    path: Path, target: Target | None, structures: Mapping[str, int], *, resample: bool, mesh_frame: str
+    path: Path,
+    target: Target | None,
+    structures: Mapping[str, int],
+    *,
+    resample: bool,
+    mesh_frame: str,
+    rois: Mapping[str, Collection[str]] | None = None,
 ) -> LabelMap:
     """Read labels and bring them onto the grid of the image.
 
@@ -39,6 +45,7 @@ def read_labels(
         structures: Id by name. Empty: any id is accepted, folders are not.
         resample: Bring maps on another grid onto the image's (nearest neighbour) instead of refusing them.
         mesh_frame: Patient frame of surfaces whose file does not tell.
+        rois: Names in DICOM files as their author wrote them, by structure.
 
     Raises:
         ScanError: another grid, ids that no structure has, values that are not whole numbers.
@@ -53,7 +60,7 @@ def read_labels(
     if not suffix_of(path):
         from volforge.volume.dicom.labels import read_dicom_labels
 
-        labels = read_dicom_labels(path, target, structures, resample=resample)
+        labels = read_dicom_labels(path, target, structures, resample=resample, rois=rois)
         if labels is not None:
             return labels
     if path.is_dir() and not _is_series(path):

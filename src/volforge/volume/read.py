@@ -27,8 +27,8 @@ def read_volume(path: Path, *, labels: bool) -> SourceVolume:
     """Read a volume with the geometry of its file.
 
     Args:
-        path: A file (`#k` behind a 4-D NIfTI names one of its volumes, from 0); a folder of DICOM slices; a `.txt`
-            that lists the files of a DICOM series.
+        path: A file (`#k` behind a 4-D NIfTI or multi-frame DICOM names one of its volumes, from 0); a folder of
+            DICOM slices; a `.txt` that lists the files of a DICOM series.
         labels: The values are labels or a mask, no signal: slices that must be resampled are so by nearest
             neighbour, and values that are whole but for rounding become integers. Only the caller knows it.
 
@@ -45,12 +45,14 @@ def read_volume(path: Path, *, labels: bool) -> SourceVolume:
         if suffix in NIFTI and path.is_file():
             volume = read_nifti(path, channel)
         elif suffix in ITK and path.is_file():
+            if channel is not None:
+                raise ScanError(f"no volume #{channel}: a {suffix} file holds one", remedy=f"leave out #{channel}")
             refuse_stand_in(path)
             volume = read_itk(path)
         elif is_dicom(path):
             from volforge.volume.dicom.series import read_series
 
-            volume = read_series(path, labels=labels)
+            volume = read_series(path, labels=labels, channel=channel)
         else:
             raise ScanError(
                 f"unknown volume format '{path.suffix or path.name}'",

@@ -40,6 +40,9 @@ def cohort_settings(cohort: ResolvedCohort) -> str:
         "background": settings.background,
         "body_mask": settings.body_mask.model_dump(),
     }
+    rois = {s.structure: list(s.roi) for s in cohort.structures if s.roi}
+    if rois:  # cohorts without keep their settings, and what was made by them
+        content["rois"] = rois
     if settings.balls is not None:
         content["balls"] = {"radius_mm": settings.balls.radius_mm, "joints": balls_of(cohort)}
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))

@@ -1,5 +1,7 @@
 """A tree of DICOM as an archive sends it: every volume a row, patients by pseudonym, labels on their series."""
 
+from pathlib import Path
+
 import numpy as np
 import pydicom
 import pytest
@@ -116,6 +118,72 @@ def test_labels_that_belong_to_nothing_are_named(tmp_path):
     reasons = dict(written.left_out)
     assert "has labels already" in reasons["two.dcm"]
     assert "its series is not here" in reasons["lost.dcm"]
+
+
+def slices_of(path, *series: tuple[str, int]) -> None:
+    """Let the contours of a structure set name slices: series and instance number."""
+    d = pydicom.dcmread(path)
+    for contour, (name, number) in zip(d.ROIContourSequence[0].ContourSequence, series, strict=True):
+        image = Dataset()
+        image.ReferencedSOPInstanceUID = uid("instance", name, number)
+        contour.ContourImageSequence = Sequence([image])
+    d.save_as(path)
+
+
+@pytest.mark.parametrize(
+    ("refer", "attached", "reason"),
+    [
+        (lambda p: slices_of(p, ("a", 3), ("a", 4)), "3", ""),
+        (lambda p: (reference(p, "renamed"), slices_of(p, ("m", 3), ("m", 4))), "5", ""),
+        (lambda p: slices_of(p, ("a", 3), ("m", 4)), "", "the series of its slices holds several volumes"),
+        (lambda p: slices_of(p, ("gone", 3), ("gone", 4)), "", "its series is not here"),
+        (lambda p: None, "", "its frame of reference holds several volumes"),
+        (lambda p: tag(p, ReferencedFrameOfReferenceUID=uid("frame", "MRN-2")), "9", ""),
+        (lambda p: tag(p, ReferencedFrameOfReferenceUID=None, FrameOfReferenceUID=uid("frame", "MRN-2")), "9", ""),
+        (lambda p: tag(p, ReferencedFrameOfReferenceUID="1.2.3"), "", "its frame of reference is not here"),
+    ],
+)
+def test_structure_sets_that_name_no_series(tmp_path, refer, attached, reason):
+    """A CT and an MR of one frame of reference, and a CT of another."""
+    data = tmp_path / "data"
+    write_series(data / "ct", HU)
+    write_series(data / "mr", HU + 1024, series="m", modality="MR", SeriesNumber=5)
+    write_series(data / "other", HU, series="o", patient=OTHER, SeriesNumber=9)
+    contours = {"x": [circle(20, 40), circle(20, 43)]}
+    path = write_structure_set(data / "rt.dcm", contours, uid("frame", "MRN-4711"))
+    tag(path, FrameOfReferenceUID=None)
+    refer(path)
+    rows, written = rows_of(tmp_path)
+    assert [r.free["series_number"] for r in rows.values() if "labels" in r.files] == ([attached] if attached else [])
+    assert dict(written.left_out).get("rt.dcm", "") == reason
+
+
+def tag(path, **tags) -> None:
+    """Change the frames of reference of a structure set."""
+    d = pydicom.dcmread(path)
+    for keyword, value in tags.items():
+        for item in [d, *d.StructureSetROISequence]:
+            if keyword in item:
+                delattr(item, keyword)
+        if value:
+            setattr(d if keyword == "FrameOfReferenceUID" else d.StructureSetROISequence[0], keyword, value)
+    d.save_as(path)
+
+
+def test_slices_tell_the_volumes_of_one_series_apart(tmp_path):
+    for time in (1, 2):
+        write_series(
+            tmp_path / "data/a", HU + time, name=f"{time}_{{:03d}}.dcm", first=1 + 100 * time,
+            TemporalPositionIdentifier=time,
+        )  # fmt: skip
+    path = write_structure_set(tmp_path / "data/rt.dcm", {"x": [circle(20, 40)]}, uid("frame", "MRN-4711"))
+    reference(path, "a")
+    assert dict(rows_of(tmp_path)[1].left_out) == {"rt.dcm": "its series holds several volumes"}
+    slices_of(path, ("a", 203))
+    rows, _ = rows_of(tmp_path)
+    labelled = [r for r in rows.values() if "labels" in r.files]
+    assert len(labelled) == 1
+    assert "2_203.dcm" in Path(labelled[0].files["image"]).read_text()
 
 
 def test_a_tree_without_volumes_says_why(tmp_path):

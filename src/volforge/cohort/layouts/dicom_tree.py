@@ -8,16 +8,18 @@ from pathlib import Path
 
 from volforge.cohort.characters import looks_of
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
-from volforge.cohort.names import natural, plain_name
+from volforge.cohort.names import natural
 from volforge.errors import ScanError
-from volforge.volume.dicom.headers import DAMAGE, Frame, read_dataset, read_headers
+from volforge.volume.dicom.fragments import FEWEST
+from volforge.volume.dicom.headers import DAMAGE, Frame, read_headers
 from volforge.volume.dicom.labels import label_names
+from volforge.volume.dicom.names import FileNames, table_of
 from volforge.volume.dicom.pixels import same_pixels
-from volforge.volume.dicom.series import FEWEST, check_stack, refuse_misfits
+from volforge.volume.dicom.references import References, references_of
+from volforge.volume.dicom.series import check_stack, mosaic, refuse_misfits, volumes_among
 from volforge.volume.dicom.stacks import Stack, make_stacks
 
 MODALITIES = {"CT": "CT", "MR": "MR"}
-SEVERAL = "a multi-frame file with several volumes: export one file per volume"
 
 
 def find_dicom(tree: Tree, options: Options) -> Discovery:
@@ -33,11 +35,17 @@ def find_dicom(tree: Tree, options: Options) -> Discovery:
             in_folder[frame.file.parent].add(i)
     taken: list[tuple[Stack, Found]] = []
     for i, stack in enumerate(stacks):
-        reason = _why_not(stack, stacks) or ("" if _is_whole_file(stack, headers.frames) else SEVERAL)
+        reason = _why_not(stack, stacks)
         if reason:
             found.left_out.append((stack.describe(), reason))
-        else:
-            taken.append((stack, _row(stack, in_folder, i, tree, options)))
+            continue
+        row = _row(stack, in_folder, i, tree, options)
+        try:
+            row.channel = _channel(stack, headers.frames)
+        except ScanError as error:
+            found.left_out.append((stack.describe(), f"{error.message}: {error.remedy}"))
+            continue
+        taken.append((stack, row))
     _name_scans(taken)
     _name_frames(taken)
     _attach_labels(taken, headers.others, found, tree, options)
@@ -62,6 +70,9 @@ def _tell_case(taken: list[tuple[Stack, Found]], found: Discovery) -> None:
 def _why_not(stack: Stack, stacks: list[Stack]) -> str:
     if stack.is_localiser:
         return "localiser"
+    if stack.frames[0].mosaic:
+        error = mosaic(stack.frames)
+        return f"{error.message}: {error.remedy}"
     if stack.frames[0].modality not in MODALITIES:
         return f"modality {stack.frames[0].modality or 'unknown'} is none of a sheet"
     if len(stack.frames) < FEWEST:
@@ -74,11 +85,20 @@ def _why_not(stack: Stack, stacks: list[Stack]) -> str:
     return ""
 
 
-def _is_whole_file(stack: Stack, frames: list[Frame]) -> bool:
-    """Whether a stack of one multi-frame file holds all its frames: parts of a file cannot be named in a sheet."""
-    if len({f.file for f in stack.frames}) > 1:
-        return True
-    return sum(f.file == stack.frames[0].file for f in frames) == len(stack.frames) + len(stack.dropped)
+def _channel(stack: Stack, frames: list[Frame]) -> int | None:
+    """Which volume of its multi-frame file a stack is; None where it holds all frames of its files.
+
+    Raises:
+        ScanError: read by itself, the file holds no such volume.
+    """
+    files = {f.file for f in stack.frames}
+    held = [f for f in frames if f.file in files]
+    if len(files) > 1 or len(held) == len(stack.frames) + len(stack.dropped):
+        return None
+    for channel, other in enumerate(volumes_among(make_stacks(held, same_pixels))):
+        if {f.index for f in other.frames} == {f.index for f in stack.frames}:
+            return channel
+    raise ScanError("a part of a multi-frame file", remedy="export one file per volume")
 
 
 def pseudonym(patient: str, salt: str) -> str:
@@ -142,38 +162,70 @@ def _attach_labels(
     tree: Tree,
     options: Options,
 ) -> None:
-    by_series: dict[str, list[Found]] = defaultdict(list)
-    for stack, row in taken:
-        by_series[stack.frames[0].series].append(row)
-    names: dict[str, None] = {}
+    places = _Places(taken)
+    names: list[FileNames] = []
     for path, kind in sorted(others):
         if kind not in ("RTSTRUCT", "SEG"):
             found.left_out.append((tree.relative(path), f"{kind or 'no image'}"))
             continue
         try:
-            series = _referenced_series(path)
+            referred = references_of(path)
             mine = label_names(path)
         except DAMAGE as error:
             found.left_out.append((tree.relative(path), f"damaged: {error}"))
             continue
-        rows = [r for uid in series for r in by_series.get(uid, [])]
+        rows, what = places.of(referred)
         if len(rows) != 1:
-            reason = "its series is not here" if not rows else "its series holds several volumes"
+            reason = f"{what} is not here" if not rows else f"{what} holds several volumes"
             found.left_out.append((tree.relative(path), reason))
         elif rows[0].labels is not None:
             found.left_out.append((tree.relative(path), f"scan {rows[0].scan} has labels already"))
         else:
             rows[0].labels = path
             rows[0].label_source = options.label_source or ("expert" if kind == "RTSTRUCT" else "predicted")
-            names |= dict.fromkeys(plain_name(n) for n in mine if plain_name(n))
-    found.structures = {name: i for i, name in enumerate(sorted(names, key=natural), start=1)}
+            names.append(mine)
+    found.rois = table_of(names)
+    found.structures = {name: i for i, name in enumerate(found.rois, start=1)}
+    if found.rois:
+        found.notes.append(
+            "structures: rename them freely; the column roi holds their names in the files, and several names in one "
+            "cell (parted by a backslash) are one structure"
+        )
 
 
-def _referenced_series(path: Path) -> set[str]:
-    """Series that a structure set or segmentation was drawn on."""
-    dataset = read_dataset(path)
-    uids = {str(s.SeriesInstanceUID) for s in dataset.get("ReferencedSeriesSequence") or []}
-    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or []:
-        for study in frame.get("RTReferencedStudySequence") or []:
-            uids |= {str(s.SeriesInstanceUID) for s in study.get("RTReferencedSeriesSequence") or []}
-    return uids
+class _Places:
+    """Volumes by what structure sets and segmentations refer to."""
+
+    def __init__(self, taken: list[tuple[Stack, Found]]):
+        self.series: dict[str, list[Found]] = defaultdict(list)
+        self.instances: dict[str, list[Found]] = defaultdict(list)
+        self.frames: dict[str, list[Found]] = defaultdict(list)
+        for stack, row in taken:
+            for held, uids in (
+                (self.series, {f.series for f in stack.frames}),
+                (self.instances, {f.instance_uid for f in [*stack.frames, *stack.dropped]}),
+                (self.frames, {stack.frames[0].frame_uid}),
+            ):
+                for uid in uids - {""}:
+                    held[uid].append(row)
+
+    def of(self, referred: References) -> tuple[list[Found], str]:
+        """The volumes that are meant, and by what: the series, else the slices, else the frame of reference.
+
+        Slices also tell the volumes of one series apart. The frame of reference is asked only where neither series
+        nor slices are named: it may hold volumes that nothing was drawn on.
+        """
+        by_series = _distinct(self.series, referred.series)
+        if len(by_series) == 1:
+            return by_series, "its series"
+        by_slices = _distinct(self.instances, referred.instances)
+        if by_slices:
+            return by_slices, "the series of its slices"
+        if by_series or referred.series or referred.instances:
+            return by_series, "its series"
+        return _distinct(self.frames, referred.frames), "its frame of reference"
+
+
+def _distinct(held: dict[str, list[Found]], uids: set[str]) -> list[Found]:
+    rows = {id(row): row for uid in uids for row in held.get(uid, [])}
+    return list(rows.values())

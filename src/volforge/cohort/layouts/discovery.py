@@ -62,6 +62,7 @@ class Discovery:
     Attributes:
         rows: Scans, in the order of the sheet.
         structures: Id by name.
+        rois: Names in DICOM files that mean a structure, by structure.
         notes: Remarks for the head of the sheet (folds to set, known faults ...).
         left_out: (what, reason) of everything that was recognised and not taken.
         licence: Where the folder itself tells; empty: the layout's.
@@ -70,6 +71,7 @@ class Discovery:
 
     rows: list[Found] = field(default_factory=list)
     structures: dict[str, int] = field(default_factory=dict)
+    rois: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     licence: str = ""

@@ -103,7 +103,7 @@ def discover(
     for path, content in contents.items():
         write_whole(path, content)
     if structures:
-        write_whole(structures, structures_text(found.structures))
+        write_whole(structures, structures_text(found.structures, found.rois))
     write_whole(out, text)
     return Written(
         len(found.rows),
@@ -216,12 +216,16 @@ def _notes(layout: Layout, found: Discovery) -> list[str]:
     return [" ".join(n.split()) for n in [*notes, *found.notes]]
 
 
-def structures_text(structures: dict[str, int]) -> str:
-    """A table of structures, in the order of the ids."""
-    lines = ["structure\tid\tcolour\tside\tgroup"]
+def structures_text(structures: dict[str, int], rois: dict[str, tuple[str, ...]] | None = None) -> str:
+    """A table of structures, in the order of the ids; several names of one structure are parted by backslashes."""
+    rows = [["structure", "id", "colour", "side", "group"]]
     for name, value in sorted(structures.items(), key=lambda item: item[1]):
-        lines.append(f"{name}\t{value}\t{default_colour(value)}\t{side_of(name)}\t")
-    return "\n".join(lines) + "\n"
+        rows.append([name, str(value), default_colour(value), side_of(name), ""])
+    if rois:
+        rows[0].append("roi")
+        for row in rows[1:]:
+            row.append("\\".join(rois.get(row[0], ())))
+    return _table(rows)
 
 
 def cohort_name(stem: str) -> str:

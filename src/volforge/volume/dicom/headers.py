@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from volforge.errors import ScanError
+from volforge.volume.dicom.private import B_VALUES, MOSAIC, PRIVATE_TAGS, private_number
 
 # what tells apart slices that lie at one place, in the order in which it is tried
 DISCRIMINATORS = (
@@ -32,12 +33,14 @@ DISCRIMINATORS = (
 TAGS = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "Modality",
     "SeriesNumber", "InstanceNumber", "PatientID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-    "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "RescaleType",
+    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames",
+    "RescaleSlope", "RescaleIntercept", "RescaleType",
     "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelRepresentation", "BitsStored", "LossyImageCompression",
     "SpacingBetweenSlices", "ModalityLUTSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence",
     *DISCRIMINATORS,
 )  # fmt: skip
+GREY = ("MONOCHROME1", "MONOCHROME2")
 DIRECTORY = "1.2.840.10008.1.3.10"
 NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 DAMAGE = (
@@ -68,7 +71,8 @@ class Frame:
         rescaled: Whether the file declares slope and intercept.
         padding: Stored values (lowest, highest) that stand for no measurement, None where there are none.
         localiser: Whether the image type says LOCALIZER.
-        colour: More than one sample per pixel.
+        mosaic: All slices of a volume stand side by side in the picture (Siemens).
+        colour: Photometric interpretation where it is no grey scale (`RGB`, `PALETTE COLOR` ...), else empty.
         lossy: Compressed with loss.
         tags: What may tell it apart from others at its place, by keyword.
         missing: Needed tags that the file lacks, or whose values cannot be.
@@ -94,7 +98,8 @@ class Frame:
     rescaled: bool = True
     padding: tuple[int, int] | None = None
     localiser: bool = False
-    colour: bool = False
+    mosaic: bool = False
+    colour: str = ""
     lossy: bool = False
     tags: dict[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
@@ -179,7 +184,7 @@ def read_headers(files: Iterable[Path]) -> Headers:
                 headers.not_dicom.append(path)
             continue
         try:
-            dataset = read_dataset(path, TAGS)
+            dataset = read_dataset(path, [*TAGS, *PRIVATE_TAGS])
             modality = str(dataset.get("Modality", "") or "")
             if str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", "")) == DIRECTORY:
                 continue
@@ -207,7 +212,7 @@ def _find_torn(headers: Headers) -> None:
             headers.damaged.append((path, "empty" if is_empty else "it does not begin as DICOM does"))
 
 
-def read_dataset(path: Path, tags: Sequence[str] | None = None, *, pixels: bool = False) -> Any:
+def read_dataset(path: Path, tags: Sequence[str | int] | None = None, *, pixels: bool = False) -> Any:
     """A data set by pydicom; without warnings about values that merely break the standard's form."""
     import warnings
 
@@ -276,6 +281,9 @@ def _frame(path: Path, index: int, dataset: Any, modality: str, shared: Any, own
         special = value(keyword, sequence) if own is not None else None
         if special not in (None, ""):
             tags[keyword] = str(special)
+    b_value = next((v for v in (private_number(dataset, *place) for place in B_VALUES) if v is not None), None)
+    if b_value is not None:
+        tags.setdefault("DiffusionBValue", f"{b_value % 1_000_000_000:g}")  # GE adds a billion
     kind = dataset.get("ImageType")
     kinds = [kind] if isinstance(kind, str) else list(kind or [])
     return Frame(
@@ -297,7 +305,8 @@ def _frame(path: Path, index: int, dataset: Any, modality: str, shared: Any, own
         rescaled=slope not in (None, "") and intercept not in (None, ""),
         padding=_padding(dataset),
         localiser="LOCALIZER" in kinds,
-        colour=int(dataset.get("SamplesPerPixel", 1) or 1) > 1,
+        mosaic="MOSAIC" in kinds or (private_number(dataset, *MOSAIC) or 0) > 1,
+        colour=_colour(dataset),
         lossy=str(dataset.get("LossyImageCompression", "") or "") == "01",
         tags=tags,
         missing=tuple(k for k in NEEDED if found[k] is None),
@@ -306,6 +315,15 @@ def _frame(path: Path, index: int, dataset: Any, modality: str, shared: Any, own
         declared_step=(_numbers(value("SpacingBetweenSlices", "PixelMeasuresSequence"), 1) or (None,))[0],
         has_table=bool(dataset.get("ModalityLUTSequence")),
     )
+
+
+def _colour(dataset: Any) -> str:
+    """What the values stand for where they are no grey scale: indices of a palette, colours."""
+    kind = " ".join(str(dataset.get("PhotometricInterpretation", "") or "").upper().split())
+    samples = int(dataset.get("SamplesPerPixel", 1) or 1)
+    if samples > 1:
+        return kind or f"{samples} samples per pixel"
+    return "" if kind in ("", *GREY) else kind
 
 
 def _perpendicular(orientation: tuple[float, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from volforge.errors import ScanError
@@ -14,6 +14,9 @@ from volforge.volume.dicom.headers import (
     refuse_damaged,
     shown,
 )
+from volforge.volume.dicom.names import FileNames
+from volforge.volume.dicom.segmentation import segment_names
+from volforge.volume.dicom.structure_set import contours_of, roi_names
 from volforge.volume.label_map import LabelMap, Target
 
 
@@ -44,12 +47,24 @@ def find_labels(path: Path) -> tuple[Path, str] | None:
 
 
 def read_dicom_labels(
-    path: Path, target: Target | None, structures: Mapping[str, int], *, resample: bool
+    path: Path,
+    target: Target | None,
+    structures: Mapping[str, int],
+    *,
+    resample: bool,
+    rois: Mapping[str, Collection[str]] | None = None,
 ) -> LabelMap | None:
     """Read a structure set or a segmentation; None where the path is neither.
 
-    Structures are found by name (ROI name or segment label, in lower case with _ for other characters); those
-    that the table has not are left out and named in the notes.
+    Structures are found by name (`names.matched_names`); those that the table has not are left out and named in
+    the notes.
+
+    Args:
+        path: A file, or a folder that holds one.
+        target: The image's grid; None where there is no image.
+        structures: Id by name.
+        resample: Bring segments on another grid onto the image's.
+        rois: ROI names or segment labels as their author wrote them, by structure.
 
     Raises:
         ScanError: another frame of reference or grid than the image's, none of the structures, damaged files.
@@ -68,11 +83,11 @@ def read_dicom_labels(
         if kind == "RTSTRUCT":
             from volforge.volume.dicom.structure_set import read_structure_set
 
-            labels = read_structure_set(file, target, structures)
+            labels = read_structure_set(file, target, structures, rois or {})
         else:
             from volforge.volume.dicom.segmentation import read_segmentation
 
-            labels = read_segmentation(file, target, structures, resample=resample)
+            labels = read_segmentation(file, target, structures, rois or {}, resample=resample)
     except ScanError as error:
         error.where = error.where or str(file)
         raise
@@ -80,9 +95,9 @@ def read_dicom_labels(
     return labels
 
 
-def label_names(file: Path) -> list[str]:
+def label_names(file: Path) -> FileNames:
     """Names of the structures that a structure set or segmentation holds, as its author wrote them."""
     dataset = read_dataset(file)
     if dataset.get("Modality") == "RTSTRUCT":
-        return [str(roi.get("ROIName", "")) for roi in dataset.get("StructureSetROISequence") or []]
-    return [str(segment.get("SegmentLabel", "")) for segment in dataset.get("SegmentSequence") or []]
+        return roi_names(dataset, {n for n, contours in contours_of(dataset)[0].items() if contours})
+    return segment_names(dataset)

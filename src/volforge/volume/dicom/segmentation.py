@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from volforge import __version__
 from volforge.errors import ScanError, VolforgeError
 from volforge.volume.dicom.headers import DAMAGE, read_dataset
-from volforge.volume.dicom.names import matched_names
+from volforge.volume.dicom.names import FileNames, matched_names, name_text, numbered
 from volforge.volume.geometry import Array, Grid, reorientation_of
 from volforge.volume.label_map import LabelMap, Target, lay_into, onto_grid
 from volforge.volume.straighten import Planes, straighten
@@ -28,11 +28,19 @@ TYPE_2 = (
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read_segmentation(file: Path, target: Target | None, structures: Mapping[str, int], *, resample: bool) -> LabelMap:
+def read_segmentation(
+    file: Path,
+    target: Target | None,
+    structures: Mapping[str, int],
+    rois: Mapping[str, Collection[str]],
+    *,
+    resample: bool,
+) -> LabelMap:
     """Read the segments of a SEG file.
 
     Segments that cover some slices of the image only are laid into its grid; a grid that is no part of the
-    image's is an error unless `resample`. Fractional segments are taken from 0.5.
+    image's is an error unless `resample`. Fractional segments are taken from 0.5. The background of a LABELMAP is
+    no structure, whatever it is called.
 
     Raises:
         ScanError: another frame of reference or grid; no segment that is a structure; damage.
@@ -41,7 +49,7 @@ def read_segmentation(file: Path, target: Target | None, structures: Mapping[str
 
     try:
         seg = hd.seg.segread(file)
-        names = {int(n): str(seg.get_segment_description(n).segment_label) for n in seg.segment_numbers}
+        names = segment_names(seg)
         frame_uid = str(seg.get("FrameOfReferenceUID", "") or "")
     except DAMAGE as error:
         raise ScanError(f"the segmentation is damaged ({error})", remedy="export it again") from error
@@ -51,7 +59,7 @@ def read_segmentation(file: Path, target: Target | None, structures: Mapping[str
             "the segmentation lies in another frame of reference than the image",
             remedy="name the series that it was drawn on, or the segmentation of this series",
         )
-    wanted, notes = matched_names(names, structures)
+    wanted, notes = matched_names(names, structures, rois)
     ordered = sorted(wanted, key=lambda n: structures[wanted[n]])
     try:
         masks = _on_slices(seg, ordered, target) or _on_own_grid(seg, ordered)
@@ -63,12 +71,33 @@ def read_segmentation(file: Path, target: Target | None, structures: Mapping[str
         if result is None:
             dtype = np.uint8 if max(structures.values()) < 256 else np.uint16
             result = LabelMap(np.zeros(labels.grid.shape, dtype=dtype, order="F"), labels.grid, notes=notes)
-        result.lay(wanted[number], structures[wanted[number]], labels.array > 0)
+        value, hit = structures[wanted[number]], labels.array > 0
+        if not hit.any():
+            notes.append(f"structure '{wanted[number]}' has no voxel")
+        result.lay(wanted[number], value, hit)
         result.flags += [f for f in labels.flags if f not in result.flags]
         result.notes += [n for n in labels.notes if n not in result.notes]
     if result is None or not result.array.any():
         raise ScanError("none of its structures has a voxel in the image", remedy="check that they belong together")
     return result
+
+
+def segment_names(dataset: Any) -> FileNames:
+    """Labels of the segments, without the background; those that no frame belongs to apart.
+
+    The background of a LABELMAP is the value of its padding, else 0.
+    """
+    names = {int(s.SegmentNumber): name_text(s.get("SegmentLabel")) for s in dataset.get("SegmentSequence") or []}
+    if str(dataset.get("SegmentationType", "")) == "LABELMAP":
+        padding = dataset.get("PixelPaddingValue")
+        if isinstance(padding, bytes):  # signed or unsigned: left as it stands
+            padding = int.from_bytes(padding[:2], "little")
+        background = 0 if padding in (None, "") else int(padding)
+        return FileNames(numbered({n: t for n, t in names.items() if n != background}))
+    drawn = set(_segment_of_frames(dataset))
+    return FileNames(
+        numbered({n: t for n, t in names.items() if n in drawn}), tuple(t for n, t in names.items() if n not in drawn)
+    )
 
 
 def _on_slices(seg: Any, numbers: list[int], target: Target | None) -> Iterator[tuple[int, LabelMap]] | None:
@@ -103,8 +132,9 @@ def _on_slices(seg: Any, numbers: list[int], target: Target | None) -> Iterator[
 
 def _groups(seg: Any, index: int, sequence: str) -> Any:
     """A functional group of a frame, its own or the one that all share."""
-    for group in (seg.PerFrameFunctionalGroupsSequence[index], seg.SharedFunctionalGroupsSequence[0]):
-        if sequence in group:
+    own, shared = seg.PerFrameFunctionalGroupsSequence[index], seg.get("SharedFunctionalGroupsSequence")
+    for group in (own, shared[0] if shared else None):
+        if group is not None and sequence in group:
             return group[sequence][0]
     raise ValueError(f"no {sequence} for frame {index + 1}")
 
@@ -174,7 +204,7 @@ def write_segmentation(
     Args:
         out: `.dcm` file.
         labels: Integer ids, one slice per slice of the series: (columns, rows, N) in its sorted order.
-        series: Folder, list of files, or multi-frame file.
+        series: Folder, list of files, or multi-frame file; `#k` behind it: its volume of that number, from 0.
         structures: Id by name; each that occurs becomes a segment.
         colours: `#rrggbb` by name.
 
@@ -184,12 +214,14 @@ def write_segmentation(
     import highdicom as hd
     from pydicom.uid import generate_uid
 
-    from volforge.volume.dicom.series import list_files, pick_stack
+    from volforge.volume.companions import channel_of
+    from volforge.volume.dicom.series import pick_stack
     from volforge.volume.dicom.stacks import spacing_of
     from volforge.volume.folders import sha256_of_text
     from volforge.whole_file import write_whole
 
-    stack, _ = pick_stack(list_files(series))
+    path, channel = channel_of(str(series))
+    stack, _ = pick_stack(Path(path), channel)
     first = stack.frames[0]
     if labels.shape != (*first.shape, len(stack.frames)):
         raise VolforgeError(
@@ -210,6 +242,7 @@ def write_segmentation(
     is_multi_frame = len({f.file for f in stack.frames}) == 1 and len(stack.frames) > 1
     files = [first.file] if is_multi_frame else [f.file for f in stack.frames]
     datasets = [read_dataset(f, pixels=True) for f in files]
+    _refuse_hashed(datasets[0], first.name, out)
     for dataset in datasets:
         if "PixelData" in dataset:
             del dataset.PixelData
@@ -219,12 +252,12 @@ def write_segmentation(
         if not is_multi_frame and not dataset.get("SliceThickness"):
             dataset.SliceThickness = round(spacing_of(stack).step_mm, 6)
     frames = labels.transpose(2, 1, 0)
-    if is_multi_frame:
-        order = np.argsort([f.index for f in stack.frames])
-        frames = frames[order]
-    coded = np.zeros(frames.shape, dtype=np.uint8 if len(present) < 256 else np.uint16)
+    count = int(datasets[0].NumberOfFrames) if is_multi_frame else len(frames)
+    places = [f.index for f in stack.frames] if is_multi_frame else range(count)
+    coded = np.zeros((count, *frames.shape[1:]), dtype=np.uint8 if len(present) < 256 else np.uint16)
     for k, value in enumerate(present, start=1):
-        coded[frames == value] = k
+        for place, frame in zip(places, frames, strict=True):
+            coded[place][frame == value] = k
     content = sha256_of_text(coded.tobytes().hex() + "".join(f.instance_uid for f in stack.frames))
     try:
         with warnings.catch_warnings():
@@ -256,6 +289,11 @@ def write_segmentation(
 
 def _check_source(stack: Stack, out: Path) -> None:
     """Raise `VolforgeError` for a series that lacks what a segmentation must refer to."""
+    for word, uids in (("series", {f.series for f in stack.frames}), ("study", {f.study for f in stack.frames})):
+        if len(uids) > 1:
+            raise VolforgeError(
+                f"its slices have {len(uids)} {word} UIDs, and a segmentation must name one", str(out), "write .nii.gz"
+            )
     for frame in stack.frames:
         needed = {
             "SOPInstanceUID": frame.instance_uid,
@@ -268,6 +306,32 @@ def _check_source(stack: Stack, out: Path) -> None:
             raise VolforgeError(
                 f"{frame.name} lacks {', '.join(missing)}, which a segmentation must name", str(out), "write .nii.gz"
             )
+
+
+def _refuse_hashed(dataset: Any, name: str, out: Path) -> None:
+    """Raise `VolforgeError` where a date, a time or the sex, which a segmentation repeats, is none."""
+    for keyword, word in (
+        ("StudyDate", "date"), ("PatientBirthDate", "date"), ("StudyTime", "time"), ("PatientSex", "sex"),
+    ):  # fmt: skip
+        if not _is_value(dataset.get(keyword), word):
+            raise VolforgeError(
+                f"{keyword} of {name} holds no {word} (hashed by an anonymiser?), and a segmentation must repeat it",
+                str(out),
+                f"empty {keyword} in the files of the series, which is allowed, or write .nii.gz",
+            )
+
+
+def _is_value(value: Any, word: str) -> bool:
+    """Whether a value is a date, time or sex in the form of DICOM, or empty."""
+    from pydicom.valuerep import DA, TM
+
+    text = str(value or "").strip()
+    if word == "sex":
+        return text in ("", "M", "F", "O")
+    try:
+        return text == "" or (DA(text) if word == "date" else TM(text)) is not None
+    except DAMAGE:
+        return False
 
 
 def _description(number: int, name: str, colours: Mapping[str, str]) -> Any:
@@ -298,8 +362,11 @@ def _make_repeatable(seg: Any, source: Any, dimension_uid: str) -> None:
     for item in seg.get("ContributingEquipmentSequence") or []:
         if "ContributionDateTime" in item:
             del item.ContributionDateTime
-    date = str(source.get("ContentDate") or source.get("StudyDate") or "19000101")
-    time = str(source.get("ContentTime") or source.get("StudyTime") or "000000")
+    dates, times = (
+        [source.get(k) for k in keys] for keys in (("ContentDate", "StudyDate"), ("ContentTime", "StudyTime"))
+    )
+    date = next((str(v) for v in dates if v and _is_value(v, "date")), "19000101")
+    time = next((str(v) for v in times if v and _is_value(v, "time")), "000000")
     for keyword, value in (
         ("ContentDate", date), ("ContentTime", time), ("SeriesDate", date), ("SeriesTime", time),
         ("InstanceCreationDate", date), ("InstanceCreationTime", time),

@@ -9,32 +9,34 @@ import numpy as np
 
 from volforge.errors import ScanError
 from volforge.text_lines import lines_of
-from volforge.volume.dicom.headers import Frame, Headers, files_below, read_headers, refuse_damaged, shown
+from volforge.volume.dicom.fragments import FEWEST
+from volforge.volume.dicom.headers import Frame, Headers, bare, files_below, read_headers, refuse_damaged, shown
 from volforge.volume.dicom.pixels import same_pixels, stored_planes
-from volforge.volume.dicom.stacks import Spacing, Stack, make_stacks, normal_of, spacing_of
+from volforge.volume.dicom.places import normal_of
+from volforge.volume.dicom.stacks import Spacing, Stack, make_stacks, spacing_of
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.intensity import AIR_HU
 from volforge.volume.source_volume import SourceVolume
 from volforge.volume.straighten import Planes, straighten
 
-FEWEST = 3  # slices that make a volume
 WIDEST = 3.0  # times the smallest deliberate gap that a gap may be to be interpolated
 TO_RAS = np.array([-1.0, -1.0, 1.0])
 REMEDY_SPLIT = "run `volforge cohort discover --layout dicom FOLDER`: it writes one row for each"
 
 
-def read_series(path: Path, *, labels: bool) -> SourceVolume:
+def read_series(path: Path, *, labels: bool, channel: int | None = None) -> SourceVolume:
     """Read the volume of a DICOM series.
 
     Args:
         path: A folder (searched with what lies below), a multi-frame file, or a `.txt` with one file per line.
         labels: The values are labels: where slices must be resampled, by nearest neighbour.
+        channel: Which of several volumes, from 0, in the order in which the message about them lists them.
 
     Raises:
         ScanError: no or damaged DICOM files; several volumes, or several values at each place (4-D); a single
             slice; slices without place, direction or spacing; missing slices (named); colour.
     """
-    stack, left_out = pick_stack(list_files(path))
+    stack, left_out = pick_stack(path, channel)
     try:
         return volume_of(stack, left_out, labels=labels)
     except ScanError as error:
@@ -70,24 +72,32 @@ def list_files(path: Path) -> list[Path]:
     return files
 
 
-def pick_stack(files: list[Path]) -> tuple[Stack, list[str]]:
-    """The one volume among files, and what was left out, in words.
+def pick_stack(path: Path, channel: int | None = None) -> tuple[Stack, list[str]]:
+    """The one volume that a path names (as `read_series`), and what was left out, in words.
 
     Raises:
-        ScanError: there is none, or more than one.
+        ScanError: there is none, or more than one and no choice.
     """
+    files = list_files(path)
+    is_list = path.suffix.lower() == ".txt" and path.is_file()
     headers = read_headers(files)
     refuse_damaged(headers)
     if not headers.frames:
         raise ScanError(_nothing(headers), remedy="give the folder that holds the slices")
+    if all(f.mosaic for f in headers.frames):
+        raise mosaic(headers.frames)
     if len(files) == 1 and len(headers.frames) == 1:
         _refuse_lone_file(files[0], headers.frames[0])
-    stacks = make_stacks(headers.frames, same_pixels)
-    volumes = [s for s in stacks if len(s.frames) >= FEWEST and not s.is_localiser]
+    stacks = make_stacks(headers.frames, same_pixels, is_list=is_list)
+    volumes = volumes_among(stacks)
     if not volumes:
-        listed = "; ".join(s.describe() for s in stacks[:4])
-        few = "a single slice is no volume" if len(headers.frames) == 1 else f"fewer than {FEWEST} slices of one volume"
-        raise ScanError(f"{few}: {listed}", remedy="give the folder that holds all slices of the series")
+        mosaics = [f for f in headers.frames if f.mosaic]
+        raise mosaic(mosaics) if mosaics else _no_volume(stacks, is_list)
+    if channel is not None:
+        if channel >= len(volumes):
+            held = "; ".join(f"#{i} {s.describe()}" for i, s in enumerate(volumes[:6]))
+            raise ScanError(f"no volume #{channel}; there are {held}", remedy="count from 0")
+        return volumes[channel], []
     placed = [s for s in volumes if s.is_placed and not s.frames[0].colour]
     if len(volumes) > 1 and len(placed) == 1:
         refuse_misfits(placed[0], stacks)
@@ -95,11 +105,37 @@ def pick_stack(files: list[Path]) -> tuple[Stack, list[str]]:
     if len(volumes) > 1:
         listed = "; ".join(s.describe() for s in volumes[:6])
         several = len({f.file for s in volumes for f in s.frames}) > 1
-        raise ScanError(
-            f"{len(volumes)} volumes: {listed}", remedy=REMEDY_SPLIT if several else "export one file per volume"
-        )
+        ends = f"`{bare(path)}#0`" + "".join(f", `#{i}`" for i in range(1, min(3, len(volumes))))
+        choice = f"name one of them in this order: {ends}{' ...' if len(volumes) > 3 else ''}"
+        raise ScanError(f"{len(volumes)} volumes: {listed}", remedy=REMEDY_SPLIT if several else choice)
     refuse_misfits(volumes[0], stacks)
     return volumes[0], [f"left out: {s.describe()}" for s in stacks if s is not volumes[0]]
+
+
+def volumes_among(stacks: Sequence[Stack]) -> list[Stack]:
+    """The stacks that are volumes: no scouts or mosaics, three slices or more. `#k` behind a path counts them."""
+    return [s for s in stacks if len(s.frames) >= FEWEST and not s.is_localiser and not s.frames[0].mosaic]
+
+
+def mosaic(frames: Sequence[Frame]) -> ScanError:
+    """Why pictures of all slices side by side are no slices."""
+    return ScanError(
+        f"Siemens mosaic: each of {len(frames)} pictures shows all slices of a volume side by side",
+        remedy="convert the series by dcm2niix, and name the NIfTI file (`#k` for one volume of it)",
+    )
+
+
+def _no_volume(stacks: Sequence[Stack], is_list: bool) -> ScanError:
+    count = sum(len(s.frames) for s in stacks)
+    listed = "; ".join(s.describe() for s in stacks[:4])
+    if count == 1:
+        few, remedy = "a single slice is no volume", "give the folder that holds all slices of the series"
+    else:
+        few = f"fewer than {FEWEST} slices of one volume"
+        remedy = "give the folder that holds all slices of the series"
+        if not is_list and count >= FEWEST:
+            remedy = "if these slices are one volume, name their files in a .txt list, one per line"
+    return ScanError(f"{few}: {listed}", remedy=remedy)
 
 
 def refuse_misfits(volume: Stack, stacks: Sequence[Stack]) -> None:
@@ -161,6 +197,7 @@ def volume_of(stack: Stack, left_out: list[str], *, labels: bool) -> SourceVolum
         notes.append(f"{len(stack.dropped)} slices hold the pixels of another at the same place: {names}")
     if left_out:
         flags.append("other_stacks_left_out")
+    flags += _say_joined(stack, notes)
     array, slope, intercept, more, padded = _values(stack)
     flags += more
     if padded:
@@ -198,6 +235,19 @@ def volume_of(stack: Stack, left_out: list[str], *, labels: bool) -> SourceVolum
     return source
 
 
+def _say_joined(stack: Stack, notes: list[str]) -> list[str]:
+    flags = []
+    uids = len({f.series for f in stack.frames})
+    if uids > 1:
+        flags.append("series_uids_joined")
+        notes.append(f"{len(stack.frames)} slices under {uids} series UIDs were read as one volume")
+    stacks = len({f.tags.get("StackID", "") for f in stack.frames})
+    if stacks > 1:
+        flags.append("stacks_joined")
+        notes.append(f"{stacks} stacks of a multi-frame file make one regular grid and were read as one volume")
+    return flags
+
+
 def planes_of(stack: Stack) -> Planes:
     """Where the slices of a stack lie, RAS; the first axis runs along rows (columns of the picture)."""
     first = stack.frames[0]
@@ -219,7 +269,10 @@ def check_stack(stack: Stack) -> Spacing:
     """
     first = stack.frames[0]
     if first.colour:
-        raise ScanError("colour pictures", remedy="export one grey channel")
+        raise ScanError(
+            f"colour pictures ({first.colour}): their values are no signal",
+            remedy="give the grey series that they were made from (MONOCHROME2)",
+        )
     if not stack.is_placed:
         missing = sorted({tag for f in stack.frames for tag in f.missing})
         lacking = next(f for f in stack.frames if f.missing)

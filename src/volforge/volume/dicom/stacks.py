@@ -9,11 +9,13 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
+from volforge.volume.dicom.fragments import join_fragments, join_stacks
 from volforge.volume.dicom.headers import DISCRIMINATORS, Frame
+from volforge.volume.dicom.places import by_geometry, heights_of, normal_of, places_of
 from volforge.volume.geometry import Array
 
-MOST_ANGLE = 2e-3  # radians by which directions of one stack may differ (rounded headers)
 RUN = 3  # equal gaps in a row that make a deliberate spacing
+MOST_SEAM = 4  # gaps between two blocks of slices that meet or overlap
 
 
 @dataclass(frozen=True)
@@ -50,45 +52,59 @@ class Stack:
         size = f"{first.modality or 'unknown modality'}, {count} slice{'s' if count != 1 else ''}"
         shape = f"{first.shape[0]}x{first.shape[1]}"
         part = f", {self.part}" if self.part else ""
-        kind = ", localiser" if self.is_localiser else ""
+        kind = f", {first.colour}" if first.colour else ""
+        kind += ", localiser" if self.is_localiser else ", mosaic" if first.mosaic else ""
         return f"{number} ({size} of {shape}{part}{kind}; first {first.name})"
 
 
-def normal_of(frame: Frame) -> Array:
-    """Unit normal of a slice, LPS: row direction x column direction."""
-    assert frame.orientation is not None
-    normal = np.cross(frame.orientation[:3], frame.orientation[3:])
-    return np.asarray(normal / np.linalg.norm(normal))
-
-
-def heights_of(frames: Sequence[Frame]) -> Array:
-    """(N,): places along the normal of the first frame, mm; all frames are placed."""
-    positions = np.array([f.position for f in frames], dtype=float)
-    return np.asarray(positions @ normal_of(frames[0]))
-
-
-def make_stacks(frames: Sequence[Frame], same_pixels: Callable[[Frame, Frame], bool]) -> list[Stack]:
+def make_stacks(
+    frames: Sequence[Frame], same_pixels: Callable[[Frame, Frame], bool], *, is_list: bool = False
+) -> list[Stack]:
     """Tell series, sizes, directions and repetitions apart.
 
     Args:
         frames: Of any number of series.
         same_pixels: Whether two frames hold equal values; asked only for frames at one place.
+        is_list: Somebody listed the files as those of one volume.
     """
     by_series: dict[str, list[Frame]] = defaultdict(list)
     for frame in frames:
         by_series[frame.series or frame.study].append(frame)
     stacks: list[Stack] = []
-    for series in by_series.values():
+    for series in join_fragments(list(by_series.values()), is_list=is_list):
         # UIDs that an anonymiser made equal, or left out, do not join patients
-        groups = [series]
-        for value in (_modality, _patient, _study, _frame_of_reference):
-            groups = [part for group in groups for part in _told(group, value)]
-        for group in groups:
-            parts = [p for g in _by_geometry(group) for p in _split_reconstructions(g)]
-            for part in parts:
-                named = f"direction {_direction(part[0])}" if len(parts) > 1 and part[0].orientation else ""
+        groups = [("", series)]
+        for word, value in (
+            ("", _modality), ("patient", _patient), ("study", _study), ("frame of reference", _frame_of_reference),
+        ):  # fmt: skip
+            groups = [part for words, group in groups for part in _numbered(words, word, _told(group, value))]
+        for words, group in groups:
+            parts = [p for g in join_stacks(by_geometry(group)) for p in _split_reconstructions(g)]
+            for (tag, part), geometry in zip(parts, _geometries([p for _, p in parts]), strict=True):
+                named = ", ".join(filter(None, [words, geometry, tag]))
                 stacks += _in_order(part, named, same_pixels)
     return sorted(stacks, key=lambda s: (s.frames[0].number.zfill(12), str(min(f.file for f in s.frames))))
+
+
+def _numbered(words: str, word: str, groups: list[list[Frame]]) -> list[tuple[str, list[Frame]]]:
+    """Groups with words that tell them apart, and no field of the patient in them."""
+    if len(groups) == 1 or not word:
+        return [(words, g) for g in groups]
+    return [(", ".join(filter(None, [words, f"{word} {i}"])), g) for i, g in enumerate(groups, start=1)]
+
+
+def _geometries(parts: list[list[Frame]]) -> list[str]:
+    """What tells the parts of a series apart in space, in words: direction, stack, pixel size."""
+    first = [p[0] for p in parts]
+    words: list[list[str]] = [[] for _ in parts]
+    for told in (
+        [f"direction {_direction(f)}" if f.orientation else "" for f in first],
+        [f"StackID {f.tags['StackID']}" if "StackID" in f.tags else "" for f in first],
+        [f"pixels of {f.spacing[0]:.3g}x{f.spacing[1]:.3g} mm" if f.spacing else "" for f in first],
+    ):
+        if len(set(told)) > 1:
+            words = [[*w, text] for w, text in zip(words, told, strict=True)]
+    return [", ".join(filter(None, w)) for w in words]
 
 
 def _modality(frame: Frame) -> str:
@@ -117,17 +133,17 @@ def _told(frames: list[Frame], value: Callable[[Frame], str]) -> list[list[Frame
     return list(groups.values())
 
 
-def _split_reconstructions(frames: list[Frame]) -> list[list[Frame]]:
-    """Kernels and echoes of one series, where each makes a volume over most of the range."""
+def _split_reconstructions(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
+    """Kernels and echoes of one series, each with its tag, where each makes a volume over most of the range."""
     if any(f.missing for f in frames):
-        return [frames]
-    for value in (_kernel, _echo):
+        return [("", frames)]
+    for keyword, value in (("ConvolutionKernel", _kernel), ("EchoTime", _echo)):
         groups = _told(frames, value)
         if len(groups) > 1:
             whole = float(np.ptp(heights_of(frames)))
             if all(float(np.ptp(heights_of(g))) >= 0.5 * whole for g in groups):
-                return groups
-    return [frames]
+                return [(f"{keyword} {g[0].tags[keyword]}", g) for g in groups]
+    return [("", frames)]
 
 
 def _kernel(frame: Frame) -> str:
@@ -148,33 +164,10 @@ def _direction(frame: Frame) -> str:
     return "".join(("sagittal", "coronal", "axial")[int(np.abs(normal_of(frame)).argmax())])
 
 
-def _by_geometry(frames: list[Frame]) -> list[list[Frame]]:
-    groups: list[list[Frame]] = []
-    for frame in frames:
-        for group in groups:
-            if _alike(group[0], frame):
-                group.append(frame)
-                break
-        else:
-            groups.append([frame])
-    return groups
-
-
-def _alike(a: Frame, b: Frame) -> bool:
-    if a.shape != b.shape or a.colour != b.colour or a.missing != b.missing or a.localiser != b.localiser:
-        return False
-    if a.tags.get("StackID") != b.tags.get("StackID"):
-        return False
-    for one, other, tolerance in ((a.orientation, b.orientation, MOST_ANGLE), (a.spacing, b.spacing, 1e-3)):
-        if one is not None and other is not None and not np.allclose(one, other, rtol=1e-3, atol=tolerance):
-            return False
-    return True
-
-
 def _in_order(frames: list[Frame], part: str, same_pixels: Callable[[Frame, Frame], bool]) -> list[Stack]:
-    if any(f.missing for f in frames):
+    if any(f.missing or f.mosaic for f in frames):
         return [Stack(tuple(frames), part)]
-    places = _places(frames)
+    places = places_of(frames)
     if max(map(len, places)) == 1:
         ordered = [p[0] for p in places]
         split = _by_tags(ordered, ("AcquisitionNumber",), part) if _is_interleaved(ordered) else None
@@ -217,30 +210,13 @@ def _by_tags(frames: list[Frame], keys: tuple[str, ...], part: str) -> list[Stac
     groups: dict[tuple[str, ...], list[Frame]] = defaultdict(list)
     for frame in frames:
         groups[tuple(frame.tags.get(key, "") for key in keys)].append(frame)
-    if len(groups) < 2 or any(len(g) < 2 or max(map(len, _places(g))) > 1 for g in groups.values()):
+    if len(groups) < 2 or any(len(g) < 2 or max(map(len, places_of(g))) > 1 for g in groups.values()):
         return None
     stacks = []
     for values, group in groups.items():
         words = [f"{key} {value or '(none)'}" for key, value in zip(keys, values, strict=True)]
-        stacks.append(Stack(tuple(p[0] for p in _places(group)), ", ".join(filter(None, [part, *words]))))
+        stacks.append(Stack(tuple(p[0] for p in places_of(group)), ", ".join(filter(None, [part, *words]))))
     return stacks
-
-
-def _places(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Frames by their place along the normal, in order."""
-    heights = heights_of(frames)
-    order = np.argsort(heights, kind="stable")
-    gaps = np.diff(heights[order])
-    wide = gaps[gaps > 0.01]
-    tolerance = max(0.01, 0.02 * float(np.median(wide))) if wide.size else 0.01
-    places: list[list[Frame]] = []
-    last = -np.inf
-    for i in order:
-        if heights[i] - last > tolerance:
-            places.append([])
-            last = heights[i]
-        places[-1].append(frames[i])
-    return places
 
 
 def _without_copies(
@@ -264,7 +240,8 @@ class Spacing:
     """How the slices of a stack follow each other.
 
     Attributes:
-        step_mm: Distance of slices: of the fitted line where even, else the smallest deliberate gap.
+        step_mm: Distance of slices: of the fitted line where even, else the smallest deliberate gap. The narrow gap
+            where two blocks of slices meet is no deliberate one.
         even: Whether they lie on one line of equal steps, to a tenth of a step.
         missing: (lower frame, upper frame, number of missing slices) of every hole.
         gaps_mm: All gaps.
@@ -292,7 +269,9 @@ def spacing_of(stack: Stack) -> Spacing:
     missing = []
     deliberate = []
     jumps = _jumps(stack.frames)
-    for start, stop in _runs(gaps):
+    runs = _runs(gaps)
+    seams = _seams(gaps, runs)
+    for start, stop in runs:
         gap = float(gaps[start:stop].mean())
         ratio = gap / usual
         # instance numbers that jump with the gaps prove that slices were there; else a short run tells
@@ -300,9 +279,28 @@ def spacing_of(stack: Stack) -> Spacing:
         is_short = is_regular and stop - start < RUN and ratio >= 1.8 and abs(ratio - round(ratio)) <= 0.15
         if is_proven or is_short:
             missing += [(stack.frames[i], stack.frames[i + 1], round(ratio) - 1) for i in range(start, stop)]
-        else:
+        elif (start, stop) not in seams:
             deliberate.append(gap)
     return Spacing(usual if missing else min(deliberate), False, missing, shown)
+
+
+def _seams(gaps: Array, runs: list[tuple[int, int]]) -> set[tuple[int, int]]:
+    """The short runs where two blocks of slices meet or overlap by a slice or two.
+
+    On both sides lie runs long enough to be deliberate. Between blocks of one spacing the second must be off the
+    first one's places: else the odd gaps are those of a slice that is too many.
+    """
+    found: set[tuple[int, int]] = set()
+    long = [r for r in runs if r[1] - r[0] >= RUN]
+    for (before, start), (stop, after) in pairwise(long):
+        if not 0 < stop - start <= MOST_SEAM:
+            continue
+        step, other = float(gaps[before:start].mean()), float(gaps[stop:after].mean())
+        steps = float(gaps[start:stop].sum()) / step
+        is_same = abs(step - other) <= 0.05 * max(step, other)
+        if not (is_same and steps >= 0.9 and abs(steps - round(steps)) <= 0.05):
+            found |= {r for r in runs if start <= r[0] and r[1] <= stop}
+    return found
 
 
 def _jumps(frames: Sequence[Frame]) -> Array | None:
