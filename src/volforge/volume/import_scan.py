@@ -20,6 +20,7 @@ from volforge.volume.labels import SURFACES, LabelMap, Target, present_ids, read
 from volforge.volume.read import SourceVolume, is_dicom, read_volume, scaled
 from volforge.volume.sources import on_disk, source_entry
 from volforge.volume.straighten import planes_record
+from volforge.volume.units import hounsfield_offset
 from volforge.volume.write import write_nifti
 
 RECORD_FORMAT = 1
@@ -32,7 +33,7 @@ class ScanRequest:
     Attributes:
         scan: Its name.
         modality: CT, CBCT, MR or mask.
-        unit: hu, hu+1024 or arbitrary.
+        unit: hu, hu+<number> or arbitrary.
         files: Path by column: image, labels, body_mask, defective, implant.
     """
 
@@ -127,8 +128,8 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
         target = Target(grid, source.grid.shape, turn, source)
         flags += source.flags
         notes += source.notes
-        if request.unit == "hu+1024":
-            notes.append("1024 was subtracted from all values (unit hu+1024)")
+        if offset := hounsfield_offset(request.unit):
+            notes.append(f"{offset} was subtracted from all values (unit {request.unit})")
         image, more = _image_values(source, turn, request)
         flags += more
     labels = _labels(request, settings, target)
