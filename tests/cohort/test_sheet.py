@@ -20,7 +20,7 @@ def messages(path, **kwargs):
 
 
 def test_a_good_sheet_has_no_problem(files, write_sheet):
-    assert messages(write_sheet([row(), row(scan="s2", image="b.nii.gz")])) == []
+    assert messages(write_sheet([row(), row(scan="s2", image="b.nii.gz", unit="hu+1000")])) == []
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,9 @@ def test_a_good_sheet_has_no_problem(files, write_sheet):
         ([row(modality="PET")], "unknown modality"),
         ([row(modality="ct")], "did you mean 'CT'?"),
         ([row(unit="HU")], "did you mean 'hu'?"),
+        ([row(unit="hu+1,024")], "use one of: hu, hu+<number>, arbitrary"),
+        ([row(unit="hu+0")], "unknown unit"),
+        ([row(modality="MR", unit="hu+1000")], "MR has no Hounsfield units"),
         ([row(modality="MR", unit="hu")], "MR has no Hounsfield units"),
         ([row(subject=" p1")], "stray white space"),
         ([row(image="a.nii.gz ")], "stray white space"),

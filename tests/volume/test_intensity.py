@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,3 +75,67 @@ def test_air_outside():
     assert outside_value("hu", ball_ct()) == -1024
     assert outside_value("arbitrary", np.array([3.0, 9.0])) == 0
     assert outside_value("arbitrary", np.array([-3.0, 9.0])) == -3
+
+
+def noisy_ct(air=-1000, tissue=40, seed=0):
+    """A trunk of muscle, fat and bone in air, with noise."""
+    rng = np.random.default_rng(seed)
+    x, y, z = np.indices((60, 60, 40)) - np.array((29.5, 29.5, 19.5))[:, None, None, None]
+    radius = np.hypot(x, y)
+    values = np.full(radius.shape, float(air))
+    values[radius < 24] = -100
+    values[radius < 21] = tissue
+    values[np.hypot(x, y + 9) < 4] = 500
+    return np.rint(values + rng.normal(0, 14, radius.shape) + 0 * z).astype(np.int32)
+
+
+def unit_in(error):
+    return re.search(r"`(hu[^`]*)`", error.remedy).group(1)
+
+
+@pytest.mark.parametrize("offset", [1000, 1024, 1010, 2000, 8192, 32768])
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_hint_names_the_number_that_was_added(offset, kind):
+    true = noisy_ct()
+    with pytest.raises(ScanError, match=rf"air lies at about .* look like HU \+ {offset}\n") as error:
+        canonical_values((true + offset).astype(kind), "hu")
+    assert unit_in(error.value) == f"hu+{offset}"
+    assert np.array_equal(canonical_values((true + offset).astype(kind), unit_in(error.value)).array, true)
+
+
+@pytest.mark.parametrize(("offset", "wrong"), [(1000, 1024), (1024, 1000), (1000, 8192), (8192, 1024)])
+def test_another_number_than_the_one_added_is_refused(offset, wrong):
+    with pytest.raises(ScanError, match=rf"look like HU \+ {offset}\n") as error:
+        canonical_values(noisy_ct() + offset, f"hu+{wrong}")
+    assert unit_in(error.value) == f"hu+{offset}"
+
+
+def test_air_that_is_cut_off_at_zero_is_judged_by_soft_tissue():
+    """Unsigned values cut the lower half of the noise off; a background of one value leaves nothing to measure."""
+    cut = np.maximum(noisy_ct() + 1000, 0).astype(np.uint16)
+    with pytest.raises(ScanError) as error:
+        canonical_values(cut, "hu")
+    assert unit_in(error.value) == "hu+1000"
+    assert canonical_values(cut, "hu+1000").flags == []
+    with pytest.raises(ScanError, match=r"only soft tissue tells HU [+] 1000 from HU [+] 1024: hu[+]1000 puts"):
+        canonical_values(cut, "hu+1024")
+    saturated = np.where(noisy_ct() < -900, 0, noisy_ct(tissue=32) + 1024).astype(np.uint16)  # both are possible
+    with pytest.raises(ScanError, match=r"hu[+]1000 puts soft tissue at 5\d HU, hu[+]1024 puts soft tissue at 3\d HU"):
+        canonical_values(saturated, "hu")
+    assert canonical_values(saturated, "hu+1024").flags == []
+    assert canonical_values(saturated, "hu+1000").flags == []
+    assert canonical_values(np.where(saturated > 0, saturated + 40, 0), "hu+1000").flags == ["hu_offset_uncertain"]
+
+
+def test_hu_with_an_intercept_that_is_off_are_flagged():
+    assert canonical_values(noisy_ct() - 24, "hu").flags == ["air_off_minus_1000"]
+    assert canonical_values(noisy_ct() - 8, "hu").flags == []
+    clipped = np.maximum(noisy_ct(air=-1020), -1024)
+    assert canonical_values(clipped, "hu").flags == []
+
+
+def test_hu_taken_for_shifted_ones_and_shifted_twice_are_refused():
+    with pytest.raises(ScanError, match="below -1100 HU"):
+        canonical_values(noisy_ct(), "hu+1000")
+    with pytest.raises(ScanError, match="below -1100 HU"):
+        canonical_values(noisy_ct() - 1000, "hu")

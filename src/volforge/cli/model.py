@@ -78,7 +78,9 @@ def predict(
     ] = None,
     localiser: Annotated[Path | None, typer.Option(help="Folder of the model that finds the joints.")] = None,
     modality: Annotated[str, typer.Option(help="By hand: CT, CBCT or MR.")] = "CT",
-    unit: Annotated[str, typer.Option(help="By hand: hu, hu+1024 or arbitrary; empty: by the modality.")] = "",
+    unit: Annotated[
+        str, typer.Option(help="By hand: hu, hu+1024 (or another number) or arbitrary; empty: by the modality.")
+    ] = "",
     confidence: Annotated[Path | None, typer.Option(help="By hand: file for the label's probability.")] = None,
     overlap: Annotated[float, typer.Option(help="By hand: overlap of windows.")] = 0.5,
     flips: Annotated[str, typer.Option(help="By hand: axes whose flips are averaged, such as x or xy.")] = "",
@@ -97,10 +99,13 @@ def predict(
     """Predict any scan by the weights of a model, or the test scans of an arm of a study."""
     if image is not None:
         from volforge.study.predict_scan import Options, predict_scan
+        from volforge.volume.units import UNITS, is_unit
 
         if not weights_of:
             raise VolforgeError("no model is named", str(image), "pass --weights FOLDER")
         unit = unit or ("arbitrary" if modality == "MR" else "hu")
+        if not is_unit(unit):
+            raise VolforgeError(f"unknown unit '{unit}'", "--unit", f"use one of {', '.join(UNITS)}")
         shares = {n: number_in("--keep", v) for n, v in (w.split("=", 1) for w in keep or [] if "=" in w)}
         if len(shares) != len(keep or []):
             raise VolforgeError("not STRUCTURE=SHARE", "--keep", "write --keep kidney=0.1, once for each structure")

@@ -27,21 +27,22 @@ def import_(
     made_labels: Annotated[Optional, typer.Option(help="Record of labels made by `scan label`.")] = None,
     scan: Annotated[str, typer.Option(help="Name of the scan; the folder's where empty.")] = "",
     modality: Annotated[str, typer.Option(help="CT, CBCT, MR or mask.")] = "CT",
-    unit: Annotated[str, typer.Option(help="hu, hu+1024 or arbitrary; empty: by modality.")] = "",
+    unit: Annotated[str, typer.Option(help="hu, hu+1024 (or another number) or arbitrary; empty: by modality.")] = "",
     settings: Annotated[Optional, typer.Option(help="settings.json of the cohort.")] = None,
     record_refusal: Annotated[
         bool, typer.Option(help="Write the record of a refused scan instead of failing.")
     ] = False,
 ) -> None:
     """Import a scan: canonical image, labels, body mask, QC picture and record."""
-    from volforge.cohort.sheet import MODALITIES, UNITS
+    from volforge.cohort.sheet import MODALITIES
     from volforge.errors import VolforgeError
     from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
+    from volforge.volume.units import UNITS, is_unit
 
     if modality not in MODALITIES:
         raise VolforgeError(f"unknown modality '{modality}'", remedy=f"use one of {', '.join(MODALITIES)}")
     unit = unit or {"CT": "hu"}.get(modality, "arbitrary")
-    if unit not in UNITS:
+    if not is_unit(unit):
         raise VolforgeError(f"unknown unit '{unit}'", remedy=f"use one of {', '.join(UNITS)}")
     columns = {
         "made_labels": made_labels,

@@ -12,13 +12,13 @@ from pathlib import Path
 from volforge.cohort.table import Table, read_table
 from volforge.errors import Problem
 from volforge.volume.companions import channel_of
+from volforge.volume.units import UNITS, is_unit
 
 FILE_COLUMNS = ("image", "labels", "body_mask", "defective", "implant")
 COLUMNS = (
     "subject", "scan", "modality", "contrast", "unit", "frame", *FILE_COLUMNS, "label_source", "split", "fold",
 )  # fmt: skip
 MODALITIES = ("CT", "CBCT", "MR", "mask")
-UNITS = ("hu", "hu+1024", "arbitrary")
 SPLITS = ("train", "val", "test")
 LABEL_SOURCES = ("expert", "derived", "model", "predicted", "phantom")
 NAMES = ("subject", "scan", "modality", "contrast", "unit", "frame", "label_source", "split", "fold")
@@ -159,8 +159,10 @@ def _row(
     if not get("modality"):
         table.add(line, "modality", "", "modality is empty", f"use one of: {', '.join(MODALITIES)}")
     modality = vocabulary("modality", MODALITIES)
-    unit = vocabulary("unit", UNITS)
-    if unit in ("hu", "hu+1024") and modality in ("MR", "mask"):
+    unit = get("unit")
+    if not is_unit(unit):
+        vocabulary("unit", UNITS)
+    if unit.startswith("hu") and modality in ("MR", "mask"):
         table.add(line, "unit", unit, f"{modality} has no Hounsfield units", "leave it empty")
     fold = get("fold")
     if fold and not (fold.isascii() and fold.isdigit() and len(fold) <= 3):

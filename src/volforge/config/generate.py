@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from volforge.cohort import sheet, structures
 from volforge.config.configuration import Configuration
+from volforge.volume.units import PATTERN
 
 
 def generated_files(root: Path) -> dict[str, str]:
@@ -54,7 +55,7 @@ def sheet_schema() -> dict[str, Any]:
         "subject": {"type": "string", "minLength": 1},
         "scan": {"type": "string", "pattern": sheet.SCAN.pattern},
         "modality": {"enum": list(sheet.MODALITIES)},
-        "unit": {"enum": ["", *sheet.UNITS]},
+        "unit": {"type": "string", "pattern": f"^({PATTERN})?$"},
         "label_source": {"enum": ["", *sheet.LABEL_SOURCES]},
         "split": {"enum": ["", *sheet.SPLITS]},
         "fold": {"type": "string", "pattern": "^[0-9]*$"},

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from volforge.config.models import BodyMask
+from volforge.volume.cavities import COARSE_MM, cut_faces, fill_cavities
 from volforge.volume.geometry import Array
 from volforge.volume.morphology import (
     Spacing,
@@ -31,15 +32,11 @@ from volforge.volume.morphology import (
     distance_inside,
     enclosed,
     erode,
-    face,
     largest_component,
     opening,
 )
 from volforge.volume.signal_threshold import signal_threshold
 
-SEAL_MM = 5.0  # closes nostrils, ear canals and a trachea cut by the field of view
-DEEP_MM = 8.0  # air this far from the outside is a cavity, not a fold of the skin
-COARSE_MM = 2.0
 MIN_PIECE_MM3 = 20.0
 MIN_MR_PIECE_MM3 = 300.0
 EAR_CONTACT = 0.04
@@ -114,9 +111,9 @@ def find_body(image: Array, spacing: Spacing, hounsfield: bool, settings: BodyMa
     mask = np.zeros_like(tissue)
     mask[box] = part.mask
     part.mask = mask
-    faces = [cut for _, low, high in _cut_faces(mask) for cut in (low, high)]
-    if not hounsfield and all(faces):
-        # a crop inside a body (dark fluid is not air): with air in view some face of the grid lies in air
+    faces = [cut for _, low, high in cut_faces(mask) for cut in (low, high)]
+    if not hounsfield and all(faces) and _on_edges(mask) > 0.5:
+        # a crop inside a body (dark fluid is not air): with air in view some face, or the grid's edges, lie in air
         part.mask = np.ones_like(image, dtype=bool)
         part.removed_mm3 = 0.0
     if part.mask.mean() > 0.995:
@@ -149,6 +146,7 @@ def _body_in_box(
     board = _boards(mask, spacing)
     if board.any():
         mask = fill_cavities(kept & ~board, spacing) & ~board
+        mask |= enclosed(mask)
         flags.append("board_cut_off")
     removed = float((tissue & ~mask).sum()) * voxel_mm3
     return BodyResult(mask, threshold, removed, returned, flags)
@@ -299,71 +297,8 @@ def _depth_mm(piece: Array, box: tuple[slice, slice, slice], core: Array, spacin
     return float(distance[inner][piece].max())
 
 
-def fill_cavities(mask: Array, spacing: Spacing, seal_mm: float = SEAL_MM) -> Array:
-    """Add the cavities of a body: enclosed ones, and those open through a narrow mouth.
-
-    Outside is the air that a ball of `seal_mm` reaches from the open faces of the grid. Air further than
-    `DEEP_MM` from it lies in a cavity (nose, trachea, ear canal), and so does what joins that to the outside,
-    up to the mouth; shallow folds of the skin and the ground behind the ears stay outside. A cavity cut by a
-    face of the grid counts as inside where body encloses it within that face.
-    """
-    filled = mask | enclosed(mask, _open_faces())
-    step = tuple(max(1, int(COARSE_MM / s)) for s in spacing)  # cavities are found on a grid of 2 mm
-    coarse = filled[:: step[0], :: step[1], :: step[2]]
-    coarse_spacing = (spacing[0] * step[0], spacing[1] * step[1], spacing[2] * step[2])
-    cavity = _cavities(coarse, coarse_spacing, seal_mm)
-    if cavity.any():
-        near = cavity
-        for axis in range(3):
-            near = np.repeat(near, step[axis], axis=axis)
-        near = near[: mask.shape[0], : mask.shape[1], : mask.shape[2]]
-        filled |= near
-    filled |= enclosed(filled, _open_faces())
-    for axis, low, high in _cut_faces(mask):
-        for index, is_cut in ((0, low), (-1, high)):
-            if is_cut:
-                plane = face(filled, axis, index)
-                plane |= _enclosed_2d(plane)
-    return filled
-
-
-def _cavities(mask: Array, spacing: Spacing, seal_mm: float) -> Array:
-    """The air of deep cavities, up to their mouths, on a coarse grid."""
-    pad = [int(np.ceil(2 * seal_mm / s)) + 1 for s in spacing]
-    padded = mask
-    for axis, low, high in _cut_faces(mask):  # beyond a face that cuts the body the body goes on
-        for before, is_cut in ((True, low), (False, high)):
-            width = [(0, 0)] * 3
-            width[axis] = (pad[axis], 0) if before else (0, pad[axis])
-            if is_cut:
-                padded = np.pad(padded, width, mode="edge")
-                plane = face(padded, axis, 0 if before else -1)
-                plane |= _enclosed_2d(closing(plane[:, :, None], seal_mm, _without(spacing, axis))[:, :, 0])
-            else:
-                padded = np.pad(padded, width, mode="constant")
-    air = ~padded
-    reached = dilate(erode(air, seal_mm, spacing), seal_mm, spacing) & air
-    reached &= ~enclosed(~reached, _open_faces())
-    if not reached.any():
-        return np.zeros_like(mask)
-    deep = air & (distance_inside(~reached, spacing) > DEEP_MM)
-    deep = dilate(deep, DEEP_MM, spacing) & air & ~reached
-    return deep[tuple(slice(p, p + n) for p, n in zip(pad, mask.shape, strict=True))]
-
-
-def _open_faces() -> tuple[tuple[bool, bool], ...]:
-    return ((True, True),) * 3
-
-
-def _cut_faces(mask: Array) -> list[tuple[int, bool, bool]]:
-    """Per axis, whether the body reaches the low and the high face of the grid."""
-    return [(a, bool(face(mask, a, 0).any()), bool(face(mask, a, -1).any())) for a in range(3)]
-
-
-def _without(spacing: Spacing, axis: int) -> Spacing:
-    rest = [s for a, s in enumerate(spacing) if a != axis]
-    return rest[0], rest[1], 1.0
-
-
-def _enclosed_2d(plane: Array) -> Array:
-    return enclosed(plane[:, :, None], ((True, True), (True, True), (False, False)))[:, :, 0]
+def _on_edges(mask: Array) -> float:
+    """Share of the voxels on the twelve edges of the grid that are body."""
+    ends = [0, -1]
+    edges = (mask[ends][:, ends], mask[ends][:, :, ends], mask[:, ends][:, :, ends])
+    return float(np.concatenate([e.ravel() for e in edges]).mean())

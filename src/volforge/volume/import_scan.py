@@ -23,6 +23,7 @@ from volforge.volume.scan_record import labels_record, place_record, values_reco
 from volforge.volume.source_volume import SourceVolume, scaled
 from volforge.volume.sources import on_disk, source_entry
 from volforge.volume.stand_ins import missing_file
+from volforge.volume.units import hounsfield_offset
 from volforge.volume.write import write_nifti
 
 RECORD_FORMAT = 1
@@ -35,7 +36,7 @@ class ScanRequest:
     Attributes:
         scan: Its name.
         modality: CT, CBCT, MR or mask.
-        unit: hu, hu+1024 or arbitrary.
+        unit: hu, hu+<number> or arbitrary.
         files: Path by column: image, labels, body_mask, defective, implant.
     """
 
@@ -184,8 +185,8 @@ def _read(request: ScanRequest, settings: ImportSettings) -> _Scan:
         image, more = _image_values(source, target.turn, request)
         flags += source.flags + more
         notes += source.notes
-        if request.unit == "hu+1024":
-            notes.append("1024 was subtracted from all values (unit hu+1024)")
+        if offset := hounsfield_offset(request.unit):
+            notes.append(f"{offset} was subtracted from all values (unit {request.unit})")
     labels = _labels(request, settings, target)
     if labels is not None:
         flags += [f for f in labels.flags if f not in flags]

@@ -8,6 +8,8 @@ import numpy as np
 
 from volforge.errors import ScanError
 from volforge.volume.geometry import Array
+from volforge.volume.hounsfield import check_offset
+from volforge.volume.units import UNITS, hounsfield_offset
 
 AIR_HU = -1024
 INT16 = np.iinfo(np.int16)
@@ -26,7 +28,7 @@ def canonical_values(values: Array, unit: str) -> Intensities:
 
     Args:
         values: Any real dtype.
-        unit: `hu`, `hu+1024` (converted) or `arbitrary`.
+        unit: `hu`, `hu+<number>` (converted) or `arbitrary`.
 
     Raises:
         ScanError: values that are not finite or do not fit, a CT whose air is not near -1000 HU.
@@ -42,10 +44,14 @@ def canonical_values(values: Array, unit: str) -> Intensities:
     flags: list[str] = []
     if values.dtype == bool:
         values = values.astype(np.uint8)
-    if unit == "hu+1024":
-        values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64) - 1024
-    if unit in ("hu", "hu+1024"):
+    offset = hounsfield_offset(unit)
+    if offset is not None:
         rounded = np.rint(values) if values.dtype.kind == "f" else values
+        if rounded.min() > -(2**20) and rounded.max() < 2**20:
+            flags += check_offset(_sample(rounded), offset)
+        if offset:
+            values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64) - offset
+            rounded = np.rint(values) if values.dtype.kind == "f" else values
         if values.dtype.kind == "f" and not np.array_equal(rounded, values):
             flags.append("hu_rounded")
         low, high = rounded.min(), rounded.max()
@@ -76,28 +82,21 @@ def check_air(hounsfield: Array) -> list[str]:
     Raises:
         ScanError: naming the `unit` column, where the values look shifted or scaled.
     """
-    sample = hounsfield.ravel(order="K")[:: max(1, hounsfield.size // 2_000_000)].astype(np.int32)
+    sample = _sample(hounsfield)
     below = sample[sample < -1100]
     inside = sample[sample >= -1100]
 
     def share(low: int, high: int, of: Array = sample) -> float:
         return float(((of >= low) & (of <= high)).mean()) if of.size else 0.0
 
-    remedy = "set the sheet's `unit` column (hu, hu+1024 or arbitrary), or mend the file's slope and intercept"
+    remedy = f"set the sheet's `unit` column ({', '.join(UNITS)}), or mend the file's slope and intercept"
     darkest, middle = int(np.percentile(sample, 0.5)), int(np.median(sample))
-    # flesh of HU + 1024 makes a narrow peak, bone of true HU a broad one; its air makes a peak about 0
-    dense = share(501, 32767)
-    if share(-100, 150) >= 0.05 and share(950, 1150) >= max(0.05, 0.5 * dense):
-        raise ScanError(
-            f"no air near -1000 HU: darkest values about {darkest}, median {middle}; they look like HU + 1024",
-            remedy=remedy,
-        )
     if below.size > 0.02 * sample.size:
         padding = float((below == np.bincount(below - below.min()).argmax() + below.min()).mean())
         if padding < 0.5 or (below.size > 0.3 * sample.size and share(-500, 32767, inside) < 0.3):
             raise ScanError(
                 f"{below.size / sample.size:.0%} of the values lie below -1100 HU, too many for padding",
-                remedy=remedy + "; values that are HU already need no `hu+1024`",
+                remedy=remedy + "; values that are HU already need no `hu+<number>`",
             )
     flags = []
     values, counts = np.unique(sample, return_counts=True)
@@ -110,6 +109,11 @@ def check_air(hounsfield: Array) -> list[str]:
     if is_signed and share(-200, 200, inside) >= 0.3:
         return [*flags, "air_not_in_view"]
     raise ScanError(f"no air near -1000 HU: darkest values about {darkest}, median {middle}", remedy=remedy)
+
+
+def _sample(values: Array) -> Array:
+    """About two million whole values, evenly drawn."""
+    return values.ravel(order="K")[:: max(1, values.size // 2_000_000)].astype(np.int32)
 
 
 def outside_value(unit: str, values: Array) -> int | float:

@@ -14,6 +14,7 @@ from volforge.cohort.duplicates.registration import MIN_OVERLAP, Match, compare,
 from volforge.cohort.sheet import SheetRow
 from volforge.errors import ScanError
 from volforge.volume.geometry import Array, reorientation_of
+from volforge.volume.units import hounsfield_offset
 
 BONE_HU = 300
 SAME_MM = 0.5  # residual of altered copies of one head: 0.61 at most, 0.39 without a shift of 1 mm
@@ -114,8 +115,8 @@ def _masks(
         yield "bone", values > 0
         return
     is_ct = row.modality in ("CT", "CBCT") and row.unit != "arbitrary"
-    if row.unit == "hu+1024":
-        values = values.astype(np.int32) - 1024
+    if offset := hounsfield_offset(row.unit):
+        values = values.astype(np.int32) - offset
     if is_ct:
         yield "bone", values > BONE_HU
     from volforge.config.models import BodyMask
