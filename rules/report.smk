@@ -25,7 +25,7 @@ rule report:
     input:
         settings="results/report.json",
         scans=all_scan_tables(),
-        indices=all_indices(),
+        indices=jobs.indices(RUN),
         tables=of_every_study("table.json"),
         figures=of_every_study("figures/figures.json"),
         cases=of_every_part("cases/cases.tsv"),
@@ -44,6 +44,7 @@ rule report:
     params:
         results=output_folder,
         templates=jobs.report_templates(),
+        published=lambda wildcards: jobs.file_stamps(RUN.published),
         code=code_hash("volforge.cli.study:report"),
     shell:
         "volforge study report --results {params.results:q} --out {output.page:q} "
