@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
+from volforge.scratch import scratch_beside, sweep
 
 CACHE_VARIABLE = "VOLFORGE_WEIGHTS"
 
@@ -116,7 +117,8 @@ def fetch(name: str, source: str | None = None) -> Path:
     if target.exists() and sha256_of(target) == REGISTRY[name].sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    sweep(target.parent)
+    scratch = scratch_beside(target)
     try:
         _copy(REGISTRY[name].url, scratch) if source is None else scratch.write_bytes(_read(Path(source)))
         checked(name, scratch)

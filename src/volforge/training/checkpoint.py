@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
+from volforge.scratch import scratch_beside, sweep
 
 LAST = "last.pt"
 
@@ -23,7 +24,8 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}.partial")
+    sweep(path.parent)  # what a killed process left of one: as large as the checkpoint itself
+    scratch = scratch_beside(path)
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     with scratch.open("wb") as file:
