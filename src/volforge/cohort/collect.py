@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.cohort.sheet import SheetRow
-from volforge.cohort.splits import assign
+from volforge.cohort.splits import assign_rows
 from volforge.errors import VolforgeError
 from volforge.volume.folders import read_json
 from volforge.whole_file import write_whole
@@ -39,14 +39,7 @@ def collect_scans(rows: Sequence[SheetRow], records: Path, out: Path, settings: 
     Raises:
         VolforgeError: scans were refused and `on_bad_scan` is `stop`; or none is left.
     """
-    assignment = assign(
-        [r.subject for r in rows],
-        seed=settings["seed"],
-        folds=settings["folds"],
-        shares=settings["splits"],
-        splits={r.subject: r.split for r in rows if r.split},
-        fixed_folds={r.subject: r.fold for r in rows if r.fold is not None},
-    )
+    assignment = assign_rows(rows, seed=settings["seed"], folds=settings["folds"], shares=settings["splits"])
     lines: list[dict[str, object]] = []
     refused: list[str] = []
     for row in rows:
