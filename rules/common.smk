@@ -11,6 +11,7 @@ from volforge.errors import VolforgeError
 from volforge.workflow import jobs, study_jobs, study_models
 from volforge.workflow.code_hash import code_hash, keep_in
 from volforge.workflow.run import load_run
+from volforge.workflow.unfinished import Left, page_so_far
 
 # Jobs find the command line of the environment that Snakemake itself runs in, activated or not. Conda and
 # containers bring the libraries; the package is taken from beside this file.
@@ -395,6 +396,15 @@ def all_encoders():
 
 
 # --- report
+
+
+def jobs_left():
+    dag, failed = workflow.dag, workflow.scheduler.failed
+    return [
+        Left(j.rule.name, dict(j.wildcards_dict), j in failed, [str(f) for f in j.log])
+        for j in dag.jobs
+        if dag.needrun(j) and not dag.finished(j)
+    ]
 
 
 def report_settings(wildcards):

@@ -49,3 +49,12 @@ rule report:
     shell:
         "volforge study report --results {params.results:q} --out {output.page:q} "
         "--provenance {output.provenance:q} --settings {input.settings:q} > {log:q} 2>&1"
+
+
+onerror:
+    left = jobs_left()
+    # not after Ctrl-C, and not for a target without a page
+    if any(job.is_failed for job in left) and any(
+        job.rule == "report" for job in left
+    ):
+        logger.error(page_so_far(RUN, left))

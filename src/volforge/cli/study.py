@@ -82,3 +82,17 @@ def report(
 
     write_report(results, out, provenance, json.loads(settings.read_text(encoding="utf-8")))
     typer.echo(str(out))
+
+
+@app.command("report-so-far")
+def report_so_far(
+    results: Annotated[Path, typer.Option(help="Folder of results.")],
+    out: Annotated[Path, typer.Option(help="Page to write.")],
+    request: Annotated[Path, typer.Option(help="unfinished.json: the report's settings, and what is not there.")],
+) -> None:
+    """Write the page of a run that ended with failures: what is there, and why the rest is not."""
+    from volforge.report.page import write_report
+
+    content = json.loads(request.read_text(encoding="utf-8"))
+    write_report(results, out, results / "provenance.json", content["request"], content["left"])
+    typer.echo(str(out))
