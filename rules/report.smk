@@ -52,9 +52,8 @@ rule report:
 
 
 onerror:
-    left = jobs_left()
+    left = jobs_left() if workflow.is_main_process else []
+    failed = {job.rule for job in left if job.is_failed} - {"report"}
     # not after Ctrl-C, and not for a target without a page
-    if any(job.is_failed for job in left) and any(
-        job.rule == "report" for job in left
-    ):
+    if failed and any(job.rule == "report" for job in left):
         logger.error(page_so_far(RUN, left))

@@ -139,7 +139,8 @@ class Standing:
         step: The step.
         state: One of `STATES`.
         seconds: Since it runs or waits in the queue; 0 else.
-        why: Of failed and refused steps: the reason, last lines of the log.
+        why: Of failed and refused steps: the reason, last lines of the log; of a training that is tried again: what
+            its first try ended with.
         slurm: Job id on the cluster.
         attempts: How many times it was started in the last run.
     """
@@ -172,7 +173,8 @@ def standings(run: Run, journal: Journal | None, folder: Path = Path()) -> list[
         if job is not None and job.state == "running" and lives:
             waits = job.slurm and queue.get(job.slurm, "") in ("PENDING", "CONFIGURING", "REQUEUED")
             state = "queued" if waits else "running"
-            found.append(Standing(step, state, now - job.since, "", job.slurm, job.attempts))
+            why = with_cause("", run, step, folder).rstrip() if job.attempts > 1 else ""
+            found.append(Standing(step, state, now - job.since, why, job.slurm, job.attempts))
         elif job is not None and job.state == "failed" and not _is_newer(output, job.since):
             why = with_cause(why_failed(job, folder), run, step, folder)
             found.append(Standing(step, "failed", 0.0, why, job.slurm, job.attempts))
