@@ -34,13 +34,13 @@ rule cohorts:
 rule recipes:
     """Every recipe of every cohort: slices and regions."""
     input:
-        all_indices(),
+        jobs.indices(RUN),
 
 
 rule export_png:
     """PNG folders in the published layout, for every cohort and recipe that cuts slices."""
     input:
-        all_exports(),
+        jobs.exports(RUN),
 
 
 rule training:

@@ -2,6 +2,7 @@
 import json
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -10,6 +11,7 @@ from volforge.errors import VolforgeError
 from volforge.workflow import jobs, study_jobs, study_models
 from volforge.workflow.code_hash import code_hash, keep_in
 from volforge.workflow.run import load_run
+from volforge.workflow.unfinished import Left, page_so_far
 
 # Jobs find the command line of the environment that Snakemake itself runs in, activated or not. Conda and
 # containers bring the libraries; the package is taken from beside this file.
@@ -88,7 +90,12 @@ def source_files(wildcards):
 
 
 def source_stamps(wildcards):
-    return jobs.source_stamps(checked_scan(wildcards), wildcards.scan)
+    return stamps_of_scan(checked_scan(wildcards).name, wildcards.scan)
+
+
+@cache  # parameters of waiting jobs are asked for again and again
+def stamps_of_scan(cohort, scan):
+    return jobs.source_stamps(RUN.cohorts[cohort], scan)
 
 
 def image_path(wildcards):
@@ -101,7 +108,12 @@ def image_files(wildcards):
 
 
 def image_stamps(wildcards):
-    return jobs.file_stamps([image_path(wildcards)])
+    return stamps_of_image(image_path(wildcards))
+
+
+@cache
+def stamps_of_image(path):
+    return jobs.file_stamps([path])
 
 
 def refusal_flag(wildcards):
@@ -139,18 +151,11 @@ def import_memory(wildcards, attempt):
     return jobs.import_memory_mb(checked_scan(wildcards), wildcards.scan, attempt)
 
 
-def growing(mb):
-    def memory(wildcards, attempt):
-        return mb * attempt
-
-    return memory
+def growing(amount):
+    return lambda wildcards, attempt: amount * attempt
 
 
-def growing_minutes(minutes):
-    def runtime(wildcards, attempt):
-        return minutes * attempt
-
-    return runtime
+growing_minutes = growing
 
 
 def all_records(wildcards):
@@ -191,30 +196,6 @@ def on_bad_scan(wildcards):
     return cohort_of(wildcards).settings.on_bad_scan
 
 
-def recipes_of_cohorts(kind=None):
-    wanted = RUN.configuration.recipes
-    return [
-        (name, recipe)
-        for name in RUN.cohorts
-        for recipe in RUN.recipes_of(name)
-        if kind is None or wanted[recipe].kind == kind
-    ]
-
-
-def all_indices():
-    return [
-        f"{jobs.RESULTS}/cohorts/{c}/recipes/{r}/index.tsv"
-        for c, r in recipes_of_cohorts()
-    ]
-
-
-def all_exports():
-    return [
-        f"{jobs.RESULTS}/cohorts/{c}/png/{r}/export.json"
-        for c, r in recipes_of_cohorts("slices")
-    ]
-
-
 # --- studies
 
 
@@ -226,18 +207,19 @@ def study_of(wildcards):
     return RUN.studies[wildcards.study]
 
 
-def arm_settings(wildcards):
+def study_with_arm(wildcards):
     study = study_of(wildcards)
     if wildcards.arm not in study.settings.arms:
         raise WorkflowError(f"study '{study.name}' has no arm '{wildcards.arm}'")
-    return study.measure_settings(wildcards.arm, RUN.weights)
+    return study
+
+
+def arm_settings(wildcards):
+    return study_with_arm(wildcards).measure_settings(wildcards.arm, RUN.weights)
 
 
 def predict_settings(wildcards):
-    study = study_of(wildcards)
-    if wildcards.arm not in study.settings.arms:
-        raise WorkflowError(f"study '{study.name}' has no arm '{wildcards.arm}'")
-    return study.predict_settings(wildcards.arm)
+    return study_with_arm(wildcards).predict_settings(wildcards.arm)
 
 
 def scans_of_study(wildcards):
@@ -358,21 +340,25 @@ def published_file(wildcards):
     return [path] if path and jobs.is_plain(path) else []
 
 
+def published_stamps(wildcards):
+    path = study_of(wildcards).published
+    return jobs.file_stamps([path] if path else [])
+
+
 def study_memory(wildcards, attempt):
     return study_jobs.memory_mb(study_of(wildcards), attempt)
 
 
-def measures_of_study(wildcards):
-    study = study_of(wildcards)
-    return [f"{study_jobs.part(study, *p)}/measures.tsv" for p in study.parts()]
+def parts_of_study(name):
+    def files(wildcards):
+        study = study_of(wildcards)
+        return [f"{study_jobs.part(study, *p)}/{name}" for p in study.parts()]
+
+    return files
 
 
-def costs_of_study(wildcards):
-    study = study_of(wildcards)
-    return [
-        f"{study_jobs.part(study, *p)}/predictions/predictions.tsv"
-        for p in study.parts()
-    ]
+measures_of_study = parts_of_study("measures.tsv")
+costs_of_study = parts_of_study("predictions/predictions.tsv")
 
 
 def of_every_study(*names):
@@ -410,6 +396,15 @@ def all_encoders():
 
 
 # --- report
+
+
+def jobs_left():
+    dag, failed = workflow.dag, workflow.scheduler.failed
+    return [
+        Left(j.rule.name, dict(j.wildcards_dict), j in failed, [str(f) for f in j.log])
+        for j in dag.jobs
+        if dag.needrun(j) and not dag.finished(j)
+    ]
 
 
 def report_settings(wildcards):

@@ -98,6 +98,7 @@ rule make_table:
         runtime=growing_minutes(20),
     params:
         folder=output_folder,
+        published=published_stamps,
         code=code_hash("volforge.cli.study:table"),
     shell:
         "volforge study table --measures {input.measures:q} --settings {input.settings:q} "
@@ -123,6 +124,7 @@ rule draw_figures:
         runtime=growing_minutes(20),
     params:
         folder=output_folder,
+        published=published_stamps,
         code=code_hash("volforge.cli.study:figures"),
     shell:
         "volforge study figures --measures {input.measures:q} --settings {input.settings:q} "

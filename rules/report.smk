@@ -25,7 +25,7 @@ rule report:
     input:
         settings="results/report.json",
         scans=all_scan_tables(),
-        indices=all_indices(),
+        indices=jobs.indices(RUN),
         tables=of_every_study("table.json"),
         figures=of_every_study("figures/figures.json"),
         cases=of_every_part("cases/cases.tsv"),
@@ -44,7 +44,16 @@ rule report:
     params:
         results=output_folder,
         templates=jobs.report_templates(),
+        published=lambda wildcards: jobs.file_stamps(RUN.published),
         code=code_hash("volforge.cli.study:report"),
     shell:
         "volforge study report --results {params.results:q} --out {output.page:q} "
         "--provenance {output.provenance:q} --settings {input.settings:q} > {log:q} 2>&1"
+
+
+onerror:
+    left = jobs_left() if workflow.is_main_process else []
+    failed = {job.rule for job in left if job.is_failed} - {"report"}
+    # not after Ctrl-C, and not for a target without a page
+    if failed and any(job.rule == "report" for job in left):
+        logger.error(page_so_far(RUN, left))

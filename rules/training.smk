@@ -186,11 +186,10 @@ rule train_model:
         distances=distances_option,
         code=code_hash("volforge.cli.model:train"),
     shell:
-        "[ {resources.attempt} -gt 1 ] || : > {log:q}; "
         "volforge model train --settings {input.settings:q} --scans {input.scans:q} --fold {wildcards.fold} "
         "--seed {wildcards.seed} --checkpoints {params.checkpoints:q} {params.distances} "
         "--minutes $(( {resources.runtime} * 9 / 10 )) --workers {resources.workers} "
-        "--attempt {resources.attempt} --code {params.code} --out {params.folder:q} >> {log:q} 2>&1"
+        "--attempt {resources.attempt} --code {params.code} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule predict:

@@ -4,9 +4,11 @@ Submission, partitions, accounts and cancellation are those of snakemake-executo
 version 2.8.0 was seen to hang or lose outputs there (docs/cluster.md says how):
 
 - arrays: jobs of one rule that ask for the same go out as one job array as soon as they are ready. Each task runs
-  what its job would run alone, and nothing else is asked of the others.
+  what its job would run alone, and nothing else is asked of the others. What is wrong with one job is said of that job;
+  an array that sbatch refuses is submitted job by job.
 - states: from squeue and, where there is accounting, sacct together: array tasks by their own id, cancelled jobs
-  reported, jobs that SLURM no longer knows reported, clusters without accounting served.
+  reported, jobs that SLURM no longer knows cancelled and reported, clusters without accounting served. Nothing that
+  may still run, or run again, is reported as failed before it was cancelled: its retry would write the same files.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import asyncio
 import contextlib
 import shlex
 import subprocess
+import threading
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmSettings
 from snakemake_executor_plugin_slurm import common_settings as slurm_common_settings
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
-from snakemake_executor_plugin_slurm.utils import set_gres_string
+from snakemake_executor_plugin_slurm.utils import get_job_wildcards, set_gres_string
 from snakemake_executor_plugin_slurm.validation import validate_or_get_slurm_job_id, validate_slurm_extra
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -35,6 +38,8 @@ from snakemake_executor_plugin_volforge_slurm.states import State, merged, parse
 common_settings = slurm_common_settings
 LOST_AFTER_S = 120.0
 MISSING = "no such command"
+MAY_RETURN = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL")
+"""Ended states after which SLURM may put a job into the queue again by itself."""
 
 
 @dataclass
@@ -44,6 +49,8 @@ class ExecutorSettings(SlurmSettings):
 
 class Executor(SlurmExecutor):
     """Submits single jobs as the SLURM plugin does, and arrays and states as said above."""
+
+    _submitting = threading.Lock()
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
@@ -89,15 +96,14 @@ class Executor(SlurmExecutor):
 
     def _submit_together(self, jobs: Sequence[Any]) -> None:
         """Jobs of one rule: one array for all that ask for the same, a single job where there is but one."""
-        try:
-            alike: dict[str, list[Any]] = {}
-            for job in jobs:
+        alike: dict[str, list[Any]] = {}
+        for job in jobs:
+            try:
                 _refuse_clusters(job)
                 validate_slurm_extra(job)
                 alike.setdefault(self._request(job), []).append(job)
-        except Exception as error:  # every job must hear of it, or the run would wait for ever
-            self._report_all(jobs, f"cannot be submitted: {error}")
-            return
+            except Exception as error:  # the job must hear of it, or the run would wait for ever
+                self._report_all([job], f"cannot be submitted: {error}")
         for request, members in alike.items():
             for start in range(0, len(members), self.max_array_size):
                 chunk = members[start : start + self.max_array_size]
@@ -132,40 +138,71 @@ class Executor(SlurmExecutor):
     def _submit_array(self, request: str, jobs: Sequence[Any]) -> None:
         if self._is_stopped:
             return
+        comment = f"rule_{jobs[0].name}"
         try:
-            folder: Path = self.slurm_logdir / f"rule_{jobs[0].name}"
+            folder: Path = self.slurm_logdir / comment
             folder.mkdir(parents=True, exist_ok=True)
             call = [*shlex.split(request), f"--array=1-{len(jobs)}", "/dev/stdin"]
             script = array_script([self.format_job_exec(job) for job in jobs])
-            done = subprocess.run(call, input=script, capture_output=True, text=True, check=False)
-            if done.returncode or "submission failed" in done.stderr:
-                message = done.stderr.strip() or done.stdout.strip()
-                self._report_all(jobs, f"SLURM sbatch failed: {message}\n    sbatch call:\n        {shlex.join(call)}")
-                return
-            number = self._number_of(done.stdout, f"rule_{jobs[0].name}")
-            for task, job in enumerate(jobs, start=1):
-                log = folder / f"{number}_{task}.log"
-                self.logger.info(f"Job {job.jobid} has been submitted with SLURM jobid {number}_{task} (log: {log}).")
-                self._report_job_submission_threadsafe(
-                    SubmittedJobInfo(job, external_jobid=f"{number}_{task}", aux={"slurm_logfile": log})
-                )
-        except Exception as error:  # as above
-            self._report_all(jobs, f"array submission failed: {error}")
+            with self._submitting:  # so that a new job in the queue is this one
+                done = subprocess.run(call, input=script, capture_output=True, text=True, check=False)
+                if done.returncode or "submission failed" in done.stderr:
+                    raise WorkflowError(done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}")
+                number = self._number_of(done.stdout, comment)
+        except Exception as error:  # of one of them, or of the array as such (its size, limits of the account)
+            self.logger.warning(f"An array of {len(jobs)} jobs was refused, they are submitted one by one: {error}")
+            self._cancel_strays(comment)
+            for job in jobs:
+                self.run_job(job)
+            return
+        for task, job in enumerate(jobs, start=1):
+            log = folder / f"{number}_{task}.log"
+            self.logger.info(f"Job {job.jobid} has been submitted with SLURM jobid {number}_{task} (log: {log}).")
+            self._report_job_submission_threadsafe(
+                SubmittedJobInfo(job, external_jobid=f"{number}_{task}", aux={"slurm_logfile": log})
+            )
 
     def _number_of(self, output: str, comment: str) -> str:
         """The job id that sbatch printed; where it printed more than that, the queue is asked for the new job."""
         try:
             number = str(validate_or_get_slurm_job_id(output.strip().split(";")[0], output))
         except WorkflowError:
-            call = ["squeue", "--noheader", "--states=all", "--format=%F|%k", "--name", self.run_uuid]
-            done = subprocess.run(call, capture_output=True, text=True, check=False)
-            found = {line.split("|")[0] for line in done.stdout.splitlines() if line.endswith(f"|{comment}")}
-            new = sorted(found - self._numbers, key=int)
+            new = self._unnamed(comment, "all")
             if len(new) != 1:
                 raise
             number = new[0]
         self._numbers.add(number)
         return number
+
+    def _unnamed(self, comment: str, states: str) -> list[str]:
+        """Jobs of the run with this comment that the queue holds in these states and whose id was not told."""
+        call = ["squeue", "--noheader", f"--states={states}", "--format=%F|%k", "--name", self.run_uuid]
+        done = subprocess.run(call, capture_output=True, text=True, check=False)
+        found = {line.split("|")[0] for line in done.stdout.splitlines() if line.endswith(f"|{comment}")}
+        return sorted((n for n in found - self._numbers if n.isdigit()), key=int)
+
+    def _cancel_strays(self, comment: str) -> None:
+        """Cancel what sbatch put into the queue although it said otherwise (a time-out), or gave no id of."""
+        try:
+            for number in self._unnamed(comment, "PENDING,CONFIGURING,RUNNING"):
+                self._numbers.add(number)
+                subprocess.run(["scancel", number], capture_output=True, text=True, timeout=60, check=False)
+                self.logger.warning(
+                    f"SLURM job {number} ({comment}) was submitted without an answer, and is cancelled."
+                )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.logger.warning(f"Cannot look for jobs that were submitted without an answer ({comment}): {error}")
+
+    def _report_job_submission_threadsafe(self, job_info: SubmittedJobInfo) -> None:
+        self._numbers.add(str(job_info.external_jobid).split("_")[0])
+        super()._report_job_submission_threadsafe(job_info)
+
+    def _report_job_error_threadsafe(self, job_info: SubmittedJobInfo, msg: str) -> None:
+        """A submission failed: nothing of it may stay in the queue."""
+        wildcards = get_job_wildcards(job_info.job)
+        kind = "group" if job_info.job.is_group() else "rule"
+        self._cancel_strays(f"{kind}_{job_info.job.name}" + (f"_wildcards_{wildcards}" if wildcards else ""))
+        super()._report_job_error_threadsafe(job_info, msg)
 
     # --- the end of a run from outside
 
@@ -210,7 +247,8 @@ class Executor(SlurmExecutor):
                     self._unknown_since.pop(job.external_jobid, None)
                 since = self._unknown_since.setdefault(job.external_jobid, now) if is_complete else now
                 if now - since > LOST_AFTER_S:
-                    self._fail(job, f"SLURM has not known job {job.external_jobid} for {LOST_AFTER_S:.0f} s")
+                    said = await self._cancel(job.external_jobid)
+                    self._fail(job, f"SLURM has not known job {job.external_jobid} for {LOST_AFTER_S:.0f} s{said}")
                 else:
                     yield job
                 continue
@@ -226,7 +264,8 @@ class Executor(SlurmExecutor):
                 self.report_job_success(job)
                 self._remove_log(job)
             else:
-                self._fail(job, f"SLURM job {job.external_jobid} ended as {state.text}{self._reason(job, state)}")
+                said = await self._cancel(job.external_jobid) if state.name.startswith(MAY_RETURN) else ""
+                self._fail(job, f"SLURM job {job.external_jobid} ended as {state.text}{self._reason(job, state)}{said}")
 
     async def _states(self) -> tuple[dict[str, State], bool]:
         """States by job id, and whether all who should have answered did."""
@@ -245,6 +284,18 @@ class Executor(SlurmExecutor):
             answers.append(None if text is None else parse_states(text))
         queue, accounts = answers
         return merged(queue, accounts), queue is not None and (accounts is not None or not self._has_accounting)
+
+    async def _cancel(self, number: str) -> str:
+        """End a job that may come back; what is left to say of it. Killed first: a job that is asked to end keeps a
+        checkpoint, into the folder of its retry."""
+        errors = []
+        for options in (["--signal=KILL", "--full"], []):
+            text, error = await _output(["scancel", *options, number])
+            if text is None and not any(known in error for known in ("Invalid job id", "already complet")):
+                errors.append(error)
+        if not errors:
+            return ", and it is cancelled"
+        return f", and it could not be cancelled ({errors[-1]}): if it runs, it writes the same files as its retry"
 
     def _fail(self, job: Any, message: str) -> None:
         log = job.aux.get("slurm_logfile")

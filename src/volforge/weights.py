@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
+from volforge.scratch import scratch_beside, sweep
 from volforge.whole_file import FULL, writing
 
 CACHE_VARIABLE = "VOLFORGE_WEIGHTS"
@@ -116,9 +117,10 @@ def fetch(name: str, source: str | None = None) -> Path:
     target = cached(name)
     if target.exists() and sha256_of(target) == REGISTRY[name].sha256:
         return target
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    scratch = scratch_beside(target)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent)
         try:
             _copy(REGISTRY[name].url, scratch) if source is None else scratch.write_bytes(_read(Path(source)))
             checked(name, scratch)

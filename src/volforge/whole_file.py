@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from volforge.errors import VolforgeError
+from volforge.scratch import scratch_beside
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_WORDS = ("no space left on device", "disk quota exceeded")
@@ -23,7 +23,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
         VolforgeError: It cannot be written; nothing is left of it.
     """
     data = content.encode() if isinstance(content, str) else content
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    scratch = scratch_beside(path)
     with writing(path, len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

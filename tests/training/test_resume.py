@@ -119,6 +119,7 @@ def test_a_retry_without_a_new_step_fails_at_once(tmp_path, scans):
     assert third.returncode == 1
     assert "no GPU is visible" in volforge(*arguments, "--attempt", "2").stderr  # it has more memory: worth a try
     assert "made no new step (it began at step 0 too)" in third.stderr
+    assert "no GPU is visible" in third.stderr  # the log of the first try is gone by then
     assert "no GPU is visible" in volforge(*arguments).stderr  # by hand it is tried again
 
 

@@ -143,3 +143,29 @@ def test_a_folder_without_run_and_configuration(tmp_path):
     done = volforge("status", cwd=tmp_path)
     assert done.returncode == 1
     assert "no run was started in this folder" in done.stderr
+
+
+def test_the_kept_cause_of_a_training_stands_before_the_end_of_its_log(folder):
+    from volforge.training.attempt import failure_kept
+    from volforge.workflow.run import load_run
+    from volforge.workflow.status import with_cause
+    from volforge.workflow.steps import steps
+    from volforge.workflow.study_jobs import checkpoint_folder
+
+    (folder / "t.structures.tsv").write_text("structure\tid\nball\t1\n")
+    (folder / "t.tsv").write_text(SHEET)
+    (folder / "t.yaml").write_text(
+        "cohorts: {c: {sheet: t.tsv, folds: 2}}\nrecipes: {r: {kind: region}}\nstudies:\n  s:\n"
+        "    {task: segmentation, cohort: c, folds: [1], arms: {a: {models: {all: {recipe: r, network: unet3d}}}}}\n"
+    )
+    run = load_run([folder / "t.yaml"], check_files=False)
+    step = next(s for s in steps(run) if s.rule == "train_model")
+    assert with_cause("it was killed", run, step, folder) == "it was killed"
+    kept = folder / checkpoint_folder(run.studies["s"], "a", "all", 1, 0)
+    with pytest.raises(RuntimeError), failure_kept(kept, 1):
+        raise RuntimeError("no such precision")
+    said = with_cause("it was killed", run, step, folder)
+    assert said.startswith("attempt 1 failed: ")
+    assert "RuntimeError: no such precision" in said
+    assert said.endswith("\nit was killed")
+    assert with_cause(said, run, step, folder) == said

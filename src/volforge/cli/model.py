@@ -41,13 +41,15 @@ def train(
     from volforge.study.synthesis_settings import SynthesisSettings
     from volforge.study.train_model import Run, train_model
     from volforge.study.train_synthesis import train_synthesis
+    from volforge.training.attempt import failure_kept
     from volforge.volume.folders import read_object
 
     run = Run(scans, fold, seed, checkpoints, distances, minutes, workers, attempt, resume, checkpoint_seconds, code)
-    if read_object(settings, "the settings of a model", "kind")["kind"] == "synthesis":
-        stopped = train_synthesis(SynthesisSettings.load(settings), run, out)
-    else:
-        stopped = train_model(ModelSettings.load(settings), run, out)
+    with failure_kept(checkpoints, attempt, code):
+        if read_object(settings, "the settings of a model", "kind")["kind"] == "synthesis":
+            stopped = train_synthesis(SynthesisSettings.load(settings), run, out)
+        else:
+            stopped = train_model(ModelSettings.load(settings), run, out)
     if stopped:
         typer.echo(f"stopped by {stopped}; the same command goes on from {checkpoints / 'last.pt'}", err=True)
         raise typer.Exit(75)

@@ -85,3 +85,18 @@ def report(
     request = read_object(settings, "the settings of a report", "configuration", "report", "cohorts")
     write_report(results, out, provenance, request)
     typer.echo(str(out))
+
+
+@app.command("report-so-far")
+def report_so_far(
+    results: Annotated[Path, typer.Option(help="Folder of results.")],
+    out: Annotated[Path, typer.Option(help="Page to write.")],
+    request: Annotated[Path, typer.Option(help="unfinished.json: the report's settings, and what is not there.")],
+) -> None:
+    """Write the page of a run that ended with failures: what is there, and why the rest is not."""
+    from volforge.report.page import write_report
+    from volforge.volume.folders import read_object
+
+    content = read_object(request, "what is left of a run", "request", "left")
+    write_report(results, out, results / "provenance.json", content["request"], content["left"])
+    typer.echo(str(out))

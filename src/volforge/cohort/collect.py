@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.cohort.sheet import SheetRow
-from volforge.cohort.splits import assign
+from volforge.cohort.splits import assign_rows
 from volforge.errors import VolforgeError
 from volforge.volume.folders import read_json, read_rows
 from volforge.whole_file import write_whole
@@ -18,6 +18,7 @@ SCAN_COLUMNS = (
     "scan", "subject", "modality", "contrast", "unit", "frame", "split", "fold", "accepted", "reason",
     "label_source", "shape", "spacing_mm", "source_axes", "body_ml", "structures", "flags", "sha256",
 )  # fmt: skip
+REFUSED = "refused.tsv"  # stands in for scans.tsv where there is none
 INDEX_COLUMNS = ("scan", "slice", "position_mm", "body_mm2", "kept", "labels", "split", "fold")
 
 
@@ -37,16 +38,10 @@ def collect_scans(rows: Sequence[SheetRow], records: Path, out: Path, settings: 
         Numbers of accepted and of refused scans.
 
     Raises:
-        VolforgeError: scans were refused and `on_bad_scan` is `stop`; or none is left.
+        VolforgeError: scans were refused and `on_bad_scan` is `stop`; or none is left. Then `refused.tsv` beside the
+            file holds what it would have held, for the page.
     """
-    assignment = assign(
-        [r.subject for r in rows],
-        seed=settings["seed"],
-        folds=settings["folds"],
-        shares=settings["splits"],
-        splits={r.subject: r.split for r in rows if r.split},
-        fixed_folds={r.subject: r.fold for r in rows if r.fold is not None},
-    )
+    assignment = assign_rows(rows, seed=settings["seed"], folds=settings["folds"], shares=settings["splits"])
     lines: list[dict[str, object]] = []
     refused: list[str] = []
     for row in rows:
@@ -73,13 +68,20 @@ def collect_scans(rows: Sequence[SheetRow], records: Path, out: Path, settings: 
                 + (f"\n    remedy: {refusal['remedy']}" if refusal["remedy"] else "")
             )
         lines.append(line)
+    beside = out.with_name(REFUSED)
+    beside.unlink(missing_ok=True)
+    if refused and (settings["on_bad_scan"] == "stop" or len(refused) == len(rows)):
+        write_whole(beside, as_tsv(SCAN_COLUMNS, lines))
     if refused and settings["on_bad_scan"] == "stop":
         raise VolforgeError(
             f"{len(refused)} of {len(rows)} scans were refused:\n" + "\n".join(refused),
             remedy="mend them, take them out of the sheet, or set the cohort's `on_bad_scan: exclude`",
         )
     if len(refused) == len(rows):
-        raise VolforgeError("no scan was accepted:\n" + "\n".join(refused), remedy="mend them")
+        raise VolforgeError(
+            f"no scan of {len(rows)} was accepted:\n" + "\n".join(refused),
+            remedy="mend them, or take the cohort and its studies out of the configuration",
+        )
     write_whole(out, as_tsv(SCAN_COLUMNS, lines))
     return len(rows) - len(refused), len(refused)
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from volforge.cohort.sheet import SheetRow
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,21 @@ def assign(
     return {
         s: Assignment(splits.get(s) or chosen[s], fixed_folds[s] if s in fixed_folds else folded[s]) for s in ranked
     }
+
+
+def assign_rows(
+    rows: Iterable[SheetRow], *, seed: int, folds: int, shares: Mapping[str, float]
+) -> dict[str, Assignment]:
+    """Split and fold of every subject of a sheet, whose columns `split` and `fold` override."""
+    rows = list(rows)
+    return assign(
+        [r.subject for r in rows],
+        seed=seed,
+        folds=folds,
+        shares=shares,
+        splits={r.subject: r.split for r in rows if r.split},
+        fixed_folds={r.subject: r.fold for r in rows if r.fold is not None},
+    )
 
 
 def _turns(folds: int) -> Iterable[int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from volforge.cohort.collect import REFUSED
 from volforge.cohort.structures import default_colour
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import Array
@@ -56,6 +57,7 @@ class RecipeView:
     scans: int
     by_split: list[tuple[str, int]]
     preview: Picture | None
+    problem: str = ""
 
 
 @dataclass
@@ -71,10 +73,16 @@ class CohortView:
     pictures: list[Picture]
     not_shown: int
     recipes: list[RecipeView] = field(default_factory=list)
+    problem: str = ""
 
 
 def view_cohort(
-    results: Path, name: str, request: Mapping[str, Any], configuration: Mapping[str, Any], most: int
+    results: Path,
+    name: str,
+    request: Mapping[str, Any],
+    configuration: Mapping[str, Any],
+    most: int,
+    left: Mapping[str, Mapping[str, str]] | None = None,
 ) -> CohortView:
     """Gather what the page shows of a cohort.
 
@@ -84,11 +92,16 @@ def view_cohort(
         request: Its entry in the report's request.
         configuration: The run's configuration.
         most: Number of QC pictures to embed.
+        left: Why cohorts and recipes are not there, where a run ended with failures.
     """
     folder = results / "cohorts" / name
-    every = read_rows(folder / "scans.tsv")
-    rows = [r for r in every if r["accepted"] == "1"]
+    problem = left["cohorts"].get(name, "") if left else ""
+    table = folder / (REFUSED if problem else "scans.tsv")
+    every = read_rows(table) if table.exists() or not problem else []
+    rows = [r for r in every if r["accepted"] == "1" and not problem]
     excluded = [r for r in every if r["accepted"] != "1"]
+    if problem and excluded:
+        problem = f"{len(excluded)} of {len(every)} scans were refused: {problem}"
     about = [line for line in request["comments"] if line]
     if request["licence"]:
         about.append(f"Terms: {request['licence']}")
@@ -105,12 +118,17 @@ def view_cohort(
         _structures(folder, rows, request["structures"]),
         pictures,
         len(rows) - len(pictures),
+        problem=problem,
     )
     listed = {int(s[1]): s[2] for s in request["structures"]}
     colours = listed or {i: default_colour(i) for i in range(1, 256)}
     splits = {r["scan"]: r["split"] for r in rows}
     for recipe in request["recipes"]:
         settings = configuration["recipes"][recipe]
+        if left and f"{name}/{recipe}" in left["recipes"]:
+            why = left["recipes"][f"{name}/{recipe}"]
+            view.recipes.append(RecipeView(recipe, settings["kind"], "", 0, 0, 0, [], None, why))
+            continue
         view.recipes.append(_recipe(folder / "recipes" / recipe, recipe, settings, splits, colours))
     return view
 

@@ -15,7 +15,13 @@ from volforge.volume.folders import write_json
 from volforge.whole_file import write_whole
 
 
-def write_report(results: Path, out: Path, provenance_file: Path, request: Mapping[str, Any]) -> None:
+def write_report(
+    results: Path,
+    out: Path,
+    provenance_file: Path,
+    request: Mapping[str, Any],
+    left: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
     """Write the report page and the provenance of a run.
 
     Args:
@@ -23,6 +29,8 @@ def write_report(results: Path, out: Path, provenance_file: Path, request: Mappi
         out: Page to write.
         provenance_file: JSON to write.
         request: Content that `volforge.workflow.jobs.report_settings` makes.
+        left: What a run that ended with failures did not make (`cohorts`, `recipes`, `studies`: name to reason). The
+            page then says so, and has no provenance: an old one is removed.
     """
     import jinja2
     import yaml
@@ -30,10 +38,10 @@ def write_report(results: Path, out: Path, provenance_file: Path, request: Mappi
     configuration = request["configuration"]
     settings = request["report"]
     views = [
-        view_cohort(results, name, entry, configuration, settings["pictures_per_cohort"])
+        view_cohort(results, name, entry, configuration, settings["pictures_per_cohort"], left)
         for name, entry in request["cohorts"].items()
     ]
-    studies, published = study_views(results, request)
+    studies, published = study_views(results, request, left["studies"] if left else {})
     origin = provenance(configuration, {v.name: [r["sha256"] for r in v.rows] for v in views})
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -47,6 +55,8 @@ def write_report(results: Path, out: Path, provenance_file: Path, request: Mappi
         cohorts=views,
         studies=studies,
         published=published,
+        not_run=dict(left["studies"]) if left else {},
+        is_complete=left is None,
         accepted=sum(len(v.rows) for v in views),
         excluded=sum(len(v.excluded) for v in views),
         slices=sum(r.kept for v in views for r in v.recipes if r.kind == "slices"),
@@ -56,7 +66,10 @@ def write_report(results: Path, out: Path, provenance_file: Path, request: Mappi
         sides_head=SIDES_HEAD,
         plotly=_library() if any(s.has_views for s in studies) else "",
     )
-    write_json(provenance_file, origin)
+    if left is None:
+        write_json(provenance_file, origin)
+    else:
+        provenance_file.unlink(missing_ok=True)
     write_whole(out, page)
 
 

@@ -288,6 +288,9 @@ def view_published(path: Path) -> PublishedView:
     return PublishedView(path.stem.replace("_", " "), table.notes, [row(p) for p in table.numbers], sources)
 
 
-def views(results: Path, request: Mapping[str, Any]) -> tuple[list[StudyView], list[PublishedView]]:
-    """All studies and all published tables that the report's request names."""
-    return [view_study(results, s) for s in request["studies"]], [view_published(Path(p)) for p in request["published"]]
+def views(
+    results: Path, request: Mapping[str, Any], not_run: Mapping[str, str]
+) -> tuple[list[StudyView], list[PublishedView]]:
+    """All studies that were run, and all published tables, that the report's request names."""
+    studies = [view_study(results, s) for s in request["studies"] if s not in not_run]
+    return studies, [view_published(Path(p)) for p in request["published"]]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from volforge.cohort.sheet import UNITS
 from volforge.config.models import BodyMask
 from volforge.errors import VolforgeError
 from volforge.inference.model import Model, load_model
@@ -18,6 +17,7 @@ from volforge.volume.folders import read_json
 from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
 from volforge.volume.read import read_canonical
 from volforge.volume.restore import write_on_source_grid
+from volforge.volume.units import UNITS, is_unit
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class Options:
         """
         import torch
 
-        words = (("--modality", self.modality, ("CT", "CBCT", "MR")), ("--unit", self.unit, UNITS))
+        if not is_unit(self.unit):
+            raise VolforgeError(f"unknown value '{self.unit}'", "--unit", f"one of {', '.join(UNITS)}")
+        words = (("--modality", self.modality, ("CT", "CBCT", "MR")),)
         for option, value, known in (*words, ("--device", self.device.split(":")[0], ("cpu", "cuda"))):
             if value not in known:
                 raise VolforgeError(f"unknown value '{value}'", option, f"one of {', '.join(known)}")

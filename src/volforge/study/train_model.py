@@ -68,7 +68,7 @@ def train_model(settings: ModelSettings, run: Run, out: Path) -> str:
     Raises:
         VolforgeError: Nothing to learn from; settings that do not fit; a checkpoint of other settings.
     """
-    note_attempt(run.checkpoints, run.attempt)
+    note_attempt(run.checkpoints, run.attempt, run.code)
     from volforge.training.loop import train
     from volforge.training.segmentation import SegmentationTask
     from volforge.training.stop import Stop

@@ -38,7 +38,7 @@ def train_synthesis(settings: SynthesisSettings, run: Run, out: Path) -> str:
     Raises:
         VolforgeError: Nothing to learn from; settings that do not fit; a checkpoint of other settings.
     """
-    note_attempt(run.checkpoints, run.attempt)
+    note_attempt(run.checkpoints, run.attempt, run.code)
     from volforge.training.loop import train
     from volforge.training.stop import Stop
 

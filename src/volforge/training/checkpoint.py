@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
+from volforge.scratch import scratch_beside, sweep
 from volforge.whole_file import writing
 
 LAST = "last.pt"
@@ -23,11 +24,12 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint beside itself, flush it to the disk, then let it take its place."""
     import torch
 
-    scratch = path.with_suffix(f".{os.getpid()}.partial")
+    scratch = scratch_beside(path)
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     with writing(path, buffer.getbuffer().nbytes):
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)  # what a killed process left of one: as large as the checkpoint itself
         try:
             with scratch.open("wb") as file:
                 file.write(buffer.getbuffer())

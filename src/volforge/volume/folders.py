@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
+from volforge.scratch import remove, scratch_beside, sweep
 from volforge.whole_file import is_full, not_written, write_whole, writing
 
 MARKER = ".volforge"  # tells our folders from those of the user
@@ -23,32 +24,33 @@ OURS = "name a file that this version of volforge made"
 def whole_folder(final: Path) -> Iterator[Path]:
     """A scratch folder beside `final` that takes its place when the block ends, and vanishes if it fails.
 
+    Where the file system can exchange two names, there is a whole folder at every moment; else there is none between
+    two renames, and one that a killed process left moved aside is put back at the next start.
+
     Raises:
-        VolforgeError: `final` holds files that were not made this way; it cannot be written, or the disk is full.
+        VolforgeError: `final` is a file, or holds files that were not made this way; it cannot be written, or the disk
+            is full.
     """
+    if final.is_symlink():
+        final = final.resolve()
     if final.exists() and not final.is_dir():
         raise VolforgeError("a folder is written, and this is a file", str(final), "name a new or empty folder")
-    if final.is_dir() and any(final.iterdir()) and not (final / MARKER).exists():
+    if _is_foreign(final):
         raise VolforgeError(
             "the folder holds files that volforge did not make, and would be replaced",
             str(final),
             "name a new or empty folder",
         )
-    scratch = final.parent / f".{final.name}.{os.getpid()}.partial"
+    scratch = scratch_beside(final)
     with writing(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        for left in final.parent.glob(f".{final.name}.*.partial"):
-            shutil.rmtree(left, ignore_errors=True)  # of a job that was killed
-        shutil.rmtree(scratch, ignore_errors=True)
+        sweep(final.parent)
         scratch.mkdir()
-        (scratch / MARKER).touch()
     try:
+        with writing(final):
+            (scratch / MARKER).touch()
         yield scratch
-        old = final.parent / f".{final.name}.{os.getpid()}.old"
-        if final.exists():
-            final.rename(old)
-        scratch.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+        _take_place(scratch, final)
     except VolforgeError as error:  # the scratch folder is gone when this is read
         error.where = error.where.replace(str(scratch), str(final))
         error.remedy = error.remedy.replace(str(scratch), str(final.parent))
@@ -58,7 +60,56 @@ def whole_folder(final: Path) -> Iterator[Path]:
             raise not_written(error, final) from error
         raise
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove(scratch)  # the new one that failed, or the old one after an exchange
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether a folder holds something, and was not made here. One listing: it may be replaced meanwhile."""
+    try:
+        held = os.listdir(folder)
+    except FileNotFoundError:
+        return False
+    return bool(held) and MARKER not in held
+
+
+def _take_place(scratch: Path, final: Path) -> None:
+    """Let a folder take the place of another one; other processes may do the same at the same time."""
+    moved: list[Path] = []
+    try:
+        for _ in range(100):
+            try:
+                scratch.rename(final)  # nothing there, or an empty folder
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            if exchange(scratch, final):
+                return
+            old = scratch_beside(final, "old")
+            try:
+                final.rename(old)
+                moved.append(old)
+            except FileNotFoundError:  # another process moved it
+                continue
+        raise VolforgeError("other processes replace the folder all the time", str(final), "end all runs but one")
+    except BaseException:
+        if moved and not final.exists():
+            moved.pop().rename(final)
+        raise
+    finally:
+        for old in moved:
+            remove(old)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two names at once (`renameat2`, RENAME_EXCHANGE). False where system or file system cannot."""
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    at_here, exchange_them = -100, 2
+    return bool(rename(at_here, os.fsencode(one), at_here, os.fsencode(other), exchange_them) == 0)
 
 
 def sha256_of(path: Path) -> str:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from volforge.errors import ScanError, VolforgeError
+from volforge.scratch import scratch_beside, sweep
 from volforge.volume.folders import read_object, sha256_of, write_json
 
 
@@ -30,8 +31,8 @@ def run_label_command(
     """
     record.parent.mkdir(parents=True, exist_ok=True)
     out = record.with_suffix(".nii.gz")
-    scratch = out.with_name(f".partial.{out.name}")
-    scratch.unlink(missing_ok=True)
+    sweep(out.parent)
+    scratch = scratch_beside(out, suffix=".nii.gz")
     filled = [word.replace("{image}", str(image)).replace("{labels}", str(scratch)) for word in command]
     try:
         version = ""

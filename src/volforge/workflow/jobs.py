@@ -11,6 +11,7 @@ import json
 import math
 import os
 import shlex
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from volforge.cohort.sheet import SheetRow
 from volforge.config.models import Recipe
 from volforge.text_lines import lines_of
-from volforge.volume.companions import channel_of, companions
+from volforge.volume.companions import behind, channel_of, companions, stat_of
 from volforge.workflow.run import ResolvedCohort, Run
 
 RESULTS = "results"
@@ -89,26 +90,35 @@ def existing_files(paths: Iterable[str]) -> list[str]:
 
 
 def file_stamps(paths: Iterable[str]) -> list[str]:
-    """Size and time of the files that Snakemake is not told of: as a parameter they make jobs run again."""
-    odd = [p for p in existing_files(paths) if not is_plain(p)]
-    return [f"{short_hash(p)}:{os.stat(p).st_size}:{os.stat(p).st_mtime_ns}" for p in odd]
+    """Size and time of files, and a hash of names, sizes and times of all that stands behind folders, lists and
+    headers: as a parameter it makes a job run again after an edit in place, and after an older file took a place."""
+    return [_stamp(channel_of(path)[0]) for path in paths]
+
+
+def _stamp(path: str) -> str:
+    found = stat_of(path)
+    if found is None:
+        return "missing"
+    # the time of a folder itself says nothing of an edit, and changes with files that nobody reads
+    own = "folder" if stat.S_ISDIR(found.st_mode) else f"{found.st_size}:{found.st_mtime_ns}"
+    held = [[name, s and s.st_size, s and s.st_mtime_ns] for name, s in behind(Path(path))]
+    return f"{own}:{len(held)} files:{short_hash(held)}" if held else own
 
 
 def source_files(cohort: ResolvedCohort, scan: str) -> list[str]:
-    """Input files of an import that exist before the run, or that a rule makes."""
+    """Input files of an import that exist before the run, or that a rule makes; what stands behind them is stamped."""
     row = cohort.rows[scan]
     if cohort.settings.phantom is not None:
         return [f"{RESULTS}/phantoms/{cohort.name}/truth.json"]
-    exclude = cohort.settings.on_bad_scan == "exclude"
-    files = existing_files(row.files.values()) if exclude else [channel_of(p)[0] for p in row.files.values()]
-    if not exclude:
-        files += [c for p in files for c in map(str, companions(Path(p)))]
+    files = [channel_of(p)[0] for p in row.files.values()]
+    if cohort.settings.on_bad_scan == "exclude":
+        files = [p for p in files if os.path.exists(p)]
     files = [p for p in dict.fromkeys(files) if is_plain(p)]
     return [*files, made_labels(cohort.name, scan)] if makes_labels(cohort, row) else files
 
 
 def source_stamps(cohort: ResolvedCohort, scan: str) -> list[str]:
-    """Stamps of the source files that are no input of the job because of the characters in their path."""
+    """Stamps of the source files of a scan, by column of the sheet."""
     return [] if cohort.settings.phantom is not None else file_stamps(cohort.rows[scan].files.values())
 
 
@@ -128,6 +138,18 @@ def recipe_json(run: Run, recipe: str) -> str:
     """A recipe as one line of JSON."""
     model: Recipe = run.configuration.recipes[recipe]
     return json.dumps(model.model_dump(), separators=(",", ":"))
+
+
+def indices(run: Run) -> list[str]:
+    """Index of every recipe of every cohort."""
+    return [f"{RESULTS}/cohorts/{c}/recipes/{r}/index.tsv" for c in run.cohorts for r in run.recipes_of(c)]
+
+
+def exports(run: Run) -> list[str]:
+    """What tells that the PNG folders of a cohort and recipe are written: of recipes that cut slices."""
+    recipes = run.configuration.recipes
+    pairs = [(c, r) for c in run.cohorts for r in run.recipes_of(c) if recipes[r].kind == "slices"]
+    return [f"{RESULTS}/cohorts/{c}/png/{r}/export.json" for c, r in pairs]
 
 
 def structure_ids(run: Run, cohort: str, recipe: str) -> str:

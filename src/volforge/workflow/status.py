@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from volforge.errors import VolforgeError
+from volforge.training.attempt import kept_failure
 from volforge.workflow.jobs import RESULTS, report_settings
 from volforge.workflow.run import Run
 from volforge.workflow.steps import Step, steps
+from volforge.workflow.study_jobs import checkpoint_folder
 
 STATES = ("done", "running", "queued", "waiting", "failed", "refused")
 LAST_LINES = 8
@@ -138,7 +141,8 @@ class Standing:
         step: The step.
         state: One of `STATES`.
         seconds: Since it runs or waits in the queue; 0 else.
-        why: Of failed and refused steps: the reason, last lines of the log.
+        why: Of failed and refused steps: the reason, last lines of the log; of a training that is tried again: what
+            its first try ended with.
         slurm: Job id on the cluster.
         attempts: How many times it was started in the last run.
     """
@@ -171,9 +175,11 @@ def standings(run: Run, journal: Journal | None, folder: Path = Path()) -> list[
         if job is not None and job.state == "running" and lives:
             waits = job.slurm and queue.get(job.slurm, "") in ("PENDING", "CONFIGURING", "REQUEUED")
             state = "queued" if waits else "running"
-            found.append(Standing(step, state, now - job.since, "", job.slurm, job.attempts))
+            why = with_cause("", run, step, folder).rstrip() if job.attempts > 1 else ""
+            found.append(Standing(step, state, now - job.since, why, job.slurm, job.attempts))
         elif job is not None and job.state == "failed" and not _is_newer(output, job.since):
-            found.append(Standing(step, "failed", 0.0, why_failed(job, folder), job.slurm, job.attempts))
+            why = with_cause(why_failed(job, folder), run, step, folder)
+            found.append(Standing(step, "failed", 0.0, why, job.slurm, job.attempts))
         elif output.exists() and (step.rule != "report" or _is_of(run, folder)):
             reason = refusals.of(step) if step.scan else ""
             found.append(Standing(step, "refused" if reason else "done", why=reason))
@@ -260,6 +266,19 @@ def why_failed(job: Job, folder: Path, lines: int = LAST_LINES) -> str:
             if text:
                 return "\n".join([f"{name}:", *text[-lines:]])
     return reason or "no log was written"
+
+
+def with_cause(why: str, run: Run, step: Step, folder: Path) -> str:
+    """The same after the cause that a training has kept of its first failure, where the log does not say it."""
+    if step.rule != "train_model":
+        return why
+    w = step.wildcards
+    study = run.studies[w["study"]]
+    kept = kept_failure(folder / checkpoint_folder(study, w["arm"], w["model"], w["fold"], w["seed"]))
+    if kept is None or kept.message in why:
+        return why
+    cause = VolforgeError(kept.message, kept.where, kept.remedy)
+    return f"attempt {kept.attempt} failed: {cause}\n{why}"
 
 
 def counts(found: Iterable[Standing]) -> dict[str, dict[str, int]]:

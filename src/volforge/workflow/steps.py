@@ -68,7 +68,8 @@ def steps(run: Run) -> Iterator[Step]:
             yield Step(of_recipe, "index_recipe", f"{folder}/index.tsv", both)
     for study in run.studies.values():
         yield from _of_study(study)
-    yield Step("report", "report", f"{RESULTS}/report.html")
+    # the page of a run that failed is there too, but has no provenance
+    yield Step("report", "report", f"{RESULTS}/provenance.json")
 
 
 def _of_study(study: ResolvedStudy) -> Iterator[Step]:

@@ -13,7 +13,7 @@ from volforge.cohort.sheet import from_here
 from volforge.config.load import Loaded
 from volforge.config.studies import BASELINES, SHARED, Arm, Study
 from volforge.errors import Problem, VolforgeError
-from volforge.workflow import study_joints, study_models
+from volforge.workflow import study_folds, study_joints, study_models
 
 if TYPE_CHECKING:
     from volforge.workflow.run import ResolvedCohort
@@ -212,6 +212,8 @@ def resolve_studies(
         recipes = {n: r.model_dump() for n, r in loaded.configuration.recipes.items()}
         resolved = ResolvedStudy(name, study, cohort, published, predictions, recipes)
         loaded.problems += [*_problems(loaded, resolved, check_files), *study_models.problems(loaded, resolved)]
+        if check_files:  # of a whole run, not again in each of its jobs
+            loaded.problems += study_folds.problems(loaded, resolved)
         found[name] = resolved
     for resolved in found.values():
         loaded.problems += study_joints.problems(loaded, resolved, found)

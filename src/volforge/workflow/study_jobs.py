@@ -9,9 +9,8 @@ from pathlib import Path
 
 from volforge.config.studies import SHARED
 from volforge.study.outside import prediction_file
-from volforge.volume.companions import companions
 from volforge.workflow import study_joints, study_models
-from volforge.workflow.jobs import RESULTS, existing_files, file_stamps, import_memory_mb, is_plain, short_hash
+from volforge.workflow.jobs import RESULTS, existing_files, file_stamps, import_memory_mb, short_hash
 from volforge.workflow.studies import IMAGE_TASKS, ResolvedStudy, is_drawn
 
 ENCODER = "slice_encoder"
@@ -219,15 +218,13 @@ def outside_files(study: ResolvedStudy, arm: str) -> list[str]:
     """Files of predictions made elsewhere that are there."""
     folder = study.predictions.get(arm, "")
     found = (prediction_file(folder, scan) for scan in study.cohort.rows) if folder else ()
-    # the values of .mhd lie in a file beside it
-    return [str(p) for path in found if path is not None for p in (path, *companions(path))]
+    return [str(path) for path in found if path is not None]
 
 
 def outside_stamps(study: ResolvedStudy, arm: str) -> list[str]:
     """Size and time of predictions made elsewhere: a changed file is measured anew."""
-    plain = [Path(p) for p in outside_files(study, arm) if is_plain(p)]
-    stamps = [f"{p.name}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in plain]
-    return stamps + file_stamps(outside_files(study, arm))
+    files = outside_files(study, arm)
+    return [f"{Path(p).name}:{stamp}" for p, stamp in zip(files, file_stamps(files), strict=True)]
 
 
 def memory_mb(study: ResolvedStudy, attempt: int) -> int:
