@@ -313,7 +313,7 @@ def test_cropped_segments_are_compared_where_they_lie(run, files):
 
 
 def test_pictures_of_16_bits_keep_their_greys(tmp_path):
-    from volforge.study.by_hand import slices_of
+    from volforge.study.distribution_by_hand import slices_of
 
     values = np.arange(256, dtype=np.uint16).reshape(16, 16)
     Image.fromarray(values * 257).save(tmp_path / "a.png")

@@ -79,10 +79,10 @@ def distribution(
 ) -> None:
     """FID, KID and MMD (or Fréchet distance of a named network) of two sets of slices."""
     from volforge.metrics.distribution import FEW_IMAGES
-    from volforge.study import by_hand
+    from volforge.study.distribution_by_hand import distribution as measure
 
     _check_ending(out)
-    found, about = by_hand.distribution(synthetic, real, network, (low, high), seed)
+    found, about = measure(synthetic, real, network, (low, high), seed)
     _show([(synthetic.name, m) for m in found], out)
     least = min((m.n for m in found), default=0)
     typer.echo(f"features: {about}", err=True)
