@@ -9,6 +9,8 @@ from volforge.cohort.sheet import read_sheet
 from volforge.cohort.structures import read_structures
 from volforge.config.load import load_configuration
 from volforge.errors import VolforgeError
+from volforge.study.by_hand import read_structures_option
+from volforge.volume.label_list import read_label_list
 
 
 @pytest.fixture
@@ -67,6 +69,21 @@ def test_two_names_that_look_alike_are_an_error(files, write_sheet, one, other, 
     (problem,) = read_sheet(write_sheet(rows)).problems
     assert (problem.level, problem.line, problem.column) == ("error", 3, column)
     assert f"of line 2 and is another {column}: {other!a}" in problem.message
+
+
+def test_a_no_break_space_at_the_end_is_stray(files, write_sheet):
+    (found,) = messages(write_sheet([row(subject="p1\u00a0")]))
+    assert "column 'subject': stray white space at the ends of a cell (value: 'p1\\xa0')" in found
+
+
+def test_lists_of_structures_name_such_characters_too(tmp_path):
+    (tmp_path / "a.nii.gz").touch()
+    (tmp_path / "l.tsv").write_text("structure\tfile\nliver\u200b\ta.nii.gz\n", encoding="utf-8")
+    with pytest.raises(VolforgeError, match=r"line 2: holds U\+200B ZERO WIDTH SPACE"):
+        read_label_list(tmp_path / "l.tsv")
+    (tmp_path / "s.tsv").write_text("structure\tid\nliver\u200b\t1\n", encoding="utf-8")
+    with pytest.raises(VolforgeError, match=r"line 2: column 'structure': holds U\+200B"):
+        read_structures_option(str(tmp_path / "s.tsv"))
 
 
 def test_blanks_that_no_keyboard_makes_are_fine_where_they_stand_alone(files, write_sheet):

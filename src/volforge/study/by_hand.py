@@ -248,11 +248,13 @@ def read_structures_option(value: str) -> dict[str, int]:
         missing = [c for c in ("structure", "id") if table.header and c not in table.header]
         if missing:
             table.add(0, missing[0], "", "required column is missing", remedy)
+        for number, row in table.rows:
+            table.has_unseen(number, "structure", row.get("structure", ""))
         for problem in table.problems[:1]:
             line = f"line {problem.line}: " if problem.line else ""
             column = f"column '{problem.column}': " if problem.column else ""
             raise VolforgeError(f"no structures can be read: {line}{column}{problem.message}", value, problem.remedy)
-        pairs = [(f"line {line}: ", row["structure"], row["id"]) for line, row in table.rows]
+        pairs = [(f"line {n}: ", row["structure"], row["id"]) for n, row in table.rows]
     else:
         parts = [item.partition("=") for item in value.split(",")]
         pairs = [("", name.strip(), text.strip()) for name, _, text in parts]

@@ -48,6 +48,8 @@ def read_label_list(path: Path) -> list[Part]:
     for column in ("structure", "file"):
         if table.header and column not in table.header:
             table.add(0, column, "", "required column is missing", "columns: structure file value")
+    for line, cells in table.rows:
+        table.has_unseen(line, "structure", cells.get("structure", ""))
     if table.problems:
         problem = table.problems[0]
         place = f"line {problem.line}: " if problem.line else ""
