@@ -134,16 +134,21 @@ def _told(frames: list[Frame], value: Callable[[Frame], str]) -> list[list[Frame
 
 
 def _split_reconstructions(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
-    """Kernels and echoes of one series, each with its tag, where each makes a volume over most of the range."""
+    """Kernels, echoes, b-values and times of one series, with their tag, where each makes a volume over its range."""
     if any(f.missing for f in frames):
         return [("", frames)]
-    for keyword, value in (("ConvolutionKernel", _kernel), ("EchoTime", _echo)):
+    values = [(k, _tag(k)) for k in ("EchoNumbers", "DiffusionBValue", "TemporalPositionIdentifier")]
+    for keyword, value in (("ConvolutionKernel", _kernel), ("EchoTime", _echo), *values):
         groups = _told(frames, value)
         if len(groups) > 1:
             whole = float(np.ptp(heights_of(frames)))
             if all(float(np.ptp(heights_of(g))) >= 0.5 * whole for g in groups):
                 return [(f"{keyword} {g[0].tags[keyword]}", g) for g in groups]
     return [("", frames)]
+
+
+def _tag(keyword: str) -> Callable[[Frame], str]:
+    return lambda frame: frame.tags.get(keyword, "")
 
 
 def _kernel(frame: Frame) -> str:
