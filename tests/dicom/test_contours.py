@@ -159,4 +159,5 @@ def test_a_wall_drawn_twice_is_said(tmp_path):
     file = write_structure_set(tmp_path / "r.dcm", {"lens": [square, square]}, FRAME)
     labels = labels_of(file, target_of(tmp_path / "s"))
     assert (labels.array > 0).sum() == 40
+    assert labels.flags == ["contours_twice"]
     assert labels.notes == ["1 contours of 'lens' stand twice along voxel centres: read as walls of one voxel"]

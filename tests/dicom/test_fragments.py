@@ -26,7 +26,9 @@ HU = phantom()
 def found(folder):
     """Files of the rows that discover writes, and what it left out."""
     written = discover(folder, "dicom", folder.parent / "s.tsv", Options())
-    return [r.files["image"] for r in read_sheet(folder.parent / "s.tsv").rows], dict(written.left_out)
+    sheet = read_sheet(folder.parent / "s.tsv")
+    assert sheet.problems == []
+    return [r.files["image"] for r in sheet.rows], dict(written.left_out)
 
 
 # --- a UID for every slice
@@ -88,6 +90,19 @@ def test_loose_slices_that_make_no_grid_can_be_listed(tmp_path):
     assert "name their files in a .txt list" in error.value.remedy
     (tmp_path / "l.txt").write_text("\n".join(map(str, files)))
     assert set(read_volume(tmp_path / "l.txt").flags) == {"series_uids_joined", "uneven_spacing_resampled"}
+
+
+def test_loose_slices_that_are_there_twice(tmp_path):
+    for name, more in (("a{}.dcm", 0), ("b{}.dcm", 0)):
+        write_series(tmp_path / "copies", HU + more, name=name, **UIDS)
+    volume = read_volume(tmp_path / "copies")
+    assert np.array_equal(scaled(volume), HU)
+    assert set(volume.flags) == {"series_uids_joined", "duplicate_slices_dropped"}
+    for k in range(2):
+        write_series(
+            tmp_path / "times", HU + k, name=f"{k}_{{}}.dcm", SeriesInstanceUID=lambda i, k=k: uid("own series", k, i)
+        )
+    assert "2 different slices at one place, and no tag tells them apart" in refused(tmp_path / "times")
 
 
 def test_slices_of_two_patients_are_not_joined(tmp_path):

@@ -119,6 +119,7 @@ def fill_contours(
         place[axis] = z
         mask[tuple(place)] = drawn[nearest]
     if walls:
+        flags.add("contours_twice")
         notes.append(f"{walls} contours of '{name}' stand twice along voxel centres: read as walls of one voxel")
     return mask, sorted(flags), notes
 

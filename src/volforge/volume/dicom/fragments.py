@@ -63,12 +63,11 @@ def marks_of(frame: Frame) -> tuple[str, ...]:
 
 def _belong(frames: list[Frame], is_listed: bool) -> bool:
     """Whether loose slices of one geometry are one volume."""
-    if len(frames) < FEWEST:
-        return False
-    if is_listed:
-        return max(map(len, places_of(frames))) == 1
+    if len(frames) < FEWEST or is_listed:
+        return len(frames) >= FEWEST
     uniform = ({f.study for f in frames}, {f.frame_uid for f in frames}, {f.number for f in frames})
-    return all(len(values) in (1, len(frames)) for values in uniform) and is_one_grid(frames)
+    counts = (1, len(places_of(frames)), len(frames))
+    return all(len(values) in counts for values in uniform) and is_one_grid(frames)
 
 
 def join_stacks(parts: list[list[Frame]]) -> list[list[Frame]]:
@@ -84,8 +83,9 @@ def join_stacks(parts: list[list[Frame]]) -> list[list[Frame]]:
     joined: list[list[Frame]] = []
     for group in groups:
         frames = [f for part in group for f in part]
-        is_one = len({marks_of(f) for f in frames}) == 1 and not frames[0].missing and is_one_grid(frames, regular=1)
-        joined += [frames] if len(group) > 1 and is_one else group
+        is_one = len(group) > 1 and len({marks_of(f) for f in frames}) == 1 and not any(f.missing for f in frames)
+        is_one = is_one and max(map(len, places_of(frames))) == 1 and is_one_grid(frames, regular=1)
+        joined += [frames] if is_one else group
     return joined
 
 
