@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from tests.conftest import save, volforge
-from tests.dicom.files import phantom, uid, write_multi_frame, write_series
+from tests.dicom.files import PATIENT, phantom, uid, write_multi_frame, write_series
 from tests.dicom.test_series import refused
 from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
@@ -90,6 +90,23 @@ def test_loose_slices_that_make_no_grid_can_be_listed(tmp_path):
     assert "name their files in a .txt list" in error.value.remedy
     (tmp_path / "l.txt").write_text("\n".join(map(str, files)))
     assert set(read_volume(tmp_path / "l.txt").flags) == {"series_uids_joined", "uneven_spacing_resampled"}
+
+
+def test_a_list_joins_what_has_several_uids(tmp_path):
+    half = {
+        k: (lambda i, k=k: uid(k, i // 10)) for k in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+    }
+    files = write_series(tmp_path / "a", HU, **half)
+    assert refused(tmp_path / "a").startswith("2 volumes")
+    (tmp_path / "l.txt").write_text("\n".join(map(str, files)))
+    volume = read_volume(tmp_path / "l.txt")
+    assert np.array_equal(scaled(volume), HU)
+    assert volume.flags == ["series_uids_joined"]
+    others = write_series(
+        tmp_path / "b", HU, series="b", patient={**PATIENT, "PatientID": "MRN-2"}, origin=(-40, -45, 70)
+    )
+    (tmp_path / "m.txt").write_text("\n".join(map(str, [*files, *others])))
+    assert "volumes" in refused(tmp_path / "m.txt")
 
 
 def test_loose_slices_that_are_there_twice(tmp_path):

@@ -28,10 +28,13 @@ def join_fragments(series: Sequence[list[Frame]], *, is_list: bool) -> list[list
         series: Frames by series UID.
         is_list: Somebody listed the files as those of one volume: places need not be regular, UIDs need not agree.
     """
+    frames = [f for s in series for f in s]
+    if is_list and len(series) > 1 and is_one_list(frames):
+        return [frames]
     whole: list[list[Frame]] = []
     rest: list[Frame] = []
     for one in series:
-        if len(one) >= FEWEST or any(f.missing or f.localiser or f.mosaic or f.colour for f in one):
+        if len(one) >= FEWEST or any(map(_is_other, one)):
             whole.append(one)
         else:
             rest += one
@@ -54,6 +57,19 @@ def join_fragments(series: Sequence[list[Frame]], *, is_list: bool) -> list[list
     for frame in rest:
         by_uid[frame.series or frame.study].append(frame)
     return [*whole, *by_uid.values()]
+
+
+def is_one_list(frames: Sequence[Frame]) -> bool:
+    """Whether slices that somebody listed as one volume can be one: of one patient, one geometry, one regular stack."""
+    if any(map(_is_other, frames)) or len({(f.patient, f.modality, marks_of(f)) for f in frames}) > 1:
+        return False
+    is_alike = len(by_geometry(list(frames))) == 1
+    return is_alike and max(map(len, places_of(frames))) == 1 and is_one_grid(frames)
+
+
+def _is_other(frame: Frame) -> bool:
+    """Whether a frame is no placed grey slice."""
+    return bool(frame.missing or frame.localiser or frame.mosaic or frame.colour)
 
 
 def marks_of(frame: Frame) -> tuple[str, ...]:

@@ -74,9 +74,9 @@ def make_stacks(
     for series in join_fragments(list(by_series.values()), is_list=is_list):
         # UIDs that an anonymiser made equal, or left out, do not join patients
         groups = [("", series)]
-        for word, value in (
-            ("", _modality), ("patient", _patient), ("study", _study), ("frame of reference", _frame_of_reference),
-        ):  # fmt: skip
+        tells = [("", _modality), ("patient", _patient), ("study", _study), ("frame of reference", _frame_of_reference)]
+        is_joined = is_list and len({f.series for f in series}) > 1  # its UIDs are known to be wrong
+        for word, value in tells[:2] if is_joined else tells:
             groups = [part for words, group in groups for part in _numbered(words, word, _told(group, value))]
         for words, group in groups:
             parts = [p for g in join_stacks(by_geometry(group)) for p in _split_reconstructions(g)]
