@@ -235,7 +235,7 @@ OVERLAP = ("overlap", "prediction.nii.gz", "reference.nii.gz")
             "nan.nii.gz: 1 voxels are not finite (NaN or infinity), the first at (2",
         ),
         ((*OVERLAP, "-o", "ct.nii.gz/x.tsv"), "ct.nii.gz is a file, not a folder"),
-        (("overlap", "prediction.nii.gz", "nan.nii.gz"), "nan.nii.gz: not a label map: 1 values are not finite"),
+        (("overlap", "prediction.nii.gz", "nan.nii.gz"), "nan.nii.gz: 1 voxels are not finite"),
         (("image", "ct.nii.gz", "nan.nii.gz", "--no-hu"), "nan.nii.gz: 1 voxels are not finite (NaN or infinity), the"),
         (("image", "ct.nii.gz", "inf.nii.gz"), "inf.nii.gz: 1 voxels are not finite (NaN or infinity) inside the body"),
         (("image", "ct.nii.gz", "empty.nii.gz"), "empty.nii.gz: 48000 voxels are not finite"),

@@ -151,7 +151,7 @@ def test_threads_that_replace_one_folder_leave_one_whole_folder(tmp_path, monkey
 
 def test_a_file_where_a_folder_is_to_be_written_stays(tmp_path):
     (tmp_path / "ct.nii.gz").write_text("a scan")
-    with pytest.raises(VolforgeError, match="a file stands where"), whole_folder(tmp_path / "ct.nii.gz"):
+    with pytest.raises(VolforgeError, match="a folder is written"), whole_folder(tmp_path / "ct.nii.gz"):
         pass
     assert (tmp_path / "ct.nii.gz").read_text() == "a scan"
 

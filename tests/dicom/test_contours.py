@@ -1,6 +1,7 @@
 """Contours against the masks that they were drawn from, an independent fill, and the border of the image."""
 
 import numpy as np
+import pydicom
 import pytest
 from matplotlib.path import Path as Outline
 
@@ -135,10 +136,28 @@ def test_contours_that_leave_the_image_are_said(tmp_path, heights, centre, note)
     assert any(note in n for n in labels.notes) if note else labels.notes == []
 
 
+def test_single_voxels_and_pairs_are_contours_of_one_and_two_points(tmp_path):
+    write_series(tmp_path / "s", phantom())
+    points = [[(5, 5)], [(7, 5), (9, 7)], [(20.5, 20.4), (21, 21)]]
+    file = write_structure_set(
+        tmp_path / "r.dcm",
+        {"lens": [np.array([(-40 + 2 * i, -45 + 2.5 * j, 40) for i, j in p]) for p in points]},
+        FRAME,
+    )
+    d = pydicom.dcmread(file)
+    for contour in d.ROIContourSequence[0].ContourSequence:
+        contour.ContourGeometricType = "CLOSED_PLANAR"
+    d.save_as(file)
+    labels = labels_of(file, target_of(tmp_path / "s"))
+    assert (labels.array > 0).sum(axis=(0, 1)).tolist() == [0] * 10 + [4] + [0] * 9
+    assert labels.notes == ["1 contours of 'lens' have fewer than three points and were left out"]
+
+
 def test_a_wall_drawn_twice_is_said(tmp_path):
     write_series(tmp_path / "s", phantom())
     square = np.array([(-40 + 2 * i, -45 + 2.5 * j, 40) for i, j in BOX])
     file = write_structure_set(tmp_path / "r.dcm", {"lens": [square, square]}, FRAME)
     labels = labels_of(file, target_of(tmp_path / "s"))
     assert (labels.array > 0).sum() == 40
+    assert labels.flags == ["contours_twice"]
     assert labels.notes == ["1 contours of 'lens' stand twice along voxel centres: read as walls of one voxel"]

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from tests.conftest import save, volforge
-from tests.dicom.files import phantom, uid, write_multi_frame, write_series
+from tests.dicom.files import PATIENT, phantom, uid, write_multi_frame, write_series
 from tests.dicom.test_series import refused
 from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
@@ -18,7 +18,8 @@ from volforge.cohort.sheet import read_sheet
 from volforge.errors import ScanError, VolforgeError
 from volforge.volume.dicom.segmentation import write_segmentation
 from volforge.volume.folders import read_json
-from volforge.volume.read import read_volume, scaled
+from volforge.volume.read import read_volume
+from volforge.volume.source_volume import scaled
 
 HU = phantom()
 
@@ -26,7 +27,9 @@ HU = phantom()
 def found(folder):
     """Files of the rows that discover writes, and what it left out."""
     written = discover(folder, "dicom", folder.parent / "s.tsv", Options())
-    return [r.files["image"] for r in read_sheet(folder.parent / "s.tsv").rows], dict(written.left_out)
+    sheet = read_sheet(folder.parent / "s.tsv")
+    assert sheet.problems == []
+    return [r.files["image"] for r in sheet.rows], dict(written.left_out)
 
 
 # --- a UID for every slice
@@ -41,7 +44,7 @@ STUDIES = {"StudyInstanceUID": lambda k: uid("own study", k), "FrameOfReferenceU
 )
 def test_slices_under_series_uids_of_their_own_are_one_volume(tmp_path, tags):
     write_series(tmp_path / "d/a", HU, **tags)
-    volume = read_volume(tmp_path / "d/a")
+    volume = read_volume(tmp_path / "d/a", labels=False)
     assert np.array_equal(scaled(volume), HU)
     assert volume.flags == ["series_uids_joined"]
     assert volume.notes == ["20 slices under 20 series UIDs were read as one volume"]
@@ -61,8 +64,8 @@ def test_slices_in_folders_of_their_own(tmp_path):
         path.rename(tmp_path / f"d/{k}/1.dcm")
     images, _ = found(tmp_path / "d")
     assert len(images) == 1
-    assert np.array_equal(scaled(read_volume(tmp_path / "d")), HU)
-    assert np.array_equal(scaled(read_volume(Path(images[0]))), HU)
+    assert np.array_equal(scaled(read_volume(tmp_path / "d", labels=False)), HU)
+    assert np.array_equal(scaled(read_volume(Path(images[0]), labels=False)), HU)
 
 
 def test_a_missing_slice_among_them_is_named_and_echoes_stay_apart(tmp_path):
@@ -84,10 +87,43 @@ def test_loose_slices_that_make_no_grid_can_be_listed(tmp_path):
     places = np.array([-40.0, -45, 0]) + heights[:, None] * np.array([0, 0, 1.0])
     files = write_series(tmp_path / "a", HU[:, :, :6], positions=places, **UIDS)
     with pytest.raises(ScanError, match="fewer than 3 slices") as error:
-        read_volume(tmp_path / "a")
+        read_volume(tmp_path / "a", labels=False)
     assert "name their files in a .txt list" in error.value.remedy
     (tmp_path / "l.txt").write_text("\n".join(map(str, files)))
-    assert set(read_volume(tmp_path / "l.txt").flags) == {"series_uids_joined", "uneven_spacing_resampled"}
+    assert set(read_volume(tmp_path / "l.txt", labels=False).flags) == {
+        "series_uids_joined",
+        "uneven_spacing_resampled",
+    }
+
+
+def test_a_list_joins_what_has_several_uids(tmp_path):
+    half = {
+        k: (lambda i, k=k: uid(k, i // 10)) for k in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+    }
+    files = write_series(tmp_path / "a", HU, **half)
+    assert refused(tmp_path / "a").startswith("2 volumes")
+    (tmp_path / "l.txt").write_text("\n".join(map(str, files)))
+    volume = read_volume(tmp_path / "l.txt", labels=False)
+    assert np.array_equal(scaled(volume), HU)
+    assert volume.flags == ["series_uids_joined"]
+    others = write_series(
+        tmp_path / "b", HU, series="b", patient={**PATIENT, "PatientID": "MRN-2"}, origin=(-40, -45, 70)
+    )
+    (tmp_path / "m.txt").write_text("\n".join(map(str, [*files, *others])))
+    assert "volumes" in refused(tmp_path / "m.txt")
+
+
+def test_loose_slices_that_are_there_twice(tmp_path):
+    for name, more in (("a{}.dcm", 0), ("b{}.dcm", 0)):
+        write_series(tmp_path / "copies", HU + more, name=name, **UIDS)
+    volume = read_volume(tmp_path / "copies", labels=False)
+    assert np.array_equal(scaled(volume), HU)
+    assert set(volume.flags) == {"series_uids_joined", "duplicate_slices_dropped"}
+    for k in range(2):
+        write_series(
+            tmp_path / "times", HU + k, name=f"{k}_{{}}.dcm", SeriesInstanceUID=lambda i, k=k: uid("own series", k, i)
+        )
+    assert "2 different slices at one place, and no tag tells them apart" in refused(tmp_path / "times")
 
 
 def test_slices_of_two_patients_are_not_joined(tmp_path):
@@ -119,7 +155,7 @@ def enhanced(path, place_of, stack_of, **marks):
 def test_stacks_that_make_one_grid_are_one_volume(tmp_path, stack_of):
     (tmp_path / "d").mkdir()
     path = enhanced(tmp_path / "d/m.dcm", lambda i: 10 + 3.0 * i, stack_of)
-    volume = read_volume(path)
+    volume = read_volume(path, labels=False)
     assert np.array_equal(scaled(volume), HU)
     assert volume.flags == ["stacks_joined"]
     assert found(tmp_path / "d") == ([str(path)], {})
@@ -139,17 +175,17 @@ def test_one_of_several_volumes_of_a_file_is_chosen(tmp_path, place_of, stack_of
     (tmp_path / "d").mkdir()
     path = enhanced(tmp_path / "d/m.dcm", place_of, stack_of, **marks)
     with pytest.raises(ScanError, match="2 volumes") as error:
-        read_volume(path)
+        read_volume(path, labels=False)
     assert "`m.dcm#0`, `#1`" in error.value.remedy
     images, left_out = found(tmp_path / "d")
     assert left_out == {}
     assert images == [f"{path}#0", f"{path}#1"]
     for k in (0, 1):
-        volume = read_volume(tmp_path / f"d/m.dcm#{k}")
+        volume = read_volume(tmp_path / f"d/m.dcm#{k}", labels=False)
         assert np.array_equal(scaled(volume), HU[:, :, 10 * k : 10 * k + 10])
         assert volume.flags == []
     with pytest.raises(ScanError, match="no volume #2; there are #0 series"):
-        read_volume(tmp_path / "d/m.dcm#2")
+        read_volume(tmp_path / "d/m.dcm#2", labels=False)
 
 
 def test_a_chosen_volume_is_imported_and_gets_its_segmentation(tmp_path):

@@ -9,9 +9,11 @@ from tests.dicom.files import phantom, write_series
 from tests.dicom.test_series import refused
 from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
+from volforge.cohort.sheet import read_sheet
 from volforge.errors import VolforgeError
 from volforge.volume.dicom.segmentation import write_segmentation
-from volforge.volume.read import read_volume, scaled
+from volforge.volume.read import read_volume
+from volforge.volume.source_volume import scaled
 
 HU = phantom()
 
@@ -28,11 +30,13 @@ def private(path, group, element, creator, vr, value):
         ("EchoTime", (4.6, 9.2), 0),
         ("EchoTime", (4.6, 9.2), 1.5),  # its slices lie between those of the other
         ("EchoNumbers", (1, 2), 0),
+        ("EchoNumbers", (1, 2), 1.5),
+        ("DiffusionBValue", (0.0, 1000.0), 1.5),
         ("DiffusionBValue", (0.0, 1000.0), 0),
         ("TemporalPositionIdentifier", (1, 2), 0),
         ("AcquisitionNumber", (1, 2), 0),
-        ("InversionTime", (150, 2500), 0),
-        ("FlipAngle", (4, 18), 0),
+        ("InversionTime", (150.0, 2500.0), 0),
+        ("FlipAngle", (4.0, 18.0), 0),
     ],
 )
 def test_volumes_of_one_series_are_told_apart_by_their_tag(tmp_path, tag, values, shift):
@@ -45,6 +49,9 @@ def test_volumes_of_one_series_are_told_apart_by_their_tag(tmp_path, tag, values
     assert message.startswith("2 volumes")
     for value in values:
         assert f"{tag} {value}" in message
+    discover(tmp_path, "dicom", tmp_path / "s.tsv", Options())
+    parts = sorted(r.free["part"] for r in read_sheet(tmp_path / "s.tsv").rows)
+    assert parts == sorted(f"{tag} {value}" for value in values)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +106,7 @@ def test_a_mosaic_is_called_one(tmp_path, by):
     written = discover(tmp_path / "d", "dicom", tmp_path / "s.tsv", Options())
     assert written.scans == 1
     assert any("mosaic" in what and "dcm2niix" in why for what, why in written.left_out)
-    assert np.array_equal(scaled(read_volume(tmp_path / "d")), HU)
+    assert np.array_equal(scaled(read_volume(tmp_path / "d", labels=False)), HU)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ from volforge.cohort.structures import read_structures
 from volforge.volume.dicom.headers import read_dataset
 from volforge.volume.dicom.labels import label_names
 from volforge.volume.geometry import reorientation_of
-from volforge.volume.labels import Target, read_labels
-from volforge.volume.read import read_volume, scaled
+from volforge.volume.label_map import Target
+from volforge.volume.labels import read_labels
+from volforge.volume.read import read_volume
+from volforge.volume.source_volume import scaled
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
 
@@ -24,7 +26,7 @@ pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
 def test_a_tilted_head_of_two_blocks(real):
     """13 steps of 4 mm, a seam of 1.08 mm, 13 steps of 7 mm, tilted by 18.5 degrees: each slice is found at its place."""
     folder = real / "ge_tilted_head_dicom"
-    volume = read_volume(folder)
+    volume = read_volume(folder, labels=False)
     assert volume.grid.shape == (512, 611, 37)
     assert volume.grid.spacing_mm == pytest.approx((0.488, 0.488, 4.002), abs=1e-3)
     assert volume.flags == ["padding_set_to_air", "gantry_tilt_resampled", "uneven_spacing_resampled"]
@@ -82,7 +84,7 @@ def test_a_structure_set_of_a_planning_system_is_attached_and_read(breast, tmp_p
     assert [s.roi for s in table][:3] == [("Areola",), ("BODY",), ("Borders",)]
     if without:
         return
-    source = read_volume(breast)
+    source = read_volume(breast, labels=False)
     turn = reorientation_of(source.grid.affine)
     target = Target(turn.canonical(source.grid), source.grid.shape, turn, source)
     labels = read_labels(data / "rt.dcm", target, {"heart": 1}, resample=False, mesh_frame="lps")

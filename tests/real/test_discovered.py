@@ -1,5 +1,7 @@
 """Layouts and DICOM on real volumes: the sheets found equal those written by hand, and scans of them import."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,9 @@ from volforge.cohort.layouts.write import discover
 from volforge.cohort.sheet import read_sheet
 from volforge.cohort.structures import read_structures
 from volforge.volume.folders import read_json
+from volforge.volume.geometry import reorientation_of
+from volforge.volume.label_map import Target
+from volforge.volume.labels import read_labels
 from volforge.volume.read import read_volume
 from volforge.volume.source_volume import scaled
 
@@ -61,7 +66,22 @@ def test_the_dicom_head_equals_simpleitk_and_asks_for_its_unit(tmp_path, real):
     assert "Austrialian" not in text
 
 
-def test_a_dicom_head_found_in_a_tree_of_everything(tmp_path, real):
+def test_dicom_series_found_in_a_tree_of_everything(tmp_path, real):
     written = discover(real, "dicom", tmp_path / "all.tsv", Options())
-    assert written.scans == 1
+    rows = read_sheet(tmp_path / "all.tsv").rows
+    names = {Path(r.files["image"]).relative_to(real).as_posix() for r in rows}
+    assert names >= {"vtk_headsq_ct_dicom", "ge_tilted_head_dicom", "dcmqi_segmentations/ct-3slice"}
+    reasons = dict(written.left_out)
+    assert reasons["rtstruct_breast/rtss.dcm"] == "its series is not here"
     assert "8775070" not in (tmp_path / "all.tsv").read_text()
+    table, problems = read_structures(tmp_path / "all.structures.tsv")
+    assert problems == []
+    assert "background" not in {s.structure for s in table}
+    for row in rows:
+        if "labels" in row.files:
+            source = read_volume(Path(row.files["image"]), labels=False)
+            turn = reorientation_of(source.grid.affine)
+            target = Target(turn.canonical(source.grid), source.grid.shape, turn, source)
+            ids, rois = {s.structure: s.id for s in table}, {s.structure: s.roi for s in table}
+            path = Path(row.files["labels"])
+            assert read_labels(path, target, ids, resample=False, mesh_frame="lps", rois=rois).array.any()

@@ -45,11 +45,10 @@ def train(
     from volforge.volume.folders import read_object
 
     run = Run(scans, fold, seed, checkpoints, distances, minutes, workers, attempt, resume, checkpoint_seconds, code)
+    is_synthesis = read_object(settings, "the settings of a model", "kind")["kind"] == "synthesis"
+    own = SynthesisSettings.load(settings) if is_synthesis else ModelSettings.load(settings)
     with failure_kept(checkpoints, attempt, code):
-        if read_object(settings, "the settings of a model", "kind")["kind"] == "synthesis":
-            stopped = train_synthesis(SynthesisSettings.load(settings), run, out)
-        else:
-            stopped = train_model(ModelSettings.load(settings), run, out)
+        stopped = train_synthesis(own, run, out) if isinstance(own, SynthesisSettings) else train_model(own, run, out)
     if stopped:
         typer.echo(f"stopped by {stopped}; the same command goes on from {checkpoints / 'last.pt'}", err=True)
         raise typer.Exit(75)

@@ -23,7 +23,7 @@ from volforge.volume.labels import read_mask_volume
 from volforge.volume.read import read_volume, suffix_of
 from volforge.volume.read_itk import NRRD, is_segmentation
 from volforge.volume.seg_nrrd import read_segments, segments_of
-from volforge.volume.source_volume import label_ids, values_of
+from volforge.volume.source_volume import label_ids, refuse_not_finite, values_of
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
 
@@ -163,31 +163,14 @@ def image(pair: Pair, mask: Path | None, metrics: ImageMetrics) -> list[Measure]
         inside, region = np.ones(reference.shape, bool), "whole"
     # outside of the mask a reference may be anything; where no mask is found since it holds no numbers, it is at fault
     counted = inside if inside.any() else np.ones(reference.shape, bool)
-    _refuse_not_finite(reference, counted, grid, pair.reference, "" if region == "whole" else f" inside the {region}")
+    part = "" if region == "whole" else f" inside the {region}"
+    refuse_not_finite(np.isfinite(reference) | ~counted, grid, str(pair.reference), part)
     return measure_image(prediction, reference, inside, metrics, region)
 
 
 def _mask(path: Path, grid: Grid, reference: Path) -> Array:
-    """A mask on a grid, as bool.
-
-    Raises:
-        VolforgeError: It is on another grid, or holds values that are no numbers.
-    """
-    values = _on(path, grid, reference, labels=True)
-    _refuse_not_finite(values, np.ones(values.shape, bool), grid, path)
-    return values > 0
-
-
-def _refuse_not_finite(values: Array, inside: Array, grid: Grid, file: Path, where: str = "") -> None:
-    wrong = ~np.isfinite(values) & inside
-    if wrong.any():
-        first = np.argwhere(wrong)[0]
-        place = ", ".join(f"{c:.1f}" for c in (grid.affine @ [*first, 1])[:3])
-        raise VolforgeError(
-            f"{np.count_nonzero(wrong)} voxels are not finite (NaN or infinity){where}, the first at ({place}) mm",
-            str(file),
-            "mend the file, or give a mask without them",
-        )
+    """A mask on a grid, as bool."""
+    return _on(path, grid, reference, labels=True) > 0
 
 
 def _together(pair: Pair, *, labels: bool) -> tuple[Array, Array, Grid]:

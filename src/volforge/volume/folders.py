@@ -67,7 +67,7 @@ def _is_foreign(folder: Path) -> bool:
     """Whether a folder holds something, and was not made here. One listing: it may be replaced meanwhile."""
     try:
         held = os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return bool(held) and MARKER not in held
 

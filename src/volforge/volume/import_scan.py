@@ -51,13 +51,13 @@ class ImportSettings:
     """Settings of the cohort that an import reads; the content of `settings.json`."""
 
     structures: dict[str, int] = field(default_factory=dict)
-    rois: dict[str, list[str]] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
     label_grid: str = "same"
     mesh_frame: str = "lps"
     background: str = "air"
     body_mask: BodyMask = field(default_factory=BodyMask)
     balls: dict[str, Any] | None = None
+    rois: dict[str, list[str]] = field(default_factory=dict)
 
     @staticmethod
     def load(path: Path | None) -> ImportSettings:

@@ -117,6 +117,29 @@ def scaled(volume: SourceVolume) -> Array:
     return volume.array.astype(np.float64) * volume.slope + volume.intercept
 
 
+def refuse_not_finite(is_good: Array, grid: Grid, where: str, part: str = "") -> None:
+    """Refuse values that are no numbers, with their count and the place of the first.
+
+    Args:
+        is_good: (X, Y, Z) where values are finite, or play no part.
+        grid: Its grid.
+        where: File.
+        part: Words for the part of the grid that was looked at, with a blank before them.
+
+    Raises:
+        ScanError: Some are not.
+    """
+    if is_good.all():
+        return
+    first = np.argwhere(~is_good)[0]
+    place = ", ".join(f"{c:.1f}" for c in (grid.affine @ [*first, 1])[:3])
+    raise ScanError(
+        f"{np.count_nonzero(~is_good)} voxels are not finite (NaN or infinity){part}, the first at ({place}) mm",
+        where,
+        "mend the file, or give a mask without them",
+    )
+
+
 def values_of(volume: SourceVolume, *, labels: bool) -> Array:
     """The values of a signal, or the ids of labels (`label_ids`)."""
     return label_ids(volume) if labels else scaled(volume)
@@ -131,8 +154,7 @@ def label_ids(volume: SourceVolume) -> Array:
     values = scaled(volume)
     if values.dtype.kind != "f":
         return values
-    if not np.isfinite(values).all():
-        raise ScanError("the label map holds NaN", volume.where, "export it as whole numbers")
+    refuse_not_finite(np.isfinite(values), volume.grid, volume.where)
     off = np.abs(values - np.rint(values))
     if not off.any():
         raise ScanError(f"label ids from {values.min():g} to {values.max():g}", volume.where, "use 0 to 65535")

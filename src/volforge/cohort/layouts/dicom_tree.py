@@ -122,7 +122,7 @@ def _row(stack: Stack, in_folder: dict[Path, set[int]], index: int, tree: Tree, 
         row.image = folder
     else:
         row.slices = [f.file for f in stack.frames]
-    row.free = {"series_number": first.number, "slices": str(len(stack.frames))}
+    row.free = {"series_number": first.number, "slices": str(len(stack.frames)), "part": stack.part}
     return row
 
 

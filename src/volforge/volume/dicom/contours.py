@@ -63,14 +63,23 @@ def fill_contours(
     Raises:
         ScanError: contours that lie across no axis of the grid.
     """
+    flags, notes = set(), []
+    # a point or two enclose nothing, but may be voxels drawn from a mask (their plane may lie off the slice)
+    enclosing = [p for p in polygons if len(p.points) > 2 or sum(map(_is_at_centres, p.points.T)) >= 2]
+    if len(enclosing) < len(polygons):
+        few = len(polygons) - len(enclosing)
+        notes.append(f"{few} contours of '{name}' have fewer than three points and were left out")
+        polygons = enclosing
+    if not polygons:
+        return np.zeros(shape, dtype=bool, order="F"), [], notes
     spread = np.array([np.ptp(p.points, axis=0) for p in polygons])
-    axis = int(np.argmin(spread.max(axis=0)))
+    flattest = spread.max(axis=0)
+    axis = int(np.flatnonzero(flattest <= flattest.min() + ROUNDED)[-1])  # single voxels lie flat on every axis
     if spread[:, axis].max() > 2 * MOST_OFF_PLANE:
         raise ScanError(
             f"contours of '{name}' lie oblique to the image's slices",
             remedy="export the structures as a volume, or draw them on this series",
         )
-    flags, notes = set(), []
     heights, planes = _planes(polygons, axis)
     gaps = np.diff(heights)
     # the distance of planes is the smallest usual gap; a far one is a hole, or no neighbour at all
@@ -110,6 +119,7 @@ def fill_contours(
         place[axis] = z
         mask[tuple(place)] = drawn[nearest]
     if walls:
+        flags.add("contours_twice")
         notes.append(f"{walls} contours of '{name}' stand twice along voxel centres: read as walls of one voxel")
     return mask, sorted(flags), notes
 
@@ -144,10 +154,8 @@ def area_of(points: Array, shape: tuple[int, ...]) -> Area:
     """What a polygon encloses; points (n, 2) in voxels, centres at whole numbers."""
     from skimage.measure import grid_points_in_poly, points_in_poly
 
-    whole = np.rint(points)
-    off = np.abs(points - whole)
-    is_drawn = bool((off <= AT_CENTRE).all())
-    points = whole if is_drawn else np.where(off <= ROUNDED, whole, points)
+    whole, is_drawn = np.rint(points), _is_at_centres(points)
+    points = whole if is_drawn else np.where(np.abs(points - whole) <= ROUNDED, whole, points)
     after = np.roll(points, -1, axis=0)
     size = abs(float((points[:, 0] * after[:, 1] - after[:, 0] * points[:, 1]).sum())) / 2
     around = float(np.linalg.norm(points - after, axis=1).sum())
@@ -157,6 +165,9 @@ def area_of(points: Array, shape: tuple[int, ...]) -> Area:
     window = (slice(low[0], high[0]), slice(low[1], high[1]))
     size_there, there = tuple(int(n) for n in high - low), points - low
     if 0 in size_there:
+        return Area(closed, inner, size, around, is_drawn)
+    if len(there) < 3:
+        closed[window] = _line(there.astype(int), size_there) if is_drawn else False
         return Area(closed, inner, size, around, is_drawn)
     place = grid_points_in_poly(size_there, there, binarize=False)  # 0 outside, 1 inside, 2 and 3 on the line
     closed[window], inner[window] = place > 0, place == 1
@@ -172,6 +183,11 @@ def area_of(points: Array, shape: tuple[int, ...]) -> Area:
         closed[at] = beside.any(axis=0)  # a line there and back (to a hole, between islands) has no area
         inner[at] = beside.all(axis=0)
     return Area(closed, inner, size, around, is_drawn)
+
+
+def _is_at_centres(points: Array) -> bool:
+    """Whether all points are voxel centres."""
+    return bool((np.abs(points - np.rint(points)) <= AT_CENTRE).all())
 
 
 def _line(corners: Array, shape: tuple[int, ...]) -> Array:

@@ -28,10 +28,13 @@ def join_fragments(series: Sequence[list[Frame]], *, is_list: bool) -> list[list
         series: Frames by series UID.
         is_list: Somebody listed the files as those of one volume: places need not be regular, UIDs need not agree.
     """
+    frames = [f for s in series for f in s]
+    if is_list and len(series) > 1 and is_one_list(frames):
+        return [frames]
     whole: list[list[Frame]] = []
     rest: list[Frame] = []
     for one in series:
-        if len(one) >= FEWEST or any(f.missing or f.localiser or f.mosaic or f.colour for f in one):
+        if len(one) >= FEWEST or any(map(_is_other, one)):
             whole.append(one)
         else:
             rest += one
@@ -56,6 +59,19 @@ def join_fragments(series: Sequence[list[Frame]], *, is_list: bool) -> list[list
     return [*whole, *by_uid.values()]
 
 
+def is_one_list(frames: Sequence[Frame]) -> bool:
+    """Whether slices that somebody listed as one volume can be one: of one patient, one geometry, one regular stack."""
+    if any(map(_is_other, frames)) or len({(f.patient, f.modality, marks_of(f)) for f in frames}) > 1:
+        return False
+    is_alike = len(by_geometry(list(frames))) == 1
+    return is_alike and max(map(len, places_of(frames))) == 1 and is_one_grid(frames)
+
+
+def _is_other(frame: Frame) -> bool:
+    """Whether a frame is no placed grey slice."""
+    return bool(frame.missing or frame.localiser or frame.mosaic or frame.colour)
+
+
 def marks_of(frame: Frame) -> tuple[str, ...]:
     """Values of the tags that tell volumes apart."""
     return tuple(frame.tags.get(k, "") for k in MARKS)
@@ -63,12 +79,11 @@ def marks_of(frame: Frame) -> tuple[str, ...]:
 
 def _belong(frames: list[Frame], is_listed: bool) -> bool:
     """Whether loose slices of one geometry are one volume."""
-    if len(frames) < FEWEST:
-        return False
-    if is_listed:
-        return max(map(len, places_of(frames))) == 1
+    if len(frames) < FEWEST or is_listed:
+        return len(frames) >= FEWEST
     uniform = ({f.study for f in frames}, {f.frame_uid for f in frames}, {f.number for f in frames})
-    return all(len(values) in (1, len(frames)) for values in uniform) and is_one_grid(frames)
+    counts = (1, len(places_of(frames)), len(frames))
+    return all(len(values) in counts for values in uniform) and is_one_grid(frames)
 
 
 def join_stacks(parts: list[list[Frame]]) -> list[list[Frame]]:
@@ -84,8 +99,9 @@ def join_stacks(parts: list[list[Frame]]) -> list[list[Frame]]:
     joined: list[list[Frame]] = []
     for group in groups:
         frames = [f for part in group for f in part]
-        is_one = len({marks_of(f) for f in frames}) == 1 and not frames[0].missing and is_one_grid(frames, regular=1)
-        joined += [frames] if len(group) > 1 and is_one else group
+        is_one = len(group) > 1 and len({marks_of(f) for f in frames}) == 1 and not any(f.missing for f in frames)
+        is_one = is_one and max(map(len, places_of(frames))) == 1 and is_one_grid(frames, regular=1)
+        joined += [frames] if is_one else group
     return joined
 
 

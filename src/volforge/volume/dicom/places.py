@@ -70,14 +70,14 @@ def places_of(frames: Sequence[Frame]) -> list[list[Frame]]:
 
 
 def is_one_grid(frames: Sequence[Frame], regular: float = 0.6) -> bool:
-    """Whether slices, all placed and alike, make one stack: each place once, all on one line.
+    """Whether slices, all placed and alike, make one stack: on one line, in steps of one size.
 
     Args:
-        frames: In any order.
+        frames: In any order; several may lie at one place.
         regular: Share of the steps that must be the usual one, to a tenth.
     """
     places = places_of(frames)
-    if len(places) < 3 or max(map(len, places)) > 1:
+    if len(places) < 3:
         return False
     ordered = [p[0] for p in places]
     heights = heights_of(ordered)

@@ -74,9 +74,9 @@ def make_stacks(
     for series in join_fragments(list(by_series.values()), is_list=is_list):
         # UIDs that an anonymiser made equal, or left out, do not join patients
         groups = [("", series)]
-        for word, value in (
-            ("", _modality), ("patient", _patient), ("study", _study), ("frame of reference", _frame_of_reference),
-        ):  # fmt: skip
+        tells = [("", _modality), ("patient", _patient), ("study", _study), ("frame of reference", _frame_of_reference)]
+        is_joined = is_list and len({f.series for f in series}) > 1  # its UIDs are known to be wrong
+        for word, value in tells[:2] if is_joined else tells:
             groups = [part for words, group in groups for part in _numbered(words, word, _told(group, value))]
         for words, group in groups:
             parts = [p for g in join_stacks(by_geometry(group)) for p in _split_reconstructions(g)]
@@ -134,16 +134,21 @@ def _told(frames: list[Frame], value: Callable[[Frame], str]) -> list[list[Frame
 
 
 def _split_reconstructions(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
-    """Kernels and echoes of one series, each with its tag, where each makes a volume over most of the range."""
+    """Kernels, echoes, b-values and times of one series, with their tag, where each makes a volume over its range."""
     if any(f.missing for f in frames):
         return [("", frames)]
-    for keyword, value in (("ConvolutionKernel", _kernel), ("EchoTime", _echo)):
+    values = [(k, _tag(k)) for k in ("EchoNumbers", "DiffusionBValue", "TemporalPositionIdentifier")]
+    for keyword, value in (("ConvolutionKernel", _kernel), ("EchoTime", _echo), *values):
         groups = _told(frames, value)
         if len(groups) > 1:
             whole = float(np.ptp(heights_of(frames)))
             if all(float(np.ptp(heights_of(g))) >= 0.5 * whole for g in groups):
                 return [(f"{keyword} {g[0].tags[keyword]}", g) for g in groups]
     return [("", frames)]
+
+
+def _tag(keyword: str) -> Callable[[Frame], str]:
+    return lambda frame: frame.tags.get(keyword, "")
 
 
 def _kernel(frame: Frame) -> str:

@@ -51,7 +51,7 @@ def read_structure_set(
         listed = ", ".join(sorted(names.drawn[n] for n in elsewhere))
         notes.append(f"drawn in another frame of reference, and left out: {listed}")
     if skipped:
-        notes.append(f"{skipped} contours that are points, open, or of fewer than three points were left out")
+        notes.append(f"{skipped} contours that are points or open were left out")
     dtype = np.uint8 if max(structures.values()) < 256 else np.uint16
     result = LabelMap(np.zeros(target.grid.shape, dtype=dtype, order="F"), target.grid, notes=notes)
     inverse = np.linalg.inv(target.grid.affine)
@@ -87,7 +87,7 @@ def contours_of(dataset: Any) -> tuple[dict[int, list[Contour]], int]:
     for roi in dataset.get("ROIContourSequence") or []:
         for contour in roi.get("ContourSequence") or []:
             points = np.array([float(v) for v in contour.get("ContourData") or []])
-            if contour.get("ContourGeometricType") in CLOSED and points.size >= 9 and points.size % 3 == 0:
+            if contour.get("ContourGeometricType") in CLOSED and points.size and points.size % 3 == 0:
                 is_xor = contour.ContourGeometricType == "CLOSEDPLANAR_XOR"
                 contours[int(roi.ReferencedROINumber)].append(Contour(points.reshape(-1, 3), is_xor))
             else:
