@@ -104,7 +104,7 @@ def test_old_files_hold_one_layer_for_each_segment(tmp_path, target, array):
         ([("condyle", 1, 0), ("fosa", 2, 0), ("disc", 3, 0)], r"no structure is named after: 'fosa' \(value 2\)"),
         ([("condyle", 1, 0), ("Segment_2", 2, 0), ("disc", 3, 0)], "named after: 'Segment_2'"),
         ([("condyle", 1, 0), ("3", 2, 0), ("disc", 3, 0)], r"named after: '3' \(value 2\)"),
-        ([("condyle", 1, 0), ("disc", 2, 0), ("Disc", 3, 0)], r"two segments are named alike: 'disc' \(value 2\) and"),
+        ([("condyle", 1, 0), ("disc", 2, 0), ("Disc", 3, 0)], r"two segments mean the structure disc: 'disc' \(value 2\) and"),
         ([("condyle", 1, 0), ("fossa", 1, 0), ("disc", 2, 0)], "two segments the same voxels: 'condyle' and 'fossa'"),
         ([("condyle", 1, 0), ("fossa", 2, 0)], "values that no segment of the header has: 3"),
         ([("condyle", 1, 0), ("fossa", 2, 0), ("disc", 3, 1)], r"in a layer that the file has not \(it has 1\)"),
@@ -176,3 +176,12 @@ def test_a_structure_under_one_of_a_higher_id_is_named(tmp_path, target, array):
     assert labels.notes == ["wholly covered by structures of higher ids, and lost: condyle"]
     save(tmp_path / "f/fossa.nii.gz", (array[::-1] > 0).astype(np.uint8), AFFINE)
     assert "structure_covered" not in read(tmp_path / "f", target).flags
+
+
+def test_names_that_the_table_lists_are_those_of_segments_too(tmp_path, target, array):
+    """In another script, or with signs that make the difference."""
+    segments = [("下顎骨", 2, 0), ("PTV-", 3, 0), ("PTV+", 1, 0)]
+    path = write_segments(tmp_path / "a.seg.nrrd", [array], segments)
+    rois = {"condyle": ("PTV+",), "fossa": ("下顎骨",), "disc": ("PTV-",)}
+    found = read_labels(path, target, IDS, resample=False, mesh_frame="ras", rois=rois)
+    assert np.array_equal(found.array, array)

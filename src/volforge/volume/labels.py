@@ -45,7 +45,7 @@ def read_labels(
         structures: Id by name. Empty: any id is accepted, folders are not.
         resample: Bring maps on another grid onto the image's (nearest neighbour) instead of refusing them.
         mesh_frame: Patient frame of surfaces whose file does not tell.
-        rois: Names in DICOM files as their author wrote them, by structure.
+        rois: Names in DICOM files and of 3D Slicer's segments as their author wrote them, by structure.
 
     Raises:
         ScanError: another grid, ids that no structure has, values that are not whole numbers.
@@ -74,7 +74,7 @@ def read_labels(
     if is_segmentation(path):
         from volforge.volume.seg_nrrd import read_segments
 
-        return read_segments(path, target, structures, resample=resample)
+        return read_segments(path, target, structures, resample=resample, rois=rois)
     labels = read_mask_volume(path, target, resample=resample)
     known = np.array(sorted(structures.values()))
     present = present_ids(labels.array)

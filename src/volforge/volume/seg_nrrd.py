@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from volforge.cohort.names import plain_name
+from volforge.cohort.names import tidy_name
 from volforge.errors import ScanError
+from volforge.volume.dicom.names import structure_finder
 from volforge.volume.label_map import LabelMap, Target, present_ids
 from volforge.volume.labels import placed
 from volforge.volume.read import check_size
@@ -69,7 +70,14 @@ def segments_of(path: Path) -> list[Segment]:
     return segments
 
 
-def read_segments(path: Path, target: Target | None, structures: Mapping[str, int], *, resample: bool) -> LabelMap:
+def read_segments(
+    path: Path,
+    target: Target | None,
+    structures: Mapping[str, int],
+    *,
+    resample: bool,
+    rois: Mapping[str, Collection[str]] | None = None,
+) -> LabelMap:
     """Read the segments of a segmentation as structures of the same names, whatever their numbers.
 
     Where segments overlap, that of the higher id holds, and the overlap is counted. Segments that nobody named
@@ -80,6 +88,7 @@ def read_segments(path: Path, target: Target | None, structures: Mapping[str, in
         target: The image's grid; None for label maps without image.
         structures: Id by name.
         resample: Bring segments on another grid onto the image's instead of refusing them.
+        rois: Names of segments as their author wrote them, by structure.
 
     Raises:
         ScanError: a name that no structure has, or that two segments have; segments that the file does not tell
@@ -95,7 +104,7 @@ def read_segments(path: Path, target: Target | None, structures: Mapping[str, in
         layers.append(placed(volume, path, target, resample=resample))
     _refuse_strangers(segments, layers, path)
     held = [s for s in segments if (layers[s.layer].array == s.value).any()]
-    ids = _ids(segments, held, structures, path)
+    ids = _ids(segments, held, structures, rois or {}, path)
     highest = max([1, *structures.values(), *ids.values()])
     first = layers[0]
     result = LabelMap(
@@ -115,7 +124,11 @@ def read_segments(path: Path, target: Target | None, structures: Mapping[str, in
 
 
 def _ids(
-    segments: Sequence[Segment], held: Sequence[Segment], structures: Mapping[str, int], path: Path
+    segments: Sequence[Segment],
+    held: Sequence[Segment],
+    structures: Mapping[str, int],
+    rois: Mapping[str, Collection[str]],
+    path: Path,
 ) -> dict[Segment, int]:
     """The id of each segment that has voxels."""
     if not any(s.is_named for s in segments):
@@ -126,25 +139,26 @@ def _ids(
             str(path),
             "write <cohort>.structures.tsv with structure and id, or let `volforge cohort discover` write it",
         )
-    known = {plain_name(name): name for name in structures}
-    strangers = [s for s in held if plain_name(s.name) not in known]
+    find = structure_finder(structures, rois)
+    meant = {s: find(tidy_name(s.name)) for s in held}
+    strangers = [s for s in held if meant[s] is None]
     if strangers:
         raise ScanError(
             f"segments that no structure is named after: {_some(strangers)}",
             str(path),
-            f"rename them in 3D Slicer, or name structures after them (now: {_some(structures)}), or list which value "
-            "is which structure in a .tsv (structure, file, value)",
+            f"rename them in 3D Slicer, or write their names into the column `roi` of the table of structures (now: "
+            f"{_some(structures)}), or list which value is which structure in a .tsv (structure, file, value)",
         )
     by_name: dict[str, Segment] = {}
     for segment in held:
-        other = by_name.setdefault(plain_name(segment.name), segment)
+        other = by_name.setdefault(str(meant[segment]), segment)
         if other is not segment:
             raise ScanError(
-                f"two segments are named alike: {other} and {segment}",
+                f"two segments mean the structure {meant[segment]}: {other} and {segment}",
                 str(path),
                 "rename one in 3D Slicer, or join the two",
             )
-    return {segment: structures[known[name]] for name, segment in by_name.items()}
+    return {segment: structures[name] for name, segment in by_name.items()}
 
 
 def _by_number(held: Sequence[Segment], structures: Mapping[str, int], path: Path) -> dict[Segment, int]:

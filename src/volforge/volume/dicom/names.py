@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,26 +107,17 @@ def _free(word: str, taken: Collection[str]) -> str:
     return name
 
 
-def matched_names(
-    names: FileNames, structures: Mapping[str, int], rois: Mapping[str, Collection[str]]
-) -> tuple[dict[int, str], list[str]]:
-    """Which structure each numbered name means.
+def exact_names(structures: Collection[str], rois: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """Structure by each name that the table lists for it."""
+    return {tidy_name(n): s for s, listed in rois.items() for n in listed if s in structures}
 
-    A name that stands in the table (`rois`) means that structure, letter by letter. Others are compared in lower
-    case with _ for other characters: with the names in the table, or with the structure itself where it lists none.
 
-    Args:
-        names: Names in the file.
-        structures: Id by name.
-        rois: Names as written, by structure; structures may lack.
+def structure_finder(structures: Collection[str], rois: Mapping[str, Collection[str]]) -> Callable[[str], str | None]:
+    """What finds the structure that a name means, None where it means none; see `matched_names`.
 
-    Returns:
-        Structure by number (of several only where the table lists them together); notes on what was left out.
-
-    Raises:
-        ScanError: no name is a structure's, or two that the table does not list together mean one.
+    It raises a `ScanError` for a name that may mean several.
     """
-    exact = {tidy_name(n): s for s, listed in rois.items() for n in listed if s in structures}
+    exact = exact_names(structures, rois)
     forms: dict[str, set[str]] = defaultdict(set)
     for structure in structures:
         listed = rois.get(structure) or ()
@@ -150,6 +141,30 @@ def matched_names(
                 return next(iter(hits))
         return None
 
+    return structure_of
+
+
+def matched_names(
+    names: FileNames, structures: Mapping[str, int], rois: Mapping[str, Collection[str]]
+) -> tuple[dict[int, str], list[str]]:
+    """Which structure each numbered name means.
+
+    A name that stands in the table (`rois`) means that structure, letter by letter. Others are compared in lower
+    case with _ for other characters: with the names in the table, or with the structure itself where it lists none.
+
+    Args:
+        names: Names in the file.
+        structures: Id by name.
+        rois: Names as written, by structure; structures may lack.
+
+    Returns:
+        Structure by number (of several only where the table lists them together); notes on what was left out.
+
+    Raises:
+        ScanError: no name is a structure's, or two that the table does not list together mean one.
+    """
+    exact = exact_names(structures, rois)
+    structure_of = structure_finder(structures, rois)
     found = {n: structure_of(text) for n, text in names.drawn.items()}
     wanted = {n: s for n, s in found.items() if s is not None}
     empty = {s for s in map(structure_of, map(tidy_name, names.empty)) if s is not None} - set(wanted.values())
