@@ -9,8 +9,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from tests.metrics import peers
-from volforge.metrics.crop import foreground_box, grown, union
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
+from volforge.volume.boxes import foreground_box, grown, union
 
 pytestmark = [
     pytest.mark.real,

@@ -104,7 +104,10 @@ def test_old_files_hold_one_layer_for_each_segment(tmp_path, target, array):
         ([("condyle", 1, 0), ("fosa", 2, 0), ("disc", 3, 0)], r"no structure is named after: 'fosa' \(value 2\)"),
         ([("condyle", 1, 0), ("Segment_2", 2, 0), ("disc", 3, 0)], "named after: 'Segment_2'"),
         ([("condyle", 1, 0), ("3", 2, 0), ("disc", 3, 0)], r"named after: '3' \(value 2\)"),
-        ([("condyle", 1, 0), ("disc", 2, 0), ("Disc", 3, 0)], r"two segments mean the structure disc: 'disc' \(value 2\) and"),
+        (
+            [("condyle", 1, 0), ("disc", 2, 0), ("Disc", 3, 0)],
+            r"two segments mean the structure disc: 'disc' \(value 2\) and",
+        ),
         ([("condyle", 1, 0), ("fossa", 1, 0), ("disc", 2, 0)], "two segments the same voxels: 'condyle' and 'fossa'"),
         ([("condyle", 1, 0), ("fossa", 2, 0)], "values that no segment of the header has: 3"),
         ([("condyle", 1, 0), ("fossa", 2, 0), ("disc", 3, 1)], r"in a layer that the file has not \(it has 1\)"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from volforge.metrics.crop import Box, foreground_box
+from volforge.volume.boxes import Box, foreground_box
 from volforge.volume.geometry import Array
 
 

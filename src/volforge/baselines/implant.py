@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from volforge.baselines.boxes import box_of, carried, common_shape, whole_box
-from volforge.metrics.crop import grown
+from volforge.volume.boxes import grown
 from volforge.volume.geometry import Array
 from volforge.volume.morphology import closing, largest_component, opening
 

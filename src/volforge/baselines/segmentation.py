@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from volforge.baselines.boxes import box_of, carried, common_shape, whole_box
-from volforge.metrics.crop import structure_boxes
+from volforge.volume.boxes import structure_boxes
 from volforge.volume.geometry import Array
 from volforge.volume.morphology import largest_component
 

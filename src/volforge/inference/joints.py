@@ -33,7 +33,7 @@ def box_of_body(body: Array | None, shape: Sequence[int]) -> tuple[Array, Array]
     """First voxel and the one beyond the last of the body's box; the whole grid where there is no body."""
     if body is None or not body.any():
         return np.zeros(3), np.array(shape, float)
-    from volforge.volume.morphology import bounding_box
+    from volforge.volume.boxes import bounding_box
 
     box = bounding_box(body)
     return np.array([b.start for b in box], float), np.array([b.stop for b in box], float)

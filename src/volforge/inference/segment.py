@@ -308,7 +308,7 @@ def _keep_components(result: Segmented, models: Sequence[Sequence[Model]], keep:
     """Leave the components that anatomy allows: by structure, those of a share of the largest one's volume."""
     import cc3d
 
-    from volforge.metrics.crop import structure_boxes
+    from volforge.volume.boxes import structure_boxes
 
     for group in models:
         for c in group[0].settings.classes:

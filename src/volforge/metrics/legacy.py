@@ -18,7 +18,7 @@ def legacy_hd_voxels(prediction: Array, reference: Array, structure: str = "") -
     """
     import edt
 
-    from volforge.metrics.crop import foreground_box, union
+    from volforge.volume.boxes import foreground_box, union
 
     p, r = np.asarray(prediction, bool), np.asarray(reference, bool)
     n = int(np.count_nonzero(r))

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from volforge.metrics.crop import Box, foreground_box, grown, structure_boxes, union
 from volforge.metrics.measure import Measure, Status, nothing
 from volforge.metrics.overlap import Overlap, count
 from volforge.metrics.surface import Surface, SurfaceDistances, surface_distances
+from volforge.volume.boxes import Box, foreground_box, grown, structure_boxes, union
 from volforge.volume.geometry import Array
 
 OVERLAP = ("dice", "iou", "sensitivity", "precision", "volume_error_percent", "volume_error_abs_percent")

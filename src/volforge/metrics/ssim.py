@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from volforge.metrics.crop import foreground_box, grown
+from volforge.volume.boxes import foreground_box, grown
 from volforge.volume.geometry import Array
 
 K1, K2 = 0.01, 0.03

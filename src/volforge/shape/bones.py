@@ -12,8 +12,9 @@ from volforge.errors import VolforgeError
 from volforge.shape.balls import head_centre
 from volforge.shape.field import directions, signed_distance, smoothed
 from volforge.shape.frame import MARGIN_MM, Frame, distance_in_frame, frame_about, view_in_frame
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array, Grid
-from volforge.volume.morphology import bounding_box, closing
+from volforge.volume.morphology import closing
 
 NORMAL_SIGMA = 1.0  # voxels at least; the normals of voxel surfaces are steps without it
 NORMAL_PITCH = 0.75  # ... and of the scan's largest voxel edge

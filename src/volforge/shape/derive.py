@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from volforge.errors import VolforgeError
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array, Grid
-from volforge.volume.morphology import bounding_box, closing, components, dilate, enclosed
+from volforge.volume.morphology import closing, components, dilate, enclosed
 
 CLOSING_MM = 2.0  # derived condyles are hollow: marrow lies under the threshold
 PITCHES = tuple(range(-40, 41, 10))  # degrees; the head may be held forwards or back

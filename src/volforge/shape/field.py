@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from volforge.volume.geometry import Array, Grid
-
-Spacing = tuple[float, float, float]
+from volforge.volume.morphology import Spacing, distance_across
 
 
 def signed_distance(mask: Array, spacing: Spacing) -> Array:
@@ -20,13 +19,8 @@ def signed_distance(mask: Array, spacing: Spacing) -> Array:
         mask: (X, Y, Z) bool; neither empty nor full, or the distance is infinite.
         spacing: mm; about cubic (`near_cubic`), since a voxel has one size here.
     """
-    import edt
-
-    # the world beyond the box is more of the same: a bone that is cut by it has no surface there
-    inside = edt.edt(np.asfortranarray(mask), anisotropy=spacing, black_border=False)
-    outside = edt.edt(np.asfortranarray(~mask), anisotropy=spacing, black_border=False)
     voxel = np.float32(np.prod(spacing) ** (1 / 3))
-    away = np.maximum(inside, outside)  # one of them is 0
+    away = distance_across(mask, spacing)  # a bone that the box cuts has no surface there
     found = away - np.float32(0.5) * voxel / np.sqrt(np.maximum(away / voxel, 1))
     return np.where(mask, -found, found).astype(np.float32)
 

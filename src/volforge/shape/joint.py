@@ -14,8 +14,9 @@ from volforge.shape.inflate import Inflated, inflate, inflated_of
 from volforge.shape.inflate_mesh import InflatedMesh, condyle_surface, inflate_mesh
 from volforge.shape.surface import Surface, surface_of_field
 from volforge.shape.width import Contact, Width, find_contact, joint_space_width
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array, Grid
-from volforge.volume.morphology import bounding_box, face, largest_component
+from volforge.volume.morphology import face, largest_component
 
 METHODS = ("ray", "mesh", "geodesic", "euclid", "ball", "direct")
 FUSED_SHARE = 0.3  # of the facing surface in contact: no joint space is left to measure

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from volforge.shape.field import near_cubic, signed_distance
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array, Grid
-from volforge.volume.morphology import bounding_box
 from volforge.volume.resample import resample_to
 
 

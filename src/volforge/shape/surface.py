@@ -13,8 +13,8 @@ import numpy as np
 from volforge.errors import VolforgeError
 from volforge.shape.field import near_cubic, signed_distance, smoothed
 from volforge.shape.mesh import Mesh, largest_piece, vertex_normals
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Affine, Array, Grid
-from volforge.volume.morphology import bounding_box
 
 SIGMA_VOXELS = 0.6
 LEVEL_VOXELS = 0.3  # the zero level moves by so much at most, to keep the volume

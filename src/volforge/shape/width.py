@@ -13,8 +13,8 @@ import numpy as np
 from volforge.shape.bones import Bones
 from volforge.shape.field import sample
 from volforge.shape.mesh import Mesh, vertex_normals
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array, Grid
-from volforge.volume.morphology import bounding_box
 
 BIN_MM = 0.25
 VALLEY_HU = 150.0  # a gap shows in the CT where it is darker than both bones by so much

@@ -8,9 +8,9 @@ import numpy as np
 
 from volforge.study.measure_case import Volumes
 from volforge.study.settings import ArmSettings
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array
 from volforge.volume.intensity import AIR_HU
-from volforge.volume.morphology import bounding_box
 from volforge.volume.picture import GAP, RGB, contact_sheet, plane, render, spread
 
 TILE = 170

@@ -10,6 +10,7 @@ import numpy as np
 from volforge.study.cases import Cohort
 from volforge.volume.folders import read_json, whole_folder, write_json
 from volforge.volume.geometry import Array
+from volforge.volume.morphology import distance_across
 from volforge.volume.store import SliceStore, write_array
 
 CHUNK = 64
@@ -53,13 +54,8 @@ def signed_distance(mask: Array, spacing: Sequence[float]) -> Array:
 
     Voxel centres: half way between the nearest voxels of both sides, so that the border lies between them.
     """
-    import edt
-
     if not mask.any() or mask.all():
         return np.zeros(mask.shape, np.float32)
-    step = tuple(float(s) for s in spacing)
-    outside = edt.edt(~mask, anisotropy=step, black_border=False)
-    inside = edt.edt(mask, anisotropy=step, black_border=False)
-    half = 0.5 * min(step)
-    found: Array = np.where(mask, half - inside, outside - half)
-    return found
+    x, y, z = (float(s) for s in spacing)
+    away = distance_across(mask, (x, y, z)) - 0.5 * min(x, y, z)
+    return np.asarray(np.where(mask, -away, away), np.float32)

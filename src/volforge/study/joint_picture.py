@@ -6,8 +6,8 @@ import numpy as np
 
 from volforge.study.inflate_arm import IDS
 from volforge.study.joints import SIDES
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array
-from volforge.volume.morphology import bounding_box
 from volforge.volume.picture import GAP, RGB, contact_sheet, plane, render
 
 TILE = 220

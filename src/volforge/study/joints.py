@@ -121,7 +121,7 @@ def measure_side(
 def _enhanced(masks: Masks, labels: Array, image: Array, confidence: Array, grid: Grid, reach_mm: float) -> Masks:
     """The barrier with the edges of the image where it is suspected (step C of the method)."""
     from volforge.shape.enhance import enhance
-    from volforge.volume.morphology import bounding_box
+    from volforge.volume.boxes import bounding_box
 
     margin = tuple(int(np.ceil(reach_mm / s)) for s in grid.spacing_mm)
     box = bounding_box(masks.condyle, (margin[0], margin[1], margin[2]))

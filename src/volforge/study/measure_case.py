@@ -201,7 +201,7 @@ def _label_uncertainty(
     volumes: Volumes, confidence: Array, ids: Sequence[int], settings_name: str
 ) -> tuple[CalibrationCurve, list[Measure]]:
     """Calibration near the structures: far background, always right, would hide everything."""
-    from volforge.metrics.crop import foreground_box, grown
+    from volforge.volume.boxes import foreground_box, grown
     from volforge.volume.morphology import dilate
 
     assert volumes.prediction is not None

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from volforge.study.case_picture import PERCENT, TILE, WINDOW_HU
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array
-from volforge.volume.morphology import bounding_box
 from volforge.volume.picture import GAP, RGB, contact_sheet, plane, render, spread
 
 

@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from volforge.config.models import BodyMask
+from volforge.volume.boxes import bounding_box
 from volforge.volume.cavities import COARSE_MM, cut_faces, fill_cavities
 from volforge.volume.geometry import Array
 from volforge.volume.morphology import (
     Spacing,
-    bounding_box,
     closing,
     component_boxes,
     components,

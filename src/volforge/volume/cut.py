@@ -13,9 +13,9 @@ import numpy as np
 
 from volforge.config.models import HuWindow, RecipeBase, RegionRecipe, SliceRecipe
 from volforge.errors import ScanError
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.legacy_threshold import remove_background, stretch_slice
-from volforge.volume.morphology import bounding_box
 from volforge.volume.resample import resample_to
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}

@@ -27,6 +27,14 @@ def distance_inside(mask: Array, spacing: Spacing) -> Array:
     return edt.edt(solid_order(mask), anisotropy=spacing, black_border=False, parallel=1)
 
 
+def distance_across(mask: Array, spacing: Spacing) -> Array:
+    """Distance in mm of every voxel to the nearest voxel centre on the other side of a mask's border, float32.
+
+    The world beyond the grid is more of the same. Infinite everywhere where the mask is empty or full.
+    """
+    return np.maximum(distance_inside(mask, spacing), distance_inside(~mask, spacing))  # one of them is 0
+
+
 def erode(mask: Array, radius_mm: float, spacing: Spacing) -> Array:
     """Erosion by a ball."""
     if radius_mm <= 0:
@@ -106,16 +114,3 @@ def enclosed(mask: Array, open_faces: tuple[tuple[bool, bool], ...] = ((True, Tr
                 leads_out[np.unique(face(outside, axis, index))] = True
     leads_out[0] = False
     return ~mask & ~leads_out[outside]
-
-
-def bounding_box(mask: Array, margin: tuple[int, int, int] = (0, 0, 0)) -> tuple[slice, slice, slice]:
-    """The smallest box that holds the true voxels, grown by a margin in voxels; the whole grid if empty."""
-    slices = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        if not len(hit):
-            return (slice(0, mask.shape[0]), slice(0, mask.shape[1]), slice(0, mask.shape[2]))
-        low = max(0, int(hit[0]) - margin[axis])
-        slices.append(slice(low, min(mask.shape[axis], int(hit[-1]) + 1 + margin[axis])))
-    return slices[0], slices[1], slices[2]

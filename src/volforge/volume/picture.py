@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array
-from volforge.volume.morphology import bounding_box, face
+from volforge.volume.morphology import face
 
 RGB = tuple[int, int, int]
 GAP = 2

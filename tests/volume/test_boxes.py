@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from volforge.metrics.crop import foreground_box, grown, structure_boxes, union
+from volforge.volume.boxes import foreground_box, grown, structure_boxes, union
 
 
 @given(hnp.arrays(np.int16, hnp.array_shapes(min_dims=1, max_dims=4, max_side=5), elements=st.integers(-2, 2)))

@@ -58,3 +58,10 @@ def union(a: Box | None, b: Box | None) -> Box | None:
 def grown(box: Box, voxels: Iterable[int], shape: tuple[int, ...]) -> Box:
     """A box with a margin on every side, cut to the volume."""
     return tuple(slice(max(0, s.start - v), min(n, s.stop + v)) for s, v, n in zip(box, voxels, shape, strict=True))
+
+
+def bounding_box(mask: Array, margin: tuple[int, int, int] = (0, 0, 0)) -> tuple[slice, slice, slice]:
+    """The smallest box that holds the true voxels, grown by a margin in voxels; the whole grid if empty."""
+    box = foreground_box(mask)
+    x, y, z = tuple(slice(0, n) for n in mask.shape) if box is None else grown(box, margin, mask.shape)
+    return x, y, z
