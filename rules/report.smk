@@ -51,6 +51,12 @@ rule report:
         "--provenance {output.provenance:q} --settings {input.settings:q} > {log:q} 2>&1"
 
 
+onstart:
+    # `exclude` says that the others go on, also where a cohort has lost all its scans
+    if any(c.settings.on_bad_scan == "exclude" for c in RUN.cohorts.values()):
+        workflow.scheduler.keepgoing = True
+
+
 onerror:
     left = jobs_left() if workflow.is_main_process else []
     failed = {job.rule for job in left if job.is_failed} - {"report"}
