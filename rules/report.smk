@@ -58,8 +58,10 @@ onstart:
 
 
 onerror:
-    left = jobs_left() if workflow.is_main_process else []
+    # Ctrl-C leaves jobs that count as running: then nobody waits for a page
+    is_ended = workflow.is_main_process and not workflow.scheduler.running
+    left = jobs_left() if is_ended else []
     failed = {job.rule for job in left if job.is_failed} - {"report"}
-    # not after Ctrl-C, and not for a target without a page
+    # not for a target without a page
     if failed and any(job.rule == "report" for job in left):
         logger.error(page_so_far(RUN, left))
