@@ -51,9 +51,17 @@ rule report:
         "--provenance {output.provenance:q} --settings {input.settings:q} > {log:q} 2>&1"
 
 
+onstart:
+    # `exclude` says that the others go on, also where a cohort has lost all its scans
+    if any(c.settings.on_bad_scan == "exclude" for c in RUN.cohorts.values()):
+        workflow.scheduler.keepgoing = True
+
+
 onerror:
-    left = jobs_left() if workflow.is_main_process else []
+    # Ctrl-C leaves jobs that count as running: then nobody waits for a page
+    is_ended = workflow.is_main_process and not workflow.scheduler.running
+    left = jobs_left() if is_ended else []
     failed = {job.rule for job in left if job.is_failed} - {"report"}
-    # not after Ctrl-C, and not for a target without a page
+    # not for a target without a page
     if failed and any(job.rule == "report" for job in left):
         logger.error(page_so_far(RUN, left))
