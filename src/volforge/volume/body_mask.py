@@ -22,6 +22,7 @@ import numpy as np
 from volforge.config.models import BodyMask
 from volforge.volume.cavities import COARSE_MM, cut_faces, fill_cavities
 from volforge.volume.geometry import Array
+from volforge.volume.local_noise import tissue_above
 from volforge.volume.morphology import (
     Spacing,
     bounding_box,
@@ -101,7 +102,7 @@ def find_body(image: Array, spacing: Spacing, hounsfield: bool, settings: BodyMa
             return BodyResult(np.ones_like(image, dtype=bool), float("-inf"), flags=["whole_grid_is_body"])
         threshold = found
         flesh = Flesh(1.2 * found, 2.0 * found, float("inf"))
-    tissue = image > threshold
+    tissue = image > threshold if hounsfield else tissue_above(image, spacing, threshold)
     if not hounsfield:
         tissue = _without_specks(tissue, spacing)
     if not tissue.any():
