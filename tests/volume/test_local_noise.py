@@ -60,7 +60,7 @@ def test_noise_of_an_interpolated_image():
     half = slice(None, image.shape[2] // 2)
     mask = find_body(ndimage.zoom(image[:, :, half], 2, order=1), (2.0, 2.0, 2.0), False).mask
     truth = ndimage.zoom(body[:, :, half], 2, order=0)
-    assert (mask & ~truth).sum() < 0.025 * truth.sum()
+    assert (mask & ~truth).sum() < 0.04 * truth.sum()
     assert (truth & ~mask).sum() < 0.005 * truth.sum()
 
 
