@@ -23,6 +23,7 @@ from volforge.config.models import BodyMask
 from volforge.volume.boxes import bounding_box
 from volforge.volume.cavities import COARSE_MM, cut_faces, fill_cavities
 from volforge.volume.geometry import Array
+from volforge.volume.local_noise import tissue_above
 from volforge.volume.morphology import (
     Spacing,
     closing,
@@ -46,6 +47,9 @@ BOARD_CONTACT = 0.2
 BOARD_DEPTH_MM = 30.0
 FACES = ("left", "right", "posterior", "anterior", "inferior", "superior")
 EAR_EXTENT_MM = 80.0
+BONE_HU = 250
+BONE_OUTSIDE = 0.2  # share of the bone outside from which on the body was not found, or not all of it
+MIN_BONE_MM3 = 1000.0
 VOID_MM = 4.0  # half the width of the voids (cortical bone) that part scalp and brain in MR
 
 
@@ -101,7 +105,7 @@ def find_body(image: Array, spacing: Spacing, hounsfield: bool, settings: BodyMa
             return BodyResult(np.ones_like(image, dtype=bool), float("-inf"), flags=["whole_grid_is_body"])
         threshold = found
         flesh = Flesh(1.2 * found, 2.0 * found, float("inf"))
-    tissue = image > threshold
+    tissue = image > threshold if hounsfield else tissue_above(image, spacing, threshold)
     if not hounsfield:
         tissue = _without_specks(tissue, spacing)
     if not tissue.any():
@@ -136,20 +140,59 @@ def _body_in_box(
     if not hounsfield:  # bone is as dark as air: close it, or the scalp is parted from the brain
         tissue = fill_cavities(tissue | (closing(tissue, VOID_MM, spacing) & _deep(tissue, spacing)), spacing)
     core = _core(image, tissue, spacing, settings.opening_mm, hounsfield)
+    flags = []
     if not core.any():
         core = _core(image, tissue, spacing, 0.0, hounsfield)
         flags = ["thin_body"]
-    else:
-        flags = []
+    mask, returned, more = _body_on(core, image, tissue, spacing, flesh, settings)
+    if hounsfield:
+        bone = image > BONE_HU
+        if float(bone.sum()) * voxel_mm3 >= MIN_BONE_MM3:
+            if _outside(bone, mask) >= BONE_OUTSIDE and _is_no_patient(image, tissue & mask, bone):
+                # a dry skull or inserts: thinner than the opening, in pieces, nothing that a board is thinner than
+                core, flags = _bony_components(tissue, bone), ["thin_body"]
+                mask, returned, more = fill_cavities(core, spacing), 0, []
+            if _outside(bone, mask) >= BONE_OUTSIDE:
+                flags.append("bone_outside_body")
+    removed = int((tissue & ~mask).sum())
+    if removed > int((tissue & mask).sum()):
+        flags.append("more_removed_than_kept")
+    return BodyResult(mask, threshold, removed * voxel_mm3, returned, flags + more)
+
+
+def _body_on(
+    core: Array, image: Array, tissue: Array, spacing: Spacing, flesh: Flesh, settings: BodyMask
+) -> tuple[Array, int, list[str]]:
+    """The body about a core: its pieces, cavities filled, boards cut off; how many pieces returned, and flags."""
     kept, returned = _return_pieces(image, tissue, core, spacing, flesh, settings)
     mask = fill_cavities(kept, spacing)
     board = _boards(mask, spacing)
-    if board.any():
-        mask = fill_cavities(kept & ~board, spacing) & ~board
-        mask |= enclosed(mask)
-        flags.append("board_cut_off")
-    removed = float((tissue & ~mask).sum()) * voxel_mm3
-    return BodyResult(mask, threshold, removed, returned, flags)
+    if not board.any():
+        return mask, returned, []
+    mask = fill_cavities(kept & ~board, spacing) & ~board
+    return mask | enclosed(mask), returned, ["board_cut_off"]
+
+
+def _outside(bone: Array, mask: Array) -> float:
+    """Share of the bone that is not in a mask."""
+    return float((bone & ~mask).sum() / bone.sum())
+
+
+def _is_no_patient(image: Array, found: Array, bone: Array) -> bool:
+    """Whether what was found is not mostly soft tissue, or is a solid thing without bone beside much bone."""
+    values = image[found]
+    if not values.size or ((values >= -150) & (values <= 150)).mean() < 0.5:
+        return True
+    return _outside(bone, found) > 0.9 and int(bone.sum()) >= 0.2 * values.size
+
+
+def _bony_components(tissue: Array, bone: Array) -> Array:
+    """The components of the tissue that hold a twentieth of the bone or more."""
+    labels, counts = components(tissue, 6)
+    held = np.bincount(labels[bone], minlength=len(counts))
+    keep = held >= 0.05 * bone.sum()
+    keep[0] = False
+    return keep[labels]
 
 
 def _without_specks(tissue: Array, spacing: Spacing) -> Array:
