@@ -245,7 +245,8 @@ def _fabric(plan: Plan) -> Fabric:
     else:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
-    scaled = [OneScale("cuda" if plan.accelerator == "gpu" else "cpu")] if plan.precision == "16-mixed" else []
+    # on CPU Fabric takes bfloat16 instead, which needs no scale, and says so
+    scaled = [OneScale("cuda")] if plan.precision == "16-mixed" and plan.accelerator == "gpu" else []
     fabric = Fabric(
         accelerator="cuda" if plan.accelerator == "gpu" else "cpu",
         devices=plan.devices,
