@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import REAL, ROOT
 from tests.real import grafts
+from tests.volume.test_cavities import air_enclosed
 from volforge.cohort.phantoms import body as phantom
 from volforge.cohort.sheet import read_sheet
 from volforge.cohort.structures import read_structures
@@ -124,6 +125,14 @@ def test_lungs_and_bowel_gas_are_kept():
     assert (deep & (image < -500)).sum() > 3000
     hull = ndimage.binary_fill_holes(body)
     assert (hull & ~body).sum() == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["synthrad23_head_ct/ct/1BC050_ct.nii.gz", "dcmqi_segmentations/ct-3slice", "ts_ct_3mm/example_ct.nii.gz"]
+)
+def test_no_air_is_enclosed_behind_the_faces_that_cut_the_body(name):
+    _, _, body = masked(name)
+    assert not air_enclosed(body).any()
 
 
 TARGETS = ["rire", "phantom a", "phantom b"]

@@ -70,7 +70,7 @@ def test_comments_and_docstrings_do_not_count_and_code_does(tmp_path, monkeypatc
     text = file.read_text()
     file.write_text("# a remark\n" + text.replace('"""The body in a volume', '"""The body of a volume'))
     assert fresh("volforge.cli.scan:import_") == before
-    file.write_text(text.replace("SEAL_MM = 5.0", "SEAL_MM = 6.0"))
+    file.write_text(text.replace("BOARD_MM = 10.0", "BOARD_MM = 11.0"))
     assert fresh("volforge.cli.scan:import_") != before
     assert fresh("volforge.cli.cohort:collect") == other
 
