@@ -14,7 +14,7 @@ TRAINING = {
     "rate": 0.01, "weight_decay": 0.0, "schedule": "cosine", "step_every": 10, "warmup": 0, "clip": 1.0, "ema": 0.9,
     "augmentation": "standard", "flip": ["x"], "precision": "32-true", "channels_last": True, "compile": False,
     "threads": 1, "accelerator": "cpu", "devices": 1, "validation": 0.4, "validation_cases": 2, "validate_every": 3,
-    "patience": 0, "which": "best",
+    "patience": 0, "tolerance": 0.0, "which": "best",
 }  # fmt: skip
 # dropout draws from the generator at every step: a resumed run must go on drawing where it stopped
 NETWORK = {"name": "vnet", "width": 2, "levels": 3}
