@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from volforge.whole_file import write_whole
 from volforge.workflow.jobs import RESULTS, report_settings
 from volforge.workflow.run import Run
 
@@ -79,8 +80,7 @@ def page_so_far(run: Run, left: Sequence[Left], folder: Path = Path()) -> str:
     """
     request = folder / RESULTS / "unfinished.json"
     content: dict[str, Any] = {"request": json.loads(report_settings(run)), "left": reasons(run, left, folder)}
-    request.parent.mkdir(parents=True, exist_ok=True)
-    request.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(request, json.dumps(content, ensure_ascii=False) + "\n")
     page = f"{RESULTS}/report.html"
     words = ["study", "report-so-far", "--results", RESULTS, "--request", f"{RESULTS}/unfinished.json", "--out", page]
     command = [sys.executable, "-m", "volforge", *words]
