@@ -296,6 +296,17 @@ def test_segments_are_compared_by_their_names(run, files):
     assert (code, "no structure is named after: 'right' (value 1)" in err) == (1, True)
 
 
+def test_names_of_segments_in_signs_and_other_scripts_are_measured(run, files):
+    labels = np.asanyarray(nib.load(files / "reference.nii.gz").dataobj).astype(np.uint8)
+    for name, numbers in (("a", (1, 2)), ("b", (2, 1))):
+        segments = [(n, v, 0) for n, v in zip(("PTV-", "\u4e0b\u984e\u9aa8"), numbers, strict=True)]
+        values = np.choose(labels, [0, *numbers]).astype(np.uint8)
+        write_segments(files / f"{name}.seg.nrrd", [values], segments, np.diag([2.0, 2.0, 2.0, 1.0]))
+    assert run("measure", "overlap", "a.seg.nrrd", "b.seg.nrrd", "-o", "x.tsv")[0] == 0
+    dice = {r["structure"]: r["value"] for r in rows(files / "x.tsv") if r["measure"] == "dice"}
+    assert dice == {"ptv_minus": "1", "\u4e0b\u984e\u9aa8": "1"}
+
+
 def test_cropped_segments_are_compared_where_they_lie(run, files):
     """3D Slicer crops its files: each annotator's has other corners, and both lie within the image's grid."""
     labels = np.asanyarray(nib.load(files / "reference.nii.gz").dataobj)

@@ -161,3 +161,15 @@ def test_a_wall_drawn_twice_is_said(tmp_path):
     assert (labels.array > 0).sum() == 40
     assert labels.flags == ["contours_twice"]
     assert labels.notes == ["1 contours of 'lens' stand twice along voxel centres: read as walls of one voxel"]
+
+
+def test_many_islands_of_one_plane_are_compared_where_they_meet():
+    """Beside each other, in each other, touching at their windows, and across the border of the image."""
+    islands = [box(x, y, x + 6, y + 6) for x in range(0, 60, 10) for y in range(0, 60, 10)]
+    holes = [box(x + 1, y + 1, x + 5, y + 5) for x in range(0, 60, 10) for y in range(0, 60, 10)]
+    mask, do_cross, walls = filled(*islands, *holes, box(56, 62, 70, 70), shape=(64, 64))
+    assert not do_cross
+    assert walls == 0
+    assert mask.sum() == 36 * (49 - 9) + 16
+    assert mask[56:, 62:].all()
+    assert not mask[2:5, 2:5].any()

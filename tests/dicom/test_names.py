@@ -92,8 +92,10 @@ def test_two_of_one_structure_are_joined_only_where_the_table_says_so():
     with pytest.raises(ScanError, match="mean structure 'ptv'"):
         matched(["PTV+", "PTV-"], ["ptv"])
     assert matched(["lens"], ["lens"], empty=["Lens"]) == ({"lens": "lens"}, [])
-    with pytest.raises(ScanError, match="nothing is drawn for lens"):
+    with pytest.raises(ScanError, match="no closed contour or voxel for lens; drawn: a\n"):
         matched(["a"], ["lens"], empty=["lens"])
+    with pytest.raises(ScanError, match="for lens; drawn: nothing\n"):
+        matched([], ["lens"], empty=["lens"])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from pydicom.dataset import DataElement
 
-from tests.dicom.files import phantom, write_series
+from tests.dicom.files import phantom, uid, write_series
 from tests.dicom.test_series import refused
 from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
@@ -132,3 +132,12 @@ def test_a_hashed_date_of_the_content_is_not_passed_on(tmp_path):
     written = pydicom.dcmread(tmp_path / "p.dcm")
     assert written.ContentDate == "20200102"
     assert written.ContentTime == "000000"
+
+
+def test_echoes_whose_slices_have_series_uids_of_their_own_are_told_apart(tmp_path):
+    for name, time in (("a", 4.6), ("b", 9.2)):
+        own = {"SeriesInstanceUID": lambda k, n=name: uid(n, k), "SOPInstanceUID": lambda k, n=name: uid(n, "slice", k)}
+        write_series(tmp_path / "d" / name, HU, EchoTime=time, **own)
+    message = refused(tmp_path / "d")
+    assert message.startswith("2 volumes: series number 3 (CT, 20 slices of 40x36, EchoTime 4.6; first")
+    assert "40x36, EchoTime 9.2; first" in message

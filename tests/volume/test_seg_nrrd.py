@@ -188,3 +188,31 @@ def test_names_that_the_table_lists_are_those_of_segments_too(tmp_path, target, 
     rois = {"condyle": ("PTV+",), "fossa": ("下顎骨",), "disc": ("PTV-",)}
     found = read_labels(path, target, IDS, resample=False, mesh_frame="ras", rois=rois)
     assert np.array_equal(found.array, array)
+
+
+def test_segments_that_the_table_lists_together_are_joined(tmp_path, target, array):
+    """As ROIs are; the second segment of one name has `#2` behind it, and is another one unless it is listed."""
+    listed = [("left", 1, 0), ("right", 2, 0), ("disc", 3, 0)]
+    path = write_segments(tmp_path / "a.seg.nrrd", [array], listed)
+    ids = {"condyles": 1, "disc": 3}
+
+    def joined(path, *rois):
+        return read_labels(path, target, ids, resample=False, mesh_frame="ras", rois={"condyles": rois})
+
+    labels = joined(path, "left", "right")
+    assert np.array_equal(labels.array, np.choose(array, [0, 1, 1, 3]))
+    assert labels.overlap_voxels == 0
+    assert labels.notes == ["structure 'condyles' holds left and right"]
+    twice = write_segments(tmp_path / "b.seg.nrrd", [array], [("left", 1, 0), ("left", 2, 0), ("disc", 3, 0)])
+    assert np.array_equal(joined(twice, "left", "left#2").array, np.choose(array, [0, 1, 1, 3]))
+    with pytest.raises(ScanError, match="two segments mean the structure condyles") as error:
+        joined(twice, "left")
+    assert "left\\left#2" in error.value.remedy
+
+
+def test_a_name_that_may_mean_two_structures_is_refused_with_its_file(tmp_path, target, array):
+    path = write_segments(tmp_path / "a.seg.nrrd", [array], [("PTV", 1, 0), ("fossa", 2, 0), ("disc", 3, 0)])
+    rois = {"condyle": ("ptv",), "fossa": ("Ptv",)}
+    with pytest.raises(ScanError, match="'PTV' may mean condyle or fossa") as error:
+        read_labels(path, target, IDS, resample=False, mesh_frame="ras", rois=rois)
+    assert error.value.where == str(path)

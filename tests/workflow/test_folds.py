@@ -69,8 +69,9 @@ def test_as_many_subjects_as_folds_are_enough(problems):
 
 
 def test_one_subject_leaves_nothing_to_learn_from(problems):
-    found, _ = problems(1, folds="[0]")
+    found, whole = problems(1, folds="[0]")
     assert len(found) == 1
+    assert "one subject: add others" in whole[0].remedy
     assert "fold 0 leaves no subject to learn from, and `mean` learns" in found[0][1]
     assert problems(1, study=OUTSIDE, folds="[0]")[0] == []  # what is only measured needs no other subject
     assert "no subject is in the split `test`" in problems(1, folds="[]")[0][0][1]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from volforge.cohort.names import plain_name
+from volforge.cohort.names import tidy_name
 from volforge.cohort.table import read_table
 from volforge.errors import ScanError, VolforgeError
 from volforge.metrics.image import ImageMetrics, measure_image
@@ -17,12 +17,13 @@ from volforge.metrics.measure import Measure
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
 from volforge.metrics.surface import Surface
 from volforge.study.measure_case import whole_numbers
+from volforge.volume.dicom.names import meaning
 from volforge.volume.geometry import Array, Grid, describe, hull, reorientation_of, same_place
 from volforge.volume.label_map import lay_into
 from volforge.volume.labels import read_mask_volume
 from volforge.volume.read import read_volume, suffix_of
 from volforge.volume.read_itk import NRRD, is_segmentation
-from volforge.volume.seg_nrrd import read_segments, segments_of
+from volforge.volume.seg_nrrd import Segment, read_segments, segments_of
 from volforge.volume.source_volume import label_ids, refuse_not_finite, values_of
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
@@ -121,13 +122,13 @@ def present_structures(every: Sequence[Pair]) -> dict[str, int]:
     for pair in every:
         for path in (pair.prediction, pair.reference):
             named = [s for s in segments_of(path) if s.is_named]
-            names |= {plain_name(s.name): path for s in named}
+            names |= {_name_of(s): path for s in named}
             if named:
                 continue
             values = whole_numbers(np.unique(label_ids(read_volume(path, labels=True))), str(path))
             ids |= {int(i) for i in values if i > 0}
     if names and ids:
-        told = ",".join(f"{plain_name(s.name)}={s.value}" for s in segments_of(next(iter(names.values()))))
+        told = ",".join(f"{_name_of(s)}={s.value}" for s in segments_of(next(iter(names.values()))))
         raise VolforgeError(
             "the segments of this file have names, other maps have ids alone",
             str(next(iter(names.values()))),
@@ -138,6 +139,11 @@ def present_structures(every: Sequence[Pair]) -> dict[str, int]:
     if not ids:
         raise VolforgeError("all maps are empty", str(every[0].reference.parent), "look at the files")
     return {"mask": ids.pop()} if len(ids) == 1 else {str(i): i for i in sorted(ids)}
+
+
+def _name_of(segment: Segment) -> str:
+    """What a measure calls a segment: its signs as words, and in another script as its author wrote it."""
+    return meaning(segment.name) or tidy_name(segment.name)
 
 
 def image(pair: Pair, mask: Path | None, metrics: ImageMetrics) -> list[Measure]:
@@ -190,7 +196,7 @@ def _segments_together(pair: Pair, structures: Mapping[str, int]) -> tuple[Array
     maps = []
     for path in (pair.prediction, pair.reference):
         if is_segmentation(path):
-            maps.append(read_segments(path, None, structures, resample=False))
+            maps.append(read_segments(path, None, structures, resample=False, rois={s: (s,) for s in structures}))
         else:
             maps.append(read_mask_volume(path, None, resample=False))
     prediction, reference = maps

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from volforge.cohort.names import tidy_name
 from volforge.errors import ScanError
-from volforge.volume.dicom.names import structure_finder
+from volforge.volume.dicom.names import exact_names, numbered, structure_finder
 from volforge.volume.label_map import LabelMap, Target, present_ids
 from volforge.volume.labels import placed
 from volforge.volume.read import check_size
@@ -70,6 +69,11 @@ def segments_of(path: Path) -> list[Segment]:
     return segments
 
 
+def names_of(segments: Sequence[Segment]) -> dict[Segment, str]:
+    """Names by which segments are found in a table of structures: those that are equal are told apart (`numbered`)."""
+    return dict(zip(segments, numbered(dict(enumerate(s.name for s in segments))).values(), strict=True))
+
+
 def read_segments(
     path: Path,
     target: Target | None,
@@ -80,8 +84,8 @@ def read_segments(
 ) -> LabelMap:
     """Read the segments of a segmentation as structures of the same names, whatever their numbers.
 
-    Where segments overlap, that of the higher id holds, and the overlap is counted. Segments that nobody named
-    (`Segment_1` ...) are taken by their numbers.
+    Where segments overlap, that of the higher id holds, and the overlap is counted. Segments that the table lists
+    together for one structure are joined. Segments that nobody named (`Segment_1` ...) are taken by their numbers.
 
     Args:
         path: The file.
@@ -114,6 +118,10 @@ def read_segments(
         notes=list(dict.fromkeys(n for layer in layers for n in layer.notes)),
         source=first.source,
     )
+    for structure, value in structures.items():
+        mine = [s.name for s in ids if ids[s] == value]
+        if len(mine) > 1:
+            result.notes.append(f"structure '{structure}' holds {' and '.join(mine)}")
     for segment in sorted(ids, key=lambda s: ids[s]):
         result.lay(segment.name, ids[segment], layers[segment.layer].array == segment.value)
     empty = [s.name for s in segments if s not in held]
@@ -139,8 +147,12 @@ def _ids(
             str(path),
             "write <cohort>.structures.tsv with structure and id, or let `volforge cohort discover` write it",
         )
-    find = structure_finder(structures, rois)
-    meant = {s: find(tidy_name(s.name)) for s in held}
+    find, names = structure_finder(structures, rois), names_of(segments)
+    try:
+        meant = {s: find(names[s]) for s in held}
+    except ScanError as error:
+        error.where = error.where or str(path)
+        raise
     strangers = [s for s in held if meant[s] is None]
     if strangers:
         raise ScanError(
@@ -149,16 +161,17 @@ def _ids(
             f"rename them in 3D Slicer, or write their names into the column `roi` of the table of structures (now: "
             f"{_some(structures)}), or list which value is which structure in a .tsv (structure, file, value)",
         )
-    by_name: dict[str, Segment] = {}
-    for segment in held:
-        other = by_name.setdefault(str(meant[segment]), segment)
-        if other is not segment:
+    exact = exact_names(structures, rois)
+    for structure in dict.fromkeys(map(str, meant.values())):
+        mine = [s for s in held if meant[s] == structure]
+        if len(mine) > 1 and not all(names[s] in exact for s in mine):
             raise ScanError(
-                f"two segments mean the structure {meant[segment]}: {other} and {segment}",
+                f"two segments mean the structure {structure}: {mine[0]} and {mine[1]}",
                 str(path),
-                "rename one in 3D Slicer, or join the two",
+                "rename one in 3D Slicer, or join the two: there, or in one cell of the column `roi` of the table of "
+                f"structures: {names[mine[0]]}\\{names[mine[1]]}",
             )
-    return {segment: structures[name] for name, segment in by_name.items()}
+    return {s: structures[str(meant[s])] for s in held}
 
 
 def _by_number(held: Sequence[Segment], structures: Mapping[str, int], path: Path) -> dict[Segment, int]:

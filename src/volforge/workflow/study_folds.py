@@ -113,10 +113,12 @@ def _advice(study: ResolvedStudy, where: dict[str, Assignment]) -> str:
     """How subjects may be dealt otherwise."""
     count = len(where)
     subjects = "1 subject" if count == 1 else f"{count} subjects"
+    if study.settings.folds and count == 1:
+        return f"cohort '{study.cohort.name}' has one subject: add others, to learn from and to fill the folds"
     if study.settings.folds:
         filled = sorted({a.fold for a in where.values()})
         text = f"{subjects} of cohort '{study.cohort.name}' fill the folds {', '.join(map(str, filled))}"
-        few = f"; set the cohort's `folds` to {count} or fewer" if 1 < count < study.cohort.settings.folds else ""
+        few = f"; set the cohort's `folds` to {count} or fewer" if count < study.cohort.settings.folds else ""
         return f"{text}: test two or more that have subjects, or change the sheet's column `fold`{few}"
     counts = ", ".join(f"{s} {sum(a.split == s for a in where.values())}" for s in ("train", "val", "test"))
     return f"{subjects} of cohort '{study.cohort.name}' ({counts}): name `folds`, or change the sheet's column `split`"

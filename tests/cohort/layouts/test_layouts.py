@@ -301,6 +301,24 @@ def test_structures_of_a_pattern_are_the_names_of_segments(tmp_path, second, ids
     assert any("numbered differently" in n for n in written.notes) == ("disc" in ids and ids["disc"] == 1)
 
 
+def test_segments_of_a_pattern_that_differ_in_signs_or_script_are_structures_of_their_own(tmp_path):
+    """What is written is what an import finds them by."""
+    segments = [("PTV-", 1, 0), ("PTV+", 2, 0), ("下顎骨", 4, 0), ("disc", 3, 0)]
+
+    def tree(folder):
+        trees.touch(folder, ["p1/ct.nii.gz"])
+        write_segments(folder / "p1/s.seg.nrrd", [np.zeros((4, 4, 4), np.uint8)], segments)
+
+    patterns = {"image": "{subject}/ct.nii.gz", "labels": "{subject}/s.seg.nrrd"}
+    options = Options(modality="CT", label_source="expert", patterns=patterns)
+    _, structures, written = found(tmp_path, "pattern", options, tree)
+    assert structures == {"ptv_minus": 1, "ptv_plus": 2, "disc": 3, "roi_1": 4}
+    table, problems = read_structures(written.structures)
+    assert not problems
+    rois = {s.structure: s.roi for s in table}
+    assert rois == {"ptv_minus": ("PTV-",), "ptv_plus": ("PTV+",), "disc": ("disc",), "roi_1": ("下顎骨",)}
+
+
 def test_pattern_of_folders_and_of_modality(tmp_path):
     def tree(folder):
         trees.touch(folder, [f"{s}/{m}/slices/{k}.dcm" for s in ("a", "b") for m in ("ct", "MR") for k in range(3)])

@@ -10,6 +10,7 @@ from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
 from volforge.cohort.names import plain_name
 from volforge.cohort.sheet import MODALITIES
 from volforge.errors import VolforgeError
+from volforge.volume.dicom.names import FileNames, table_of
 
 FIELDS = ("subject", "scan", "modality", "contrast", "unit", "frame", "split", "fold", "label_source")
 FILES = ("labels", "body_mask", "defective", "implant")
@@ -139,7 +140,7 @@ def _name_structures(tree: Tree, found: Discovery) -> None:
     Segments that all files number alike keep their numbers.
     """
     names: set[str] = set()
-    numbers: dict[str, set[int]] = {}
+    files: list[dict[str, int]] = []
     for row in found.rows:
         if row.labels and row.labels.is_dir():
             prefix = tree.relative(row.labels) + "/"
@@ -147,8 +148,11 @@ def _name_structures(tree: Tree, found: Discovery) -> None:
                 plain_name(f[len(prefix) :].split("/")[0].split(".")[0]) for f in tree.files if f.startswith(prefix)
             }
         elif row.labels and row.labels.suffix.lower() in (".nrrd", ".nhdr"):
-            for name, value in _named_segments(row.labels, found):
-                numbers.setdefault(name, set()).add(value)
+            files.append(_named_segments(row.labels))
+    table = table_of(FileNames(dict(enumerate(f))) for f in files)
+    if any(written != (name,) for name, written in table.items()):
+        found.rois = table
+    numbers = {name: {f[w] for f in files for w in written if w in f} for name, written in table.items()}
     alike = {name: next(iter(values)) for name, values in numbers.items() if len(values) == 1 and 0 not in values}
     if not names and len(alike) == len(numbers) == len(set(alike.values())):
         found.structures = dict(sorted(alike.items(), key=lambda item: item[1]))
@@ -158,14 +162,9 @@ def _name_structures(tree: Tree, found: Discovery) -> None:
     found.structures = {n: i for i, n in enumerate(sorted(names | set(numbers)), start=1)}
 
 
-def _named_segments(labels: Path, found: Discovery) -> list[tuple[str, int]]:
-    """Plain name and number of the segments of a file that have names; of the header, no voxel is read."""
-    from volforge.volume.seg_nrrd import segments_of
+def _named_segments(labels: Path) -> dict[str, int]:
+    """Number by name of the segments of a file that have names; of the header, no voxel is read."""
+    from volforge.volume.seg_nrrd import names_of, segments_of
 
-    named = []
-    for segment in segments_of(labels):
-        if segment.is_named and plain_name(segment.name):
-            named.append((plain_name(segment.name), segment.value))
-        elif segment.is_named:
-            found.left_out.append((f"segment {segment} of {labels.name}", "no letter or digit that a name can hold"))
-    return named
+    segments = segments_of(labels)
+    return {name: segment.value for segment, name in names_of(segments).items() if segment.is_named}

@@ -35,6 +35,7 @@ class Area(NamedTuple):
     Attributes:
         closed: The voxels with its line: what it adds.
         open: The voxels without its line: what it takes away as a hole.
+        window: The part of the plane that holds them.
         size: Enclosed area in voxels.
         around: Length of the line in voxels.
         is_drawn: Whether all its corners lie at voxel centres.
@@ -42,6 +43,7 @@ class Area(NamedTuple):
 
     closed: Array
     open: Array
+    window: tuple[slice, slice]
     size: float
     around: float
     is_drawn: bool
@@ -165,10 +167,10 @@ def area_of(points: Array, shape: tuple[int, ...]) -> Area:
     window = (slice(low[0], high[0]), slice(low[1], high[1]))
     size_there, there = tuple(int(n) for n in high - low), points - low
     if 0 in size_there:
-        return Area(closed, inner, size, around, is_drawn)
+        return Area(closed, inner, window, size, around, is_drawn)
     if len(there) < 3:
         closed[window] = _line(there.astype(int), size_there) if is_drawn else False
-        return Area(closed, inner, size, around, is_drawn)
+        return Area(closed, inner, window, size, around, is_drawn)
     place = grid_points_in_poly(size_there, there, binarize=False)  # 0 outside, 1 inside, 2 and 3 on the line
     closed[window], inner[window] = place > 0, place == 1
     if is_drawn:
@@ -182,7 +184,7 @@ def area_of(points: Array, shape: tuple[int, ...]) -> Area:
         at = tuple((on_line + low).T)
         closed[at] = beside.any(axis=0)  # a line there and back (to a hole, between islands) has no area
         inner[at] = beside.all(axis=0)
-    return Area(closed, inner, size, around, is_drawn)
+    return Area(closed, inner, window, size, around, is_drawn)
 
 
 def _is_at_centres(points: Array) -> bool:
@@ -221,10 +223,10 @@ def fill_plane(contours: list[Contour], axis: int, shape: tuple[int, ...]) -> tu
         twin = next((k for k in kept if _is_twin(areas[i], areas[k])), None)
         if twin is not None and not (areas[i].is_drawn and areas[twin].is_drawn):
             continue  # stored twice
-        walls += twin is not None and areas[i].size > 0 and bool((areas[i].closed == areas[twin].closed).all())
+        walls += twin is not None and areas[i].size > 0 and _differing(areas[i], areas[twin]) == 0
         parents = [k for k in kept if _lies_in(areas[i], areas[k])]
         depth[i] = len(parents)
-        common = (int((areas[i].closed & areas[k].closed).sum()) for k in kept if k not in parents)
+        common = (_common(areas[i], areas[k]) for k in kept if k not in parents)
         do_cross |= any(c > 0.5 * areas[i].around for c in common)
         kept.append(i)
     for i in sorted(kept, key=lambda i: depth[i]):
@@ -232,11 +234,29 @@ def fill_plane(contours: list[Contour], axis: int, shape: tuple[int, ...]) -> tu
     return result, do_cross, walls
 
 
+def _common(area: Area, other: Area) -> int:
+    """Number of voxels that two contours both enclose; only where their windows meet, since a plane may hold many."""
+    pairs = zip(area.window, other.window, strict=True)
+    window = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs)
+    if any(w.stop <= w.start for w in window):
+        return 0
+    return int(np.count_nonzero(area.closed[window] & other.closed[window]))
+
+
+def _count(area: Area) -> int:
+    return int(np.count_nonzero(area.closed[area.window]))
+
+
+def _differing(area: Area, other: Area) -> int:
+    """Number of voxels that one of two contours encloses alone."""
+    return _count(area) + _count(other) - 2 * _common(area, other)
+
+
 def _is_twin(area: Area, other: Area) -> bool:
     """Whether two contours enclose the same but for a tenth of their line."""
-    return int((area.closed ^ other.closed).sum()) <= 0.1 * area.around
+    return _differing(area, other) <= 0.1 * area.around
 
 
 def _lies_in(area: Area, other: Area) -> bool:
-    count = int(area.closed.sum())
-    return count > 0 and int((area.closed & other.closed).sum()) >= 0.95 * count
+    count = _count(area)
+    return count > 0 and _common(area, other) >= 0.95 * count

@@ -171,9 +171,10 @@ def matched_names(
     if not wanted:
         every = sorted({*names.drawn.values(), *names.empty}, key=natural)
         if empty:
+            drawn = ", ".join(sorted(names.drawn.values(), key=natural)[:12])
             raise ScanError(
-                f"nothing is drawn for {', '.join(sorted(empty))}; drawn: {', '.join(every[:12])}",
-                remedy="export the structures again",
+                f"no closed contour or voxel for {', '.join(sorted(empty))}; drawn: {drawn or 'nothing'}",
+                remedy="export the structures again, as closed contours or segments: points and open lines hold none",
             )
         raise ScanError(
             f"none of its names is a structure: {', '.join(every[:12]) or '(no name)'}",

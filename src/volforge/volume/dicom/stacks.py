@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
 
 import numpy as np
 
-from volforge.volume.dicom.fragments import join_fragments, join_stacks
+from volforge.volume.dicom.fragments import MARKS, join_fragments, join_stacks
 from volforge.volume.dicom.headers import DISCRIMINATORS, Frame
 from volforge.volume.dicom.places import by_geometry, heights_of, normal_of, places_of
 from volforge.volume.geometry import Array
@@ -83,7 +83,24 @@ def make_stacks(
             for (tag, part), geometry in zip(parts, _geometries([p for _, p in parts]), strict=True):
                 named = ", ".join(filter(None, [words, geometry, tag]))
                 stacks += _in_order(part, named, same_pixels)
-    return sorted(stacks, key=lambda s: (s.frames[0].number.zfill(12), str(min(f.file for f in s.frames))))
+    return _told_in_words(
+        sorted(stacks, key=lambda s: (s.frames[0].number.zfill(12), str(min(f.file for f in s.frames))))
+    )
+
+
+def _told_in_words(stacks: list[Stack]) -> list[Stack]:
+    """Stacks of which messages would say the same (echoes whose slices have series UIDs of their own), with a tag."""
+    alike: dict[str, list[int]] = defaultdict(list)
+    for i, stack in enumerate(stacks):
+        alike[stack.describe()].append(i)
+    for places in (p for p in alike.values() if len(p) > 1):
+        for keyword in MARKS:
+            values = [stacks[i].frames[0].tags.get(keyword, "") for i in places]
+            if len(set(values)) > 1:
+                for i, value in zip(places, values, strict=True):
+                    words = [stacks[i].part, f"{keyword} {value or '(none)'}"]
+                    stacks[i] = replace(stacks[i], part=", ".join(filter(None, words)))
+    return stacks
 
 
 def _numbered(words: str, word: str, groups: list[list[Frame]]) -> list[tuple[str, list[Frame]]]:
