@@ -143,8 +143,8 @@ def write_multi_frame(path: Path, hu: np.ndarray, *, step: float = 3.0, shuffled
     return write(dataset, path)
 
 
-def write_structure_set(path: Path, contours: dict[str, list[np.ndarray]], frame_uid: str) -> Path:
-    """Contours, each (n, 3) LPS mm, by the name of their ROI."""
+def write_structure_set(path: Path, contours: dict[str, list[np.ndarray]], frame_uid: str, slice_uid: str = "") -> Path:
+    """Contours, each (n, 3) LPS mm, by the name of their ROI; `slice_uid`: the slice that all of them name."""
     dataset = base("RTSTRUCT", "structures", 1)
     dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.481.3"
     rois, drawn = [], []
@@ -158,6 +158,10 @@ def write_structure_set(path: Path, contours: dict[str, list[np.ndarray]], frame
             contour.ContourGeometricType = "CLOSED_PLANAR" if len(polygon) > 1 else "POINT"
             contour.NumberOfContourPoints = len(polygon)
             contour.ContourData = [f"{v:.8g}" for v in polygon.ravel()]
+            if slice_uid:
+                image = Dataset()
+                image.ReferencedSOPInstanceUID = slice_uid
+                contour.ContourImageSequence = Items([image])
             items.append(contour)
         contour_set.ContourSequence = Items(items)
         rois.append(roi)

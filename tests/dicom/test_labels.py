@@ -99,6 +99,12 @@ def test_structure_sets_that_do_not_belong(tmp_path):
     elsewhere = write_structure_set(tmp_path / "a.dcm", {"lens": [circle(20, 40)]}, uid("frame", "other"))
     with pytest.raises(ScanError, match="another frame of reference"):
         labels_of(elsewhere, target)
+    hashed = write_structure_set(
+        tmp_path / "h.dcm", {"lens": [circle(20, 40)]}, uid("frame", "other"), target.source.slice_uids[3]
+    )
+    found = labels_of(hashed, target)
+    assert found.array.any()
+    assert "frame_of_reference_differs" in found.flags
     unknown = write_structure_set(tmp_path / "b.dcm", {"GTV": [circle(20, 40)]}, FRAME)
     with pytest.raises(ScanError, match="none of its names is a structure: GTV"):
         labels_of(unknown, target)

@@ -148,7 +148,7 @@ def test_a_folder_without_run_and_configuration(tmp_path):
 def test_the_kept_cause_of_a_training_stands_before_the_end_of_its_log(folder):
     from volforge.training.attempt import failure_kept
     from volforge.workflow.run import load_run
-    from volforge.workflow.status import with_cause
+    from volforge.workflow.status import standings, with_cause
     from volforge.workflow.steps import steps
     from volforge.workflow.study_jobs import checkpoint_folder
 
@@ -169,3 +169,5 @@ def test_the_kept_cause_of_a_training_stands_before_the_end_of_its_log(folder):
     assert "RuntimeError: no such precision" in said
     assert said.endswith("\nit was killed")
     assert with_cause(said, run, step, folder) == said
+    alone = next(s for s in standings(run, None, folder) if s.step.rule == "train_model")  # a run without our logger
+    assert (alone.state, alone.why) == ("failed", said.removesuffix("\nit was killed"))

@@ -186,8 +186,9 @@ def standings(run: Run, journal: Journal | None, folder: Path = Path()) -> list[
         elif job is not None and job.state == "running":
             text = f"the run was ended while it ran; {GO_ON}"
             found.append(Standing(step, "waiting", 0.0, text, job.slurm, job.attempts))
-        else:
-            found.append(Standing(step, "waiting"))
+        else:  # of a run without a journal a training has kept what it failed by
+            why = with_cause("", run, step, folder).rstrip()
+            found.append(Standing(step, "failed" if why else "waiting", why=why))
     return found
 
 

@@ -35,7 +35,7 @@ SMALLEST = 348  # bytes of a NIfTI header: less is a placeholder of git-annex
 DESCRIBED = ("space", "desc", "seg", "atlas", "res", "label")  # entities of a map that name no image
 OWN_GRID = ("orig", "T1w", "scanner", "native")
 WITH_MAPS = ("T1w", "UNIT1", "ct", "CT", "cbct")  # what a map that names no image contrast is drawn on
-BY_HAND = r"manual|expert|gold|consensus|ground-?truth|annotator|seg-vert|(?<![a-z])(?:rater|verse)"
+BY_HAND = r"(?<![a-z])manual|expert|gold|consensus|ground-?truth|annotator|seg-vert|(?<![a-z])(?:rater|verse)"
 
 
 @dataclass(frozen=True)

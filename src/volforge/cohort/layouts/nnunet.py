@@ -141,8 +141,12 @@ def structures_of(dataset: dict[str, Any], found: Discovery) -> dict[str, int]:
     foreground: list[str] = []
     for key, value in dataset.get("labels", {}).items():
         name, ids = (str(value), key) if re.fullmatch(r"\d+", str(key)) else (str(key), value)
+        wrong = [i for i in (ids if isinstance(ids, list) else [ids]) if float(i) % 1]
+        if wrong:
+            raise VolforgeError(f"label '{name}' has the id {wrong[0]}", "dataset.json", "ids are whole numbers")
         if isinstance(ids, list):
-            regions[name] = [int(i) for i in ids]
+            if set(ids) != {0}:  # not the background
+                regions[name] = [int(i) for i in ids]
         elif int(ids) == 0 or re.fullmatch(r"(?i)na\d*|background", name):
             continue
         else:

@@ -42,30 +42,51 @@ def read_structure_set(
             for r in dataset.StructureSetROISequence
             if int(r.ROINumber) in names.drawn
         }
+        named = _on_slices(dataset, target)
     except DAMAGE as error:
         raise ScanError(f"the structure set is damaged ({error})", remedy="export it again") from error
-    elsewhere = _other_frames(frames, target)
+    elsewhere = _other_frames({n: f for n, f in frames.items() if n not in named}, target)
     here = {n: t for n, t in names.drawn.items() if n not in elsewhere}
     wanted, notes = matched_names(FileNames(here, names.empty), structures, rois)
     if elsewhere:
         listed = ", ".join(sorted(names.drawn[n] for n in elsewhere))
         notes.append(f"drawn in another frame of reference, and left out: {listed}")
+    flags = []
+    if named and any(frames[n] != target.source.frame_uid for n in named if frames.get(n) and target.source):
+        flags.append("frame_of_reference_differs")
+        notes.append("its frame of reference is another one than the image's, but its contours name the image's slices")
     if skipped:
         notes.append(f"{skipped} contours that are points or open were left out")
     dtype = np.uint8 if max(structures.values()) < 256 else np.uint16
-    result = LabelMap(np.zeros(target.grid.shape, dtype=dtype, order="F"), target.grid, notes=notes)
+    result = LabelMap(np.zeros(target.grid.shape, dtype=dtype, order="F"), target.grid, flags=flags, notes=notes)
     inverse = np.linalg.inv(target.grid.affine)
     for number, structure in sorted(wanted.items(), key=lambda item: structures[item[1]]):
         polygons = [
             Contour((c.points * [-1, -1, 1]) @ inverse[:3, :3].T + inverse[:3, 3], c.is_xor) for c in contours[number]
         ]
-        mask, flags, more = fill_contours(polygons, target.grid.shape, names.drawn[number])
+        mask, seen, more = fill_contours(polygons, target.grid.shape, names.drawn[number])
         result.notes += more
         result.lay(structure, structures[structure], mask)
-        result.flags += [f for f in flags if f not in result.flags]
+        result.flags += [f for f in seen if f not in result.flags]
     if not result.array.any():
         raise ScanError("no contour encloses a voxel of the image", remedy="check that they belong together")
     return result
+
+
+def _on_slices(dataset: Any, target: Target) -> set[int]:
+    """ROIs whose contours name slices of the image by UID: they belong to it, whatever their frame of reference says.
+
+    Programs that replace names do not always replace both UIDs alike.
+    """
+    slices = set(target.source.slice_uids) if target.source else set()
+    found = set()
+    for roi in dataset.get("ROIContourSequence") or []:
+        for contour in roi.get("ContourSequence") or []:
+            items = contour.get("ContourImageSequence") or []
+            if slices & {str(i.get("ReferencedSOPInstanceUID", "")) for i in items}:
+                found.add(int(roi.ReferencedROINumber))
+                break
+    return found
 
 
 def _other_frames(frames: Mapping[int, str], target: Target) -> set[int]:
