@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from tests.training.test_semantic import batch_of, made, task
-from volforge.networks.spectral import settle_spectral_norms, spectral_norm, spectral_vectors
-from volforge.training.ema import Ema
+from volforge.networks.spectral import settle_spectral_norms, spectral_norm
+from volforge.training.ema import Ema, spectral_vectors
 
 
 def norms_in_use(network):

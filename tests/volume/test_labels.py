@@ -62,7 +62,7 @@ def test_unknown_ids_fractions_negatives_and_nan_are_refused(tmp_path, target, a
         "label ids that no structure has: 7": np.where(array == 2, 7, array),
         "not whole numbers": array * 0.5,
         "label ids from -1": array.astype(np.int16) - 1,
-        "holds NaN": np.where(array == 2, np.nan, array.astype(float)),
+        "voxels are not finite": np.where(array == 2, np.nan, array.astype(float)),
     }
     for expected, values in cases.items():
         with pytest.raises(ScanError, match=expected):

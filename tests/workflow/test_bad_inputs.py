@@ -200,4 +200,6 @@ def test_stop_names_all_refused_scans_at_once(tmp_path):
     assert "short (line 4 of the sheet)" in log
     assert "nan (line 5 of the sheet)" in log
     assert not (tmp_path / "results/cohorts/c/scans.tsv").exists()
-    assert not (tmp_path / "results/report.html").exists()
+    page = (tmp_path / "results/report.html").read_text()  # what is there, and why the rest is not
+    assert "2 of 4 scans were refused" in page
+    assert not (tmp_path / "results/provenance.json").exists()

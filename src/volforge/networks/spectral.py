@@ -28,16 +28,6 @@ def spectral_norm(module: nn.Module) -> nn.Module:
     return module
 
 
-def spectral_vectors(network: nn.Module) -> set[str]:
-    """Names, in the state of a network, of the singular vectors that its spectral norms follow."""
-    return {
-        f"{prefix}.{name}"
-        for prefix, module in network.named_modules()
-        if isinstance(module, _SpectralNorm)
-        for name, _ in module.named_buffers(recurse=False)
-    }
-
-
 @torch.no_grad()
 def settle_spectral_norms(network: nn.Module, iterations: int = 50) -> None:
     """Bring the singular vectors of spectral norms to the weights as they are: mean weights have none of their own.

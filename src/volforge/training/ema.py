@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from volforge.networks.spectral import spectral_vectors
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 
 class Ema:
@@ -56,3 +55,13 @@ class Ema:
         """From a checkpoint."""
         self.updates = state["updates"]
         self.mean = {k: v.to(device) for k, v in state["mean"].items()}
+
+
+def spectral_vectors(network: nn.Module) -> set[str]:
+    """Names, in the state of a network, of the singular vectors that its spectral norms follow."""
+    return {
+        f"{prefix}.{name}"
+        for prefix, module in network.named_modules()
+        if isinstance(module, _SpectralNorm)
+        for name, _ in module.named_buffers(recurse=False)
+    }
