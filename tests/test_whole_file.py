@@ -112,7 +112,7 @@ def test_places_that_are_none_are_words(tmp_path):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "/tmp/x.svg"), "volforge: /tmp/x.svg: cannot be written: the disk"),
+        (OSError(errno.ENOSPC, "No space left on device", "x.svg"), "volforge: x.svg: cannot be written: the disk"),
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "in.nii"), "volforge: in.nii: permission denied"),
         (OSError(errno.EIO, "Input/output error", b"in.nii"), "volforge: in.nii: input/output error"),
