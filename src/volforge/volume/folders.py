@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
     """
     if final.is_symlink():
         final = final.resolve()
-    if final.exists() and not final.is_dir():
+    if _is_no_folder(final):
         raise VolforgeError("a folder is written, and this is a file", str(final), "name a new or empty folder")
     if _is_foreign(final):
         raise VolforgeError(
@@ -63,13 +64,31 @@ def whole_folder(final: Path) -> Iterator[Path]:
         remove(scratch)  # the new one that failed, or the old one after an exchange
 
 
-def _is_foreign(folder: Path) -> bool:
-    """Whether a folder holds something, and was not made here. One listing: it may be replaced meanwhile."""
+def _is_no_folder(path: Path) -> bool:
+    """Whether something else than a folder has this name. One look: a folder may be moved away between two."""
     try:
-        held = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except OSError:
         return False
-    return bool(held) and MARKER not in held
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether a folder holds something, and was not made here.
+
+    One that another process moves away and empties while it is listed may lack its mark by then: looked at again.
+    """
+    for _ in range(100):
+        try:
+            before = folder.stat()
+            held = os.listdir(folder)
+            after = folder.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        if not held or MARKER in held:
+            return False
+        if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
+            return True
+    return True
 
 
 def _take_place(scratch: Path, final: Path) -> None:
