@@ -20,7 +20,7 @@ import torch
 
 from volforge.losses.adversarial import discriminator_loss, generator_loss, gradient_penalty
 from volforge.losses.semantic import balanced_cross_entropy, class_weights
-from volforge.training.semantic import SemanticTask, SynthesisPlan, noise_of, one_hot
+from volforge.tasks.semantic_synthesis.training import SemanticTask, SynthesisPlan, noise_of, one_hot
 
 SIZE, CLASSES, BATCH = (64, 64), 10, 4
 PLAN = SynthesisPlan(

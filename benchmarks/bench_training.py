@@ -38,13 +38,13 @@ def prepare() -> bool:
 
 
 def regions(settings, fold: int = 0):
-    from volforge.study.train_model import Run, regions_of
+    from volforge.tasks.segmentation.train import Run, regions_of
 
     return regions_of(settings, Run(SCANS, fold, 0, Path("unused")))
 
 
 def make_task(settings):
-    from volforge.training.segmentation import SegmentationTask
+    from volforge.tasks.segmentation.training import SegmentationTask
 
     training, validation, _ = regions(settings)
     return SegmentationTask(settings, 0, training, validation, {"benchmark": True})
@@ -124,8 +124,8 @@ def dice_of(settings, network, patch, fold: int = 0, precision: str = "32-true",
 
     from volforge.inference.windows import probabilities
     from volforge.study.cases import Cohort
+    from volforge.tasks.segmentation.training import dice_by_class
     from volforge.training.regions import Regions
-    from volforge.training.segmentation import dice_by_class
 
     rows = [r for r in Cohort(SCANS).rows if r["fold"] == str(fold)]
     held = Regions(settings, SCANS.parent / "recipes/whole", rows)
@@ -172,7 +172,7 @@ def ours(settings, minutes: float) -> list[float]:
     from dataclasses import replace
 
     from volforge.inference.model import make_network
-    from volforge.study.train_model import Run, plan_of
+    from volforge.tasks.segmentation.train import Run, plan_of
     from volforge.training.loop import train
     from volforge.training.stop import Stop
 
@@ -198,7 +198,7 @@ def main() -> None:
     minutes = parser.parse_args().minutes
     if not prepare():
         return
-    from volforge.study.model_settings import ModelSettings
+    from volforge.inference.model_settings import ModelSettings
 
     settings = ModelSettings.of(json.loads(SETTINGS.read_text()))
     overhead(settings)

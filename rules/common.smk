@@ -8,7 +8,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from volforge.errors import VolforgeError
-from volforge.workflow import jobs, study_jobs, study_models
+from volforge.workflow import jobs, study_jobs
+from volforge.tasks.segmentation import checks as study_models
 from volforge.workflow.code_hash import code_hash, keep_in
 from volforge.workflow.run import load_run
 from volforge.workflow.unfinished import Left, page_so_far

@@ -18,9 +18,9 @@ from tests.conftest import ROOT, ball_ct, save, volforge
 from tests.volume.test_seg_nrrd import write_segments
 from volforge import weights
 from volforge.cli import main
+from volforge.judging.slice_encoder import write_slice_encoder
 from volforge.networks.inception import FidInception
 from volforge.networks.slice_encoder import SliceEncoder
-from volforge.training.slice_encoder import write_slice_encoder
 
 COMMANDS = [
     line
@@ -324,7 +324,7 @@ def test_cropped_segments_are_compared_where_they_lie(run, files):
 
 
 def test_pictures_of_16_bits_keep_their_greys(tmp_path):
-    from volforge.study.distribution_by_hand import slices_of
+    from volforge.by_hand.distribution import slices_of
 
     values = np.arange(256, dtype=np.uint16).reshape(16, 16)
     Image.fromarray(values * 257).save(tmp_path / "a.png")

@@ -7,8 +7,8 @@ import tomllib
 import pytest
 import yaml
 
-from volforge.config.configuration import Configuration
 from volforge.config.generate import generated_files
+from volforge.workflow.configuration import Configuration
 
 NAMES = [
     "config/schemas/config.schema.json",

@@ -5,10 +5,10 @@ import yaml
 
 from tests.conftest import ROOT
 from volforge.errors import ProblemsError
+from volforge.tasks.negative_volume.checks import joint_content
+from volforge.tasks.segmentation.checks import model_settings
 from volforge.workflow.run import load_run
 from volforge.workflow.study_jobs import labels_of_part, reference_of_part
-from volforge.workflow.study_joints import joint_content
-from volforge.workflow.study_models import model_settings
 
 
 def loaded(folder, joint=None, arms=None, segmentation=None, recipes=None):

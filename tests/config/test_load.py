@@ -3,9 +3,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volforge.config.configuration import Configuration
-from volforge.config.load import known_keys, load_configuration
 from volforge.config.models import Cohort
+from volforge.workflow.configuration import Configuration
+from volforge.workflow.load import known_keys, load_configuration
 
 
 def problems(tmp_path: Path, text: str) -> list[str]:

@@ -3,8 +3,8 @@
 import pytest
 
 from volforge.errors import VolforgeError
+from volforge.tasks.segmentation.checks import model_settings, models_of, trained
 from volforge.workflow.run import load_run
-from volforge.workflow.study_models import model_settings, models_of, trained
 
 SHEET = "subject\tscan\tmodality\timage\tlabels\tlabel_source\na\ts\tCT\ti.nii.gz\tl.nii.gz\texpert\n"
 STRUCTURES = "structure\tid\tside\tgroup\nhead_left\t1\tleft\thead\nhead_right\t2\tright\thead\nplate\t3\t\t\n"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from volforge.config.configuration import Configuration
-from volforge.config.load import load_configuration
+from volforge.workflow.configuration import Configuration
+from volforge.workflow.load import load_configuration
 from volforge.workflow.run import resolve
 
 TEXT = """cohorts:

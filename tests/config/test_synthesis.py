@@ -7,10 +7,10 @@ import yaml
 
 from tests.conftest import ROOT
 from volforge.errors import ProblemsError
-from volforge.study.synthesis_settings import SynthesisSettings
+from volforge.tasks.segmentation.checks import model_settings
+from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
 from volforge.workflow.run import load_run
 from volforge.workflow.study_jobs import models_of_part, recipe_of_model
-from volforge.workflow.study_models import model_settings
 
 RECIPE = {"kind": "slices", "spacing_mm": 6, "size": [64, 64], "ct_window": {"kind": "hu", "low": -1024, "high": 1500}}
 

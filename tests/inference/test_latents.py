@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from volforge.inference.latents import between, latent, latent_hash, latents_of
+from volforge.tasks.semantic_synthesis.latents import between, latent, latent_hash, latents_of
 
 Z = 6
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from volforge.inference.latents import latent
-from volforge.inference.paint import grain_of, paint
 from volforge.networks.oasis_generator import OasisGenerator
+from volforge.tasks.semantic_synthesis.latents import latent
+from volforge.tasks.semantic_synthesis.paint import grain_of, paint
 
 Z, CLASSES = 6, 4
 

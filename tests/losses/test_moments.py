@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from volforge.losses.moments import moments_loss, variety_loss
-from volforge.training.semantic import one_hot
+from volforge.tasks.semantic_synthesis.training import one_hot
 
 LABELS = torch.zeros(2, 16, 16, dtype=torch.long)
 LABELS[:, 4:12, 4:12] = 1

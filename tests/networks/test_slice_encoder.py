@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from volforge.judging.slice_encoder import damaged, train_slice_encoder, write_slice_encoder
 from volforge.metrics.features import slice_encoder
 from volforge.networks.slice_encoder import SliceEncoder
-from volforge.training.slice_encoder import damaged, train_slice_encoder, write_slice_encoder
 from volforge.volume.folders import sha256_of
 
 STEPS = 120

@@ -10,12 +10,12 @@ import pytest
 from tests.conftest import ball_ct, save
 from volforge.cohort.collect import collect_index, collect_scans
 from volforge.cohort.sheet import read_sheet
-from volforge.config.configuration import Report
 from volforge.config.models import SliceRecipe
 from volforge.report.cohort_view import choose, loud_flags
 from volforge.report.page import write_report
 from volforge.volume.cut_scan import cut_scan
 from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
+from volforge.workflow.configuration import Report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -8,13 +8,13 @@ from PIL import Image
 
 from tests.report.test_page import browser  # noqa: F401
 from volforge.cohort.collect import as_tsv
-from volforge.config.configuration import Report
 from volforge.metrics.measure import Measure, nothing
 from volforge.report.page import write_report
 from volforge.report.study_files import write_study_figures, write_tables
 from volforge.study.measures import Origin, row, write_measures
 from volforge.volume.folders import write_json
 from volforge.whole_file import write_whole
+from volforge.workflow.configuration import Report
 
 PUBLISHED = """study	arm	structure	measure	value	spread	spread_kind	n	unit	source	caveat	cohort	table
 segmentation	net	bone	dice	0.95	0.02	sd	50	1	Doe & <b>Roe</b>	careful	their CT	Table 1

@@ -8,12 +8,12 @@ import pytest
 
 from tests.study.cohorts import arm, labelled_cohort
 from volforge.errors import VolforgeError
+from volforge.judging.judge import Seen, View, judge_case, load_judge, train_judge, unjudged
+from volforge.judging.judging_segmenter import train_judging_segmenter
+from volforge.judging.memorised import memorised
+from volforge.judging.utility import Shown, utility
 from volforge.metrics.features import axial_slices
 from volforge.study.cases import Cohort
-from volforge.study.judge import Seen, View, judge_case, load_judge, train_judge, unjudged
-from volforge.study.memorised import memorised
-from volforge.study.utility import Shown, utility
-from volforge.training.judging_segmenter import train_judging_segmenter
 
 STEPS = 60
 SPACING = (1.5, 1.2, 2.0)

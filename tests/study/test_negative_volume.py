@@ -12,11 +12,11 @@ from tests.conftest import save, volforge
 from tests.shape.joints import UNDER_FOSSA_MM3, joint
 from tests.study.cohorts import METRICS, arm, imported
 from volforge.study.cases import Cohort
-from volforge.study.inflate_arm import inflate_arm
 from volforge.study.measure_arm import Place
-from volforge.study.measure_joints import measure_joints
 from volforge.study.measures import read_measures
 from volforge.study.predictions import Prediction, read_predictions, write_predictions
+from volforge.tasks.negative_volume.measure import measure_joints
+from volforge.tasks.negative_volume.predict import inflate_arm
 from volforge.volume.voxelise import read_surface
 
 IDS = {"condyle_left": 1, "condyle_right": 2, "temporal_left": 3, "temporal_right": 4}

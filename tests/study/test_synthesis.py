@@ -12,17 +12,17 @@ from PIL import Image
 from tests.conftest import ball_ct, save
 from tests.study.cohorts import AFFINE, SHAPE, arm, imported, labels_of
 from volforge.config.models import SliceRecipe
-from volforge.config.synthesis import Synthesis
 from volforge.config.training import Inference, Training
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort
 from volforge.study.measure_arm import Place, measure_arm
 from volforge.study.measures import read_measures
 from volforge.study.predict import Weights, predict
-from volforge.study.predict_synthesis import load_generator, painted
-from volforge.study.synthesis_settings import SynthesisSettings, domains
-from volforge.study.train_model import Run
-from volforge.study.train_synthesis import task_of, train_synthesis
+from volforge.tasks.segmentation.train import Run
+from volforge.tasks.semantic_synthesis.options import Synthesis
+from volforge.tasks.semantic_synthesis.predict import load_generator, painted
+from volforge.tasks.semantic_synthesis.settings import SynthesisSettings, domains
+from volforge.tasks.semantic_synthesis.train import task_of, train_synthesis
 from volforge.volume.cut_scan import cut_scan
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import Grid
@@ -186,7 +186,7 @@ def test_samples_are_drawn_from_the_seed_of_the_training(scans, model, tmp_path)
 
 def test_slices_are_painted_where_they_were_cut_for_training(tmp_path, model, monkeypatch):
     """About the body, which labels of a part of it are not the middle of."""
-    from volforge.inference import paint as painting
+    from volforge.tasks.semantic_synthesis import paint as painting
 
     image = ball_ct(SHAPE, 12)
     labels = labels_of(image)

@@ -8,13 +8,13 @@ from tests.conftest import ball_ct, save
 from tests.study.cohorts import AFFINE, METRICS, SHAPE, arm, imported, labels_of
 from tests.study.test_synthesis import MR, PLAIN, run_in, settings
 from volforge.config.models import SliceRecipe
+from volforge.judging.judge import train_judge
 from volforge.study.cases import Cohort
-from volforge.study.judge import train_judge
 from volforge.study.measure_arm import Place, measure_arm
 from volforge.study.measures import read_measures
 from volforge.study.predict import Weights, predict
-from volforge.study.synthesis_settings import SynthesisSettings
-from volforge.study.train_synthesis import train_synthesis
+from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
+from volforge.tasks.semantic_synthesis.train import train_synthesis
 from volforge.volume.cut_scan import cut_scan
 from volforge.volume.folders import read_json
 

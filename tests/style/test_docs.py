@@ -81,12 +81,12 @@ def test_every_column_is_explained():
 
 def test_every_key_is_explained():
     text = (ROOT / "config/README.md").read_text()
-    from volforge.config.configuration import Configuration, Report, Weights
-    from volforge.config.joints import Derive, Inflation, JointOptions, Repeatability
     from volforge.config.models import Cohort, RegionRecipe, SliceRecipe
     from volforge.config.studies import Arm, Published, ScanChoice, Study, StudyMetrics
-    from volforge.config.synthesis import Rates, Synthesis
     from volforge.config.training import Inference, ModelOptions, Region, Training
+    from volforge.tasks.negative_volume.options import Derive, Inflation, JointOptions, Repeatability
+    from volforge.tasks.semantic_synthesis.options import Rates, Synthesis
+    from volforge.workflow.configuration import Configuration, Report, Weights
 
     studies = (Study, Arm, ScanChoice, StudyMetrics, Published, ModelOptions, Region, Training, Inference)
     studies += (JointOptions, Derive, Repeatability, Inflation, Synthesis, Rates)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.study.cohorts import labelled_cohort
 from volforge.config.models import RegionRecipe
-from volforge.study.model_settings import ModelSettings
+from volforge.inference.model_settings import ModelSettings
 from volforge.volume.cut_scan import cut_scan
 
 RECIPE = {"kind": "region", "around": "image", "margin_mm": 0, "spacing_mm": [2.4, 2.4, 2.4]}

@@ -11,9 +11,9 @@ from tests.training.cohort import settings as model_settings
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort, free_rows
 from volforge.study.inner_split import inner_split
+from volforge.tasks.segmentation.training import SegmentationTask
 from volforge.training.augment import Augmentation
 from volforge.training.regions import Regions, padded
-from volforge.training.segmentation import SegmentationTask
 
 
 @pytest.fixture(scope="module")

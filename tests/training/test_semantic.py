@@ -10,8 +10,8 @@ from torch import nn
 
 from volforge.losses.adversarial import discriminator_loss
 from volforge.losses.semantic import balanced_cross_entropy, class_weights
+from volforge.tasks.semantic_synthesis.training import SemanticTask, SynthesisPlan, noise_of, one_hot, refresh
 from volforge.training.loop import train
-from volforge.training.semantic import SemanticTask, SynthesisPlan, noise_of, one_hot, refresh
 from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.slices import Slice, outline_of
 from volforge.training.stop import Stop

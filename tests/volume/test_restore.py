@@ -9,10 +9,10 @@ import pytest
 
 from tests.conftest import ball_ct, save
 from tests.volume.test_straighten import tilted
+from volforge.by_hand.joints import _mask
+from volforge.by_hand.measure import Pair, overlap, present_structures
 from volforge.errors import VolforgeError
 from volforge.metrics.segmentation import SegmentationMetrics
-from volforge.study.by_hand import Pair, overlap, present_structures
-from volforge.study.joints_by_hand import _mask
 from volforge.volume.dicom.series import read_series
 from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
 from volforge.volume.read import read_canonical, read_volume

@@ -35,7 +35,7 @@ def overlap(
     out: Out = None,
 ) -> None:
     """Dice, IoU, HD, HD95, ASSD, surface Dice ... of label maps or masks, in mm from the affine."""
-    from volforge.study import by_hand
+    from volforge.by_hand import measure as by_hand
 
     _check_ending(out)
     metrics = by_hand.segmentation_metrics(tolerance or [1.0, 2.0], surface, boundary_mm, distances=distances)
@@ -57,8 +57,8 @@ def image(
     out: Out = None,
 ) -> None:
     """MAE, RMSE, PSNR, SSIM, MS-SSIM, NCC and MAE by tissue of images, inside a mask."""
+    from volforge.by_hand import measure as by_hand
     from volforge.metrics.image import ImageMetrics
-    from volforge.study import by_hand
 
     _check_ending(out)
     by_hand.check_range(low, high)
@@ -78,8 +78,8 @@ def distribution(
     out: Out = None,
 ) -> None:
     """FID, KID and MMD (or Fréchet distance of a named network) of two sets of slices."""
+    from volforge.by_hand.distribution import distribution as measure
     from volforge.metrics.distribution import FEW_IMAGES
-    from volforge.study.distribution_by_hand import distribution as measure
 
     _check_ending(out)
     found, about = measure(synthetic, real, network, (low, high), seed)

@@ -37,10 +37,10 @@ def train(
     code: Annotated[str, typer.Option(help="Hash of the code: checkpoints of other code are set aside.")] = "",
 ) -> None:
     """Train a model of a study. A signal (SIGTERM, SIGUSR1) keeps a checkpoint first."""
-    from volforge.study.model_settings import ModelSettings
-    from volforge.study.synthesis_settings import SynthesisSettings
-    from volforge.study.train_model import Run, train_model
-    from volforge.study.train_synthesis import train_synthesis
+    from volforge.inference.model_settings import ModelSettings
+    from volforge.tasks.segmentation.train import Run, train_model
+    from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
+    from volforge.tasks.semantic_synthesis.train import train_synthesis
     from volforge.training.attempt import failure_kept
     from volforge.volume.folders import read_object
 
@@ -99,7 +99,7 @@ def predict(
 ) -> None:
     """Predict any scan by the weights of a model, or the test scans of an arm of a study."""
     if image is not None:
-        from volforge.study.predict_scan import Options, predict_scan
+        from volforge.by_hand.predict_scan import Options, predict_scan
         from volforge.volume.units import UNITS, is_unit
 
         if not weights_of:
@@ -163,8 +163,8 @@ def train_encoder_(
     seed: Seed = 0,
 ) -> None:
     """Train the encoder of a study's Fréchet distance on real training slices."""
+    from volforge.judging.train_encoder import train_encoder
     from volforge.study.settings import ArmSettings
-    from volforge.study.train_encoder import train_encoder
 
     digest = train_encoder(ArmSettings.load(settings), scans, fold, seed, out)
     typer.echo(f"slice encoder, SHA-256 {digest}")
@@ -179,7 +179,7 @@ def train_judge_(
     seed: Seed = 0,
 ) -> None:
     """Train the segmenter that reads a study's synthetic images on real training slices."""
-    from volforge.study.judge import train_judge
+    from volforge.judging.judge import train_judge
     from volforge.study.settings import ArmSettings
 
     digest = train_judge(ArmSettings.load(settings), scans, fold, seed, out)

@@ -36,8 +36,8 @@ def inflate(
     ] = None,
 ) -> None:
     """Inflate a bone until another one confines it: negative volume, joint space, widths, meshes."""
+    from volforge.by_hand.joints import ByHand, inflate_files
     from volforge.shape.joint import JointSettings
-    from volforge.study.joints_by_hand import ByHand, inflate_files
 
     files = ByHand(condyle, barrier, others, image, condyle_ids, barrier_ids, other_ids)
     settings = JointSettings(method, r_max, cube, step, tuple(sensitivity or ()), joint_space_mm=joint_space)
@@ -63,8 +63,8 @@ def asymmetry(
     ] = None,
 ) -> None:
     """Left joint against right: indices of volumes, and distance of the mirrored and registered shapes."""
+    from volforge.by_hand.joints import ByHand, compare_files
     from volforge.shape.joint import JointSettings
-    from volforge.study.joints_by_hand import ByHand, compare_files
 
     sides = {
         "left": ByHand(left, left_barrier, None, None, left_ids, left_barrier_ids, None),
@@ -83,8 +83,8 @@ def inflate_arm_(
     labels: Annotated[Path | None, typer.Option(help="Folder of predictions; else the scans' own labels.")] = None,
 ) -> None:
     """Negative volumes of an arm of a study."""
-    from volforge.study.inflate_arm import inflate_arm
     from volforge.study.settings import ArmSettings
+    from volforge.tasks.negative_volume.predict import inflate_arm
 
     count = inflate_arm(ArmSettings.load(settings), scans, fold, out, labels)
     typer.echo(f"{count} cases in {out}")
@@ -103,8 +103,8 @@ def measure_arm_(
 ) -> None:
     """Measures of an arm's negative volumes."""
     from volforge.study.measure_arm import Place
-    from volforge.study.measure_joints import measure_joints
     from volforge.study.settings import ArmSettings
+    from volforge.tasks.negative_volume.measure import measure_joints
 
     loaded = ArmSettings.load(settings)
     count = measure_joints(loaded, scans, predictions, reference, Place(fold, seed), out, cases)

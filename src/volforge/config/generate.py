@@ -17,8 +17,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from volforge.cohort import sheet, structures
-from volforge.config.configuration import Configuration
 from volforge.volume.units import PATTERN
+from volforge.workflow.configuration import Configuration
 
 
 def generated_files(root: Path) -> dict[str, str]:

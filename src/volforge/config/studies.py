@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from volforge.config.component import StructureName, StructureNames
-from volforge.config.joints import Inflation, JointOptions
 from volforge.config.model import Model, Name
 from volforge.config.training import Inference, ModelOptions
+from volforge.tasks.negative_volume.options import Inflation, JointOptions
 
 Task = Literal["segmentation", "negative_volume", "implant", "semantic_synthesis", "translation"]
 Baseline = Literal[

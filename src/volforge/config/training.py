@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from volforge.config.component import Component, StructureName, StructureNames
 from volforge.config.model import Model, Name
-from volforge.config.synthesis import Synthesis
+from volforge.tasks.semantic_synthesis.options import Synthesis
 
 Side = Annotated[int, Field(ge=4, le=1024)]
 

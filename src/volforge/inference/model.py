@@ -13,7 +13,7 @@ from torch import nn
 
 from volforge import components
 from volforge.errors import VolforgeError
-from volforge.study.model_settings import ModelSettings
+from volforge.inference.model_settings import ModelSettings
 from volforge.volume.folders import form_of, read_object, sha256_of
 
 

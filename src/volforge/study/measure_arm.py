@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from volforge.cohort.collect import as_tsv
+from volforge.judging.judge import Judge, load_judge
+from volforge.judging.memorised import memorised
+from volforge.judging.utility import Shown, utility
 from volforge.metrics.calibration import CalibrationCurve, merged
 from volforge.metrics.measure import Measure, nothing
 from volforge.study.cases import Cohort
 from volforge.study.colours import colours_of
-from volforge.study.judge import Judge, load_judge
 from volforge.study.measure_case import Volumes, load_case, measure_case, on_reference, sided
 from volforge.study.measures import Origin, number, row, write_measures
-from volforge.study.memorised import memorised
 from volforge.study.predictions import Prediction, parse_by_structure, read_joints, read_predictions
 from volforge.study.settings import ArmSettings
-from volforge.study.utility import Shown, utility
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array
 from volforge.volume.restore import on_scan_grid
@@ -210,7 +210,7 @@ class _Slices:
         self, encoder: Path | None, cache: Path | None, seed: int
     ) -> tuple[list[Measure], list[dict[str, object]]]:
         from volforge import weights
-        from volforge.study.distribution import measure_distribution, networks, one_size, subject_numbers
+        from volforge.judging.distribution import measure_distribution, networks, one_size, subject_numbers
 
         if not self.synthetic:
             return [nothing("frechet_slice_encoder", "missing_prediction", "slices")], []

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from volforge.errors import VolforgeError
+from volforge.judging.judge import ALL, Judge, judge_case, unjudged
 from volforge.metrics.calibration import CalibrationCurve, calibration_curve, interval_coverage, sparsification_area
 from volforge.metrics.image import ImageMetrics, failed_image, measure_image, measure_outline
 from volforge.metrics.measure import Measure, nothing
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures, near_dice, near_name
 from volforge.metrics.texture import slice_change, texture
 from volforge.study.cases import Cohort
-from volforge.study.judge import ALL, Judge, judge_case, unjudged
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
 from volforge.volume.geometry import Array, Grid

@@ -101,7 +101,7 @@ def named_folders(words: Sequence[str]) -> dict[str, Path]:
 def _with_generator(
     settings: ArmSettings, cohort: Cohort, cases: list[Case], out: Path, weights: Weights, seed: int
 ) -> int:
-    from volforge.study.predict_synthesis import load_generator, paint_cases
+    from volforge.tasks.semantic_synthesis.predict import load_generator, paint_cases
 
     start = time.perf_counter()
     (folder,) = weights.models.values()
@@ -114,7 +114,7 @@ def _with_generator(
 
 
 def _with_models(settings: ArmSettings, cohort: Cohort, cases: list[Case], out: Path, weights: Weights) -> int:
-    from volforge.study.predict_models import segmenter
+    from volforge.tasks.segmentation.predict import segmenter
 
     start = time.perf_counter()
     one = segmenter(settings, cohort, weights.models, weights.localiser, weights.device)

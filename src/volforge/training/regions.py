@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from volforge.errors import VolforgeError
-from volforge.study.model_settings import ModelSettings
+from volforge.inference.model_settings import ModelSettings
 from volforge.volume.folders import read_json, sha256_of
 from volforge.volume.geometry import Array
 from volforge.volume.store import SliceStore, normalise, open_array

@@ -9,12 +9,12 @@ from typing import Any
 
 from volforge.cohort.sheet import SheetRow, from_here, read_sheet
 from volforge.cohort.structures import Structure, read_structures
-from volforge.config.configuration import Configuration
-from volforge.config.load import Loaded, load_configuration
 from volforge.config.models import Cohort, RegionRecipe
 from volforge.errors import Problem, ProblemsError, VolforgeError, errors_of
+from volforge.tasks.segmentation import checks as study_models
 from volforge.weights import REGISTRY, cached
-from volforge.workflow import study_models
+from volforge.workflow.configuration import Configuration
+from volforge.workflow.load import Loaded, load_configuration
 from volforge.workflow.studies import ResolvedStudy, resolve_studies
 
 

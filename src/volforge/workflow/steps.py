@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from volforge.workflow import study_joints, study_models
+from volforge.tasks.negative_volume import checks as study_joints
+from volforge.tasks.segmentation import checks as study_models
 from volforge.workflow.jobs import RESULTS, made_labels, makes_labels, scan_folder
 from volforge.workflow.run import Run
 from volforge.workflow.studies import ResolvedStudy

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volforge.cohort.sheet import from_here
-from volforge.config.load import Loaded
 from volforge.config.studies import BASELINES, SHARED, Arm, Study
 from volforge.errors import Problem, VolforgeError
-from volforge.workflow import study_folds, study_joints, study_models
+from volforge.tasks.negative_volume import checks as study_joints
+from volforge.tasks.segmentation import checks as study_models
+from volforge.workflow import study_folds
+from volforge.workflow.load import Loaded
 
 if TYPE_CHECKING:
     from volforge.workflow.run import ResolvedCohort

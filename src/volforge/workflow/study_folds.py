@@ -11,8 +11,8 @@ from volforge.cohort.splits import Assignment, assign_rows
 from volforge.errors import Problem
 
 if TYPE_CHECKING:
-    from volforge.config.load import Keys, Loaded
     from volforge.config.studies import ScanChoice
+    from volforge.workflow.load import Keys, Loaded
     from volforge.workflow.studies import ResolvedStudy
 
 MEASURED = {

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from volforge.config.studies import SHARED
 from volforge.study.outside import prediction_file
-from volforge.workflow import study_joints, study_models
+from volforge.tasks.negative_volume import checks as study_joints
+from volforge.tasks.segmentation import checks as study_models
 from volforge.workflow.jobs import RESULTS, existing_files, file_stamps, import_memory_mb, short_hash
 from volforge.workflow.studies import IMAGE_TASKS, ResolvedStudy, is_drawn
 

@@ -17,7 +17,7 @@ from volforge.study.cases import Case, Cohort
 from volforge.study.colours import colours_of
 from volforge.study.predictions import PANEL, Prediction
 from volforge.study.settings import ArmSettings
-from volforge.study.synthesis_settings import SynthesisSettings
+from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
 from volforge.volume.cut import AXES, from_stack, put_back, slice_placement, take, to_stack
 from volforge.volume.cut_scan import focus_of
 from volforge.volume.folders import read_json, sha256_of
@@ -117,7 +117,7 @@ def painted(
     Returns:
         (X, Y, Z), within the recipe's window: int16 HU; for MR float32 percent of the window, 0 outside.
     """
-    from volforge.inference.paint import paint
+    from volforge.tasks.semantic_synthesis.paint import paint
 
     settings = generator.settings
     recipe = SliceRecipe(**settings.recipe_settings)
@@ -151,8 +151,8 @@ def paint_cases(
     import torch
     from PIL import Image
 
-    from volforge.inference.latents import latent, latent_hash, latents_of
-    from volforge.study.sample_panel import sample_panel
+    from volforge.tasks.semantic_synthesis.latents import latent, latent_hash, latents_of
+    from volforge.tasks.semantic_synthesis.panel import sample_panel
 
     colours = colours_of(settings.task, cohort)
 

@@ -13,14 +13,14 @@ from volforge.errors import VolforgeError
 from volforge.shape.asymmetry import align_mirrored, asymmetry_index, compare_shapes
 from volforge.shape.frame import back_on_scan
 from volforge.shape.joint import Joint
+from volforge.shape.joint_files import negative_volume_mesh, write_meshes
+from volforge.shape.joint_record import FILE, VOLUMES, failed_record, finite, side_record, value_of
 from volforge.study.cases import Case, Cohort, measured_cases
-from volforge.study.joint_record import FILE, VOLUMES, failed_record, finite, side_record, value_of
-from volforge.study.joint_repeats import repeats_of, sees_image
-from volforge.study.joints import SIDES, Masks, measure_side
 from volforge.study.predict import cost
 from volforge.study.predictions import Prediction, read_predictions, write_predictions
 from volforge.study.settings import ArmSettings
-from volforge.study.shape_files import negative_volume_mesh, write_meshes
+from volforge.tasks.negative_volume.joints import SIDES, Masks, measure_side
+from volforge.tasks.negative_volume.repeats import repeats_of, sees_image
 from volforge.volume.folders import sha256_of, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.restore import on_scan_grid, write_on_source_grid

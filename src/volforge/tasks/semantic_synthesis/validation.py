@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from volforge.inference.latents import latent
-from volforge.inference.paint import paint
+from volforge.judging.slice_encoder import train_slice_encoder
 from volforge.losses.outline import published_mask_loss
 from volforge.metrics.distribution import frechet_distance, statistics_of
 from volforge.metrics.ssim import gaussian_window, ssim
-from volforge.training.slice_encoder import train_slice_encoder
+from volforge.tasks.semantic_synthesis.latents import latent
+from volforge.tasks.semantic_synthesis.paint import paint
 from volforge.training.slices import Slices
 from volforge.volume.geometry import Array
 

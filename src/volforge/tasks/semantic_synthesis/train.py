@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort, Row
-from volforge.study.synthesis_settings import SynthesisSettings, domains
-from volforge.study.train_model import Run
 from volforge.study.trained_files import multiply_adds, versions, write_trained
+from volforge.tasks.segmentation.train import Run
+from volforge.tasks.semantic_synthesis.settings import SynthesisSettings, domains
 from volforge.training.attempt import note_attempt
 from volforge.volume.folders import whole_folder, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from volforge.tasks.semantic_synthesis.training import SemanticTask, SynthesisPlan
     from volforge.training.loop import Trained
-    from volforge.training.semantic import SemanticTask, SynthesisPlan
     from volforge.training.slices import Slices
     from volforge.training.task import Plan
 
@@ -59,10 +59,10 @@ def task_of(settings: SynthesisSettings, run: Run) -> tuple[SemanticTask, dict[s
     Raises:
         VolforgeError: A part has no slices.
     """
-    from volforge.training.semantic import SemanticTask
+    from volforge.tasks.semantic_synthesis.training import SemanticTask
+    from volforge.tasks.semantic_synthesis.validation import SynthesisJudge
     from volforge.training.slice_augment import SliceAugmentation
     from volforge.training.slices import Slices
-    from volforge.training.synthesis_judge import SynthesisJudge
 
     parts = domains(settings, Cohort(run.scans).rows, run.fold)
     folder = run.scans.parent / "recipes" / settings.recipe
@@ -107,7 +107,7 @@ def task_of(settings: SynthesisSettings, run: Run) -> tuple[SemanticTask, dict[s
 
 def synthesis_plan(settings: SynthesisSettings) -> SynthesisPlan:
     """How the generator is taught, from its settings."""
-    from volforge.training.semantic import SynthesisPlan
+    from volforge.tasks.semantic_synthesis.training import SynthesisPlan
 
     own = settings.synthesis
     same = (

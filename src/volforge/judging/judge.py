@@ -70,7 +70,7 @@ class View:
         import torch
         from torch.nn import functional
 
-        from volforge.training.judging_segmenter import DIVISOR
+        from volforge.judging.judging_segmenter import DIVISOR
 
         table = np.zeros(max(int(labels.max()), *self.ids.values()) + 1, np.uint8)
         for k, i in enumerate(self.ids.values()):
@@ -100,7 +100,7 @@ class Judge:
 
     def dice(self, seen: Seen) -> dict[str, float]:
         """Dice of every structure of a case over all its slices; NaN where the label map has none of it."""
-        from volforge.training.judging_segmenter import read_slices
+        from volforge.judging.judging_segmenter import read_slices
 
         return dice_of(self.view, read_slices(self.network, seen.images), seen.labels)
 
@@ -135,7 +135,7 @@ def load_judge(settings: ArmSettings, weights: Path) -> Judge:
     """
     from safetensors.torch import load_file
 
-    from volforge.training.judging_segmenter import judging_segmenter
+    from volforge.judging.judging_segmenter import judging_segmenter
 
     about, view = read_json(weights.parent / "model.json"), View.of(settings)
     if about["sha256"] != sha256_of(weights) or about["structures"] != list(view.ids):
@@ -198,7 +198,7 @@ def train_judge(settings: ArmSettings, scans: Path, fold: int, seed: int, out: P
     Raises:
         VolforgeError: No training image of the target modality has a label map.
     """
-    from volforge.training.judging_segmenter import train_judging_segmenter, write_judging_segmenter
+    from volforge.judging.judging_segmenter import train_judging_segmenter, write_judging_segmenter
 
     cohort, view = Cohort(scans), View.of(settings)
     rows = of_modality(training_rows(settings, cohort, fold), settings.target)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from volforge.by_hand.measure import VOLUMES, check_range
 from volforge.errors import VolforgeError
 from volforge.metrics.measure import Measure
-from volforge.study.by_hand import VOLUMES, check_range
 from volforge.volume.geometry import Array, reorientation_of
 from volforge.volume.read import read_volume, suffix_of
 from volforge.volume.source_volume import scaled
@@ -98,9 +98,9 @@ def distribution(
     """
     check_range(*window)
     from volforge import weights
+    from volforge.judging.distribution import measure_distribution, one_size, subject_numbers
     from volforge.metrics import features
     from volforge.metrics.features import FeatureNetwork
-    from volforge.study.distribution import measure_distribution, one_size, subject_numbers
 
     if network == "inception":
         path = weights.find("inception")

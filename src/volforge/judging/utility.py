@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from volforge.cohort.splits import rank
+from volforge.judging.judge import UTILITY, Seen, View, dice_of
 from volforge.metrics.measure import Measure, nothing
-from volforge.study.judge import UTILITY, Seen, View, dice_of
 from volforge.study.settings import ArmSettings
 
 
@@ -39,7 +39,7 @@ def utility(settings: ArmSettings, cases: Sequence[Shown], seed: int) -> list[tu
     Returns:
         `utility_dice` of every structure and case; `absent` where the label map has none of it.
     """
-    from volforge.training.judging_segmenter import read_slices, train_judging_segmenter
+    from volforge.judging.judging_segmenter import read_slices, train_judging_segmenter
 
     view = View.of(settings)
     ranked = rank({c.subject for c in cases}, 0, "utility")

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from volforge.errors import VolforgeError
+from volforge.judging.slice_encoder import MOST_SLICES, train_slice_encoder, write_slice_encoder
 from volforge.metrics.features import axial_slices
 from volforge.networks.slice_encoder import SIDE
 from volforge.study.cases import Cohort, of_modality, training_rows
 from volforge.study.settings import ArmSettings
-from volforge.training.slice_encoder import MOST_SLICES, train_slice_encoder, write_slice_encoder
 
 
 def train_encoder(settings: ArmSettings, scans: Path, fold: int, seed: int, out: Path) -> str:

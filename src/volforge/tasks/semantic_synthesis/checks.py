@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from volforge import components
 from volforge.config.models import PercentileWindow
-from volforge.config.synthesis import Synthesis
 from volforge.config.training import ModelOptions, Training
 from volforge.errors import Problem
+from volforge.tasks.semantic_synthesis.options import Synthesis
 from volforge.workflow.code_hash import hash_of_modules
 
 if TYPE_CHECKING:
-    from volforge.config.load import Loaded
+    from volforge.workflow.load import Loaded
     from volforge.workflow.studies import ResolvedStudy
 
 TASK = "semantic_synthesis"

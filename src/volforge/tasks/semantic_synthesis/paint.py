@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from volforge.inference.latents import latent_hash
+from volforge.tasks.semantic_synthesis.latents import latent_hash
 from volforge.volume.geometry import Array
 
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from volforge.errors import VolforgeError
+from volforge.inference.model_settings import ModelSettings
 from volforge.study.cases import Cohort, free_rows
 from volforge.study.inner_split import inner_split
-from volforge.study.model_settings import ModelSettings
 from volforge.study.trained_files import multiply_adds, versions, write_trained
 from volforge.training.attempt import note_attempt
 from volforge.volume.folders import read_json, whole_folder, write_json
 
 if TYPE_CHECKING:
+    from volforge.tasks.segmentation.training import SegmentationTask
     from volforge.training.loop import Trained
     from volforge.training.regions import Regions
-    from volforge.training.segmentation import SegmentationTask
     from volforge.training.task import Plan
 
 
@@ -69,8 +69,8 @@ def train_model(settings: ModelSettings, run: Run, out: Path) -> str:
         VolforgeError: Nothing to learn from; settings that do not fit; a checkpoint of other settings.
     """
     note_attempt(run.checkpoints, run.attempt, run.code)
+    from volforge.tasks.segmentation.training import SegmentationTask
     from volforge.training.loop import train
-    from volforge.training.segmentation import SegmentationTask
     from volforge.training.stop import Stop
 
     stop = Stop(run.minutes)  # before anything slow: a signal during the loading of scans counts too

@@ -8,9 +8,9 @@ from typing import Any
 
 from volforge.errors import VolforgeError
 from volforge.shape.joint import joint_region, main_piece, measure_joint
+from volforge.shape.joint_record import VOLUMES, side_record
 from volforge.shape.repeat import disturbed, edges_of, relabelled, rescanned
-from volforge.study.joint_record import VOLUMES, side_record
-from volforge.study.joints import Masks, joint_settings
+from volforge.tasks.negative_volume.joints import Masks, joint_settings
 from volforge.volume.geometry import Array, Grid
 
 KINDS = ("shift", "noise", "offset")

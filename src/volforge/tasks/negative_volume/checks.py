@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from volforge.errors import Problem
-from volforge.workflow import study_models
+from volforge.tasks.segmentation import checks as study_models
 
 if TYPE_CHECKING:
-    from volforge.config.load import Loaded
     from volforge.config.studies import Arm
+    from volforge.workflow.load import Loaded
     from volforge.workflow.studies import ResolvedStudy
 
 TASK = "negative_volume"

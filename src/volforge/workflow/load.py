@@ -12,9 +12,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from volforge.config.configuration import Configuration
 from volforge.config.scalars import kind_of, misread_key, misread_value, why_no_number
 from volforge.errors import Problem
+from volforge.workflow.configuration import Configuration
 
 Keys = tuple[str | int, ...]
 

@@ -13,14 +13,14 @@ from volforge.cohort.collect import as_tsv
 from volforge.metrics.measure import Measure, nothing
 from volforge.metrics.repeatability import icc_1_1, smallest_detectable_change
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
+from volforge.shape.joint_record import FILE, SIDE_MEASURES, VOLUMES, value_of
 from volforge.study.cases import Cohort
-from volforge.study.inflate_arm import BONES, IDS
-from volforge.study.joint_record import FILE, SIDE_MEASURES, VOLUMES, value_of
-from volforge.study.joints import SIDES
 from volforge.study.measure_arm import Place, chosen_cases, origin_of
 from volforge.study.measures import Origin, row, write_measures
 from volforge.study.predictions import Prediction, read_predictions
 from volforge.study.settings import ArmSettings
+from volforge.tasks.negative_volume.joints import SIDES
+from volforge.tasks.negative_volume.predict import BONES, IDS
 from volforge.volume.folders import read_json, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.restore import on_scan_grid
@@ -227,8 +227,8 @@ def _write_cases(
 ) -> None:
     from PIL import Image
 
-    from volforge.study.joint_picture import joint_picture
-    from volforge.study.shape_view import write_view
+    from volforge.tasks.negative_volume.picture import joint_picture
+    from volforge.tasks.negative_volume.view import write_view
 
     lines: list[Mapping[str, object]] = []
     for word, prediction in chosen_cases(scores, settings.cases):

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from volforge import components
 from volforge.errors import VolforgeError
 from volforge.inference.model import make_network
+from volforge.inference.model_settings import ModelSettings
 from volforge.inference.windows import probabilities
-from volforge.study.model_settings import ModelSettings
 from volforge.training.augment import Augmentation
 from volforge.training.regions import Region, Regions
 from volforge.training.task import Batch, Hands

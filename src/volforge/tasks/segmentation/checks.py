@@ -11,11 +11,11 @@ from volforge import components
 from volforge.config.studies import SHARED
 from volforge.config.training import ModelOptions, Training, resolve
 from volforge.errors import Problem
-from volforge.workflow import study_synthesis
+from volforge.tasks.semantic_synthesis import checks as study_synthesis
 from volforge.workflow.code_hash import hash_of_modules
 
 if TYPE_CHECKING:
-    from volforge.config.load import Loaded
+    from volforge.workflow.load import Loaded
     from volforge.workflow.studies import ResolvedStudy
 
 DEFAULT_LOSS = {"name": "dice_ce"}
