@@ -1,0 +1,1 @@
+"""What commands do with files that are named by hand, without a configuration."""

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from volforge.config.component import StructureName, StructureNames
 from volforge.config.model import Model, Name
 from volforge.config.training import Inference, ModelOptions
-from volforge.tasks.negative_volume.options import Inflation, JointOptions
 
-Task = Literal["segmentation", "negative_volume", "implant", "semantic_synthesis", "translation"]
-Baseline = Literal[
-    "threshold_components", "mean_labels", "mean_implant", "mirror", "closing", "mean_painting", "constant",
-    "white_noise", "other_subject", "real", "histogram_matching", "identity",
-]  # fmt: skip
-BASELINES: dict[str, tuple[str, ...]] = {
-    "segmentation": ("threshold_components", "mean_labels"),
-    "negative_volume": (),
-    "implant": ("mean_implant", "mirror", "closing"),
-    "semantic_synthesis": ("mean_painting", "constant", "white_noise", "other_subject", "real"),
-    "translation": ("constant", "histogram_matching", "identity"),
-}
-TRAINED = ("segmentation", "semantic_synthesis")
 SHARED = "shared"  # the arm whose models serve all arms of a study
 
 
 class Arm(Model):
     """One way to solve the task; one column of the study's table."""
 
-    baseline: Baseline | None = Field(
-        default=None,
-        description="no learning: `threshold_components`, `mean_labels` (segmentation); `mean_implant`, `mirror`, "
-        "`closing` (implant); `mean_painting`, `constant`, and the controls `white_noise` (in the body), "
-        "`other_subject` (a real image of another one) and `real` (semantic synthesis); `constant`, "
-        "`histogram_matching`, `identity` (translation)",
+    origins: ClassVar[tuple[str, ...]] = ("models", "baseline", "predictions")
+    """Keys of which an arm has one."""
+
+    baseline: str | None = Field(
+        default=None, description="no learning: a baseline of the task (the list stands at the end of this page)"
     )
     predictions: str | None = Field(
         default=None,
@@ -49,17 +34,14 @@ class Arm(Model):
         default={}, description="models that are trained, by name; their structures are joined to one label map"
     )
     inference: Inference = Field(default=Inference(), description="how the models are applied to a scan")
-    inflation: Inflation | None = Field(
-        default=None, description="negative volume: whose labels are inflated, and how; no other study has it"
-    )
     published_as: str = Field(default="", description="name of the arm in the published table; empty: its own")
     note: str = Field(default="", description="a sentence for the table's foot")
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Arm:
-        absent = [self.baseline is None, self.predictions is None, not self.models, self.inflation is None]
-        if absent.count(False) != 1:
-            raise ValueError("an arm needs one of `models`, `baseline`, `predictions` and `inflation`")
+        if sum(bool(getattr(self, key)) for key in self.origins) != 1:
+            names = [f"`{key}`" for key in self.origins]
+            raise ValueError(f"an arm needs one of {', '.join(names[:-1])} and {names[-1]}")
         return self
 
 
@@ -146,7 +128,9 @@ class Published(Model):
 class Study(Model):
     """One table of one paper."""
 
-    task: Task = Field(description="what the arms solve")
+    task: str = Field(
+        description="what the arms solve; `file.py:Class`: a task of your own (docs/a-task-of-your-own.md)"
+    )
     cohort: Name = Field(description="cohort that is learnt from and measured on")
     folds: list[Annotated[int, Field(ge=0)]] = Field(
         default=[], description="folds that are tested, by the cohort's column `fold`; empty: the split `test`"
@@ -155,21 +139,12 @@ class Study(Model):
     structures: StructureNames = Field(
         default=[], description="structures or groups that are measured; empty: all of the cohort's table"
     )
-    source: ScanChoice = Field(
-        default=ScanChoice(modality="MR"),
-        description="translation: what is translated (same subject and frame); semantic synthesis, unpaired: whose "
-        "label maps are painted in training",
-    )
-    target: ScanChoice = Field(default=ScanChoice(modality="CT"), description="image tasks: what is made")
     metrics: StudyMetrics = Field(default=StudyMetrics(), description="which numbers")
     defaults: ModelOptions = Field(
         default=ModelOptions(), description="settings of every model of the study that its own do not override"
     )
     shared: dict[Name, ModelOptions] = Field(
         default={}, description="models that serve all arms: the localiser that finds the joints"
-    )
-    joint: JointOptions = Field(
-        default=JointOptions(), description="negative volume: which bones make a joint, and how it is measured"
     )
     arms: dict[Name, Arm] = Field(min_length=1, description="arms by name; ours is called `volforge`")
     published: Published | None = Field(default=None, description="published numbers beside ours")
@@ -181,38 +156,15 @@ class Study(Model):
             raise ValueError("folds and seeds must differ from each other")
         if SHARED in self.arms:
             raise ValueError(f"'{SHARED}' is the name of the models that serve all arms; call the arm otherwise")
-        trained = [a for a, arm in self.arms.items() if arm.models]
-        if trained and self.task not in TRAINED:
-            raise ValueError(f"models are trained for the tasks {' and '.join(TRAINED)}; not yet for {self.task}")
-        if self.shared and self.task != "segmentation":
-            raise ValueError("models of `shared` serve the task segmentation: they find joints")
-        if self.task == "semantic_synthesis" and any(len(a.models) > 1 for a in self.arms.values()):
-            raise ValueError("an arm of semantic synthesis has one model, its generator")
-        if self.task == "translation" and self.target.modality == "MR":
-            raise ValueError("translation makes CT or CBCT: its measures are in HU")
-        said = self.metrics.model_fields_set & {"range_hu", "window_hu"}
-        if self.task == "semantic_synthesis" and self.target.modality == "MR" and said:
-            raise ValueError(
-                f"values of MR are percent of each scan's own window: leave out {' and '.join(sorted(said))}"
-            )
-        if self.task == "translation" and self.source == self.target:
-            raise ValueError("source and target are the same scans")
-        for name, arm in self.arms.items():
-            if (arm.inflation is None) == (self.task == "negative_volume"):
-                word = "needs" if arm.inflation is None else "is no negative volume and has no"
-                raise ValueError(f"arm '{name}': the task {self.task} {word} `inflation`")
-        if self.task == "negative_volume" and self.reference_arm is None:
-            raise ValueError("an arm must inflate the scans' own labels by `ray`: the others are compared with it")
-        for name, arm in self.arms.items():
-            if arm.baseline is not None and arm.baseline not in BASELINES[self.task]:
-                known = ", ".join(BASELINES[self.task])
-                raise ValueError(f"arm '{name}': baseline '{arm.baseline}' is not one of the task: {known}")
         return self
 
-    @property
-    def reference_arm(self) -> str | None:
-        """Negative volume: the arm that the others are compared with, the scans' own labels inflated by `ray`."""
-        for name, arm in self.arms.items():
-            if arm.inflation is not None and (arm.inflation.labels_from, arm.inflation.method) == ("labels", "ray"):
-                return name
-        return None
+
+class ImageStudy(Study):
+    """A study whose arms make images: what they read, and what they make."""
+
+    source: ScanChoice = Field(
+        default=ScanChoice(modality="MR"),
+        description="translation: what is translated (same subject and frame); semantic synthesis, unpaired: whose "
+        "label maps are painted in training",
+    )
+    target: ScanChoice = Field(default=ScanChoice(modality="CT"), description="image tasks: what is made")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from volforge.config.component import Component, StructureName, StructureNames
 from volforge.config.model import Model, Name
-from volforge.tasks.semantic_synthesis.options import Synthesis
 
 Side = Annotated[int, Field(ge=4, le=1024)]
 
@@ -101,6 +100,9 @@ class Training(Model):
 class ModelOptions(Model):
     """Settings of one model; what is not said comes from the study's `defaults`."""
 
+    whole: ClassVar[tuple[str, ...]] = ("network", "loss", "region")
+    """Groups of keys that are taken whole: they are not joined with those of `defaults`."""
+
     kind: Literal["structures", "localiser"] | None = Field(
         default=None, description="`structures`: a label map; `localiser`: where the joints are, on a coarse recipe"
     )
@@ -113,9 +115,6 @@ class ModelOptions(Model):
     region: Region | None = Field(default=None, description="boxes about the joints instead of the whole region")
     needs: list[str] | None = Field(default=None, description="`shared/<model>`: the localiser that finds the joints")
     dilate_mm: float | None = Field(default=None, ge=0, le=50, description="localiser: its target is grown by this")
-    synthesis: Synthesis | None = Field(
-        default=None, description="semantic synthesis: how the generator `network` is taught"
-    )
     training: Training | None = Field(default=None, description="how it is trained")
 
 
@@ -167,12 +166,12 @@ class Inference(Model):
 
 
 def resolve(options: ModelOptions, defaults: ModelOptions) -> ModelOptions:
-    """A model's settings over the study's defaults; training and synthesis key by key."""
+    """A model's settings over the study's defaults; groups of keys (training, those of a task) key by key."""
     said = {k: getattr(options, k) for k in options.model_fields_set}  # `region: null` says: none
     merged = {k: getattr(defaults, k) for k in defaults.model_fields_set}
-    for key, kind in (("training", Training), ("synthesis", Synthesis)):
-        if said.get(key) is not None and merged.get(key) is not None:
-            own, base = said[key], merged[key]
+    for key in said.keys() & merged.keys():
+        own, base = said[key], merged[key]
+        if isinstance(own, Model) and type(own) is type(base) and key not in options.whole:
             keys = {k: getattr(part, k) for part in (base, own) for k in part.model_fields_set}
-            said[key] = kind(**keys)
-    return ModelOptions(**{**merged, **said})
+            said[key] = type(own)(**keys)
+    return type(options)(**{**merged, **said})

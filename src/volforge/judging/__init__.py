@@ -1,0 +1,1 @@
+"""Networks that only measure: what they learn from real scans, and what they say of made ones."""

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Any
+
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from volforge.config.model import Model, Name
 from volforge.config.models import Cohort, Recipe
 from volforge.config.studies import Study
+from volforge.errors import VolforgeError
+from volforge.tasks import registry
+
+
+def of_its_task(value: Any, handler: ValidatorFunctionWrapHandler) -> Study:
+    """A study by the keys of its task.
+
+    Raises:
+        ValueError: There is no such task, or its file cannot be used.
+    """
+    name = value.get("task") if isinstance(value, dict) else None
+    if not isinstance(name, str):
+        found: Study = handler(value)  # says what is missing
+        return found
+    try:
+        keys = registry.task(name).study
+    except VolforgeError as error:
+        raise ValueError(f"{error.message}: {error.where or error.remedy}") from error
+    return keys.model_validate(value)
 
 
 class Report(Model):
@@ -39,6 +60,8 @@ class Configuration(Model):
 
     cohorts: dict[Name, Cohort] = Field(min_length=1, description="cohorts that the run builds, by name")
     recipes: dict[Name, Recipe] = Field(default={}, description="how scans are cut for networks, by name")
-    studies: dict[Name, Study] = Field(default={}, description="tables of measures, by name")
+    studies: dict[Name, Annotated[Study, WrapValidator(of_its_task)]] = Field(
+        default={}, description="tables of measures, by name"
+    )
     weights: Weights = Field(default=Weights(), description="public weights of feature networks")
     report: Report = Field(default=Report(), description="the report page")

@@ -18,9 +18,10 @@ from typing import Any
 
 from volforge.cohort.sheet import SheetRow
 from volforge.config.models import Recipe
+from volforge.tasks.resolved import ResolvedCohort
 from volforge.text_lines import lines_of
 from volforge.volume.companions import behind, channel_of, companions, stat_of
-from volforge.workflow.run import ResolvedCohort, Run
+from volforge.workflow.run import Run
 
 RESULTS = "results"
 

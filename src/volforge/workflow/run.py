@@ -7,36 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from volforge.cohort.sheet import SheetRow, from_here, read_sheet
+from volforge.cohort.sheet import from_here, read_sheet
 from volforge.cohort.structures import Structure, read_structures
 from volforge.config.models import Cohort, RegionRecipe
 from volforge.errors import Problem, ProblemsError, VolforgeError, errors_of
-from volforge.tasks.segmentation import checks as study_models
+from volforge.tasks.resolved import ResolvedCohort, ResolvedStudy
 from volforge.weights import REGISTRY, cached
 from volforge.workflow.configuration import Configuration
 from volforge.workflow.load import Loaded, load_configuration
-from volforge.workflow.studies import ResolvedStudy, resolve_studies
-
-
-@dataclass(frozen=True)
-class ResolvedCohort:
-    """A cohort with what its files say.
-
-    Attributes:
-        name: Key in the configuration.
-        settings: Its settings.
-        sheet: Path of the sheet.
-        rows: Its scans, by scan name.
-        structures: Its table of structures, empty where there is none.
-        comments: Lines at the head of the sheet (licence, origin).
-    """
-
-    name: str
-    settings: Cohort
-    sheet: Path
-    rows: dict[str, SheetRow]
-    structures: list[Structure]
-    comments: list[str]
+from volforge.workflow.studies import resolve_studies
 
 
 @dataclass
@@ -55,7 +34,7 @@ class Run:
         found = list(self.cohorts[cohort].settings.recipes)
         for study in self.studies.values():
             if study.cohort.name == cohort:
-                found += [study_models.models_of(study, a)[m].recipe or "" for a, m in study_models.trained(study)]
+                found += [study.models_of(a)[m].recipe or "" for a, m in study.trained()]
         return list(dict.fromkeys(filter(None, found)))
 
 

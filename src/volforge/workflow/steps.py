@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from volforge.tasks.negative_volume import checks as study_joints
-from volforge.tasks.segmentation import checks as study_models
+from volforge.tasks.protocol import ENCODER, SEGMENTER
+from volforge.tasks.resolved import ResolvedStudy
 from volforge.workflow.jobs import RESULTS, made_labels, makes_labels, scan_folder
 from volforge.workflow.run import Run
-from volforge.workflow.studies import ResolvedStudy
 from volforge.workflow.study_jobs import (
     distance_recipes,
     distances_file,
-    encoder,
-    encoder_file,
     judge,
+    judge_file,
     model_file,
     part,
     predict_file,
@@ -23,6 +21,8 @@ from volforge.workflow.study_jobs import (
     train_file,
     trainings,
 )
+
+RULES = {ENCODER: "train_slice_encoder", SEGMENTER: "train_judging_segmenter"}
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,14 @@ def _of_study(study: ResolvedStudy) -> Iterator[Step]:
         wildcards = {**here, "arm": arm}
         yield Step(f"{whole}, arm {arm}", "write_arm_settings", settings_file(study, arm), wildcards)
         yield Step(f"{whole}, arm {arm}", "write_predict_settings", predict_file(study, arm), wildcards)
-    if study.has_distribution or study.has_segmenter:
-        yield Step(whole, "write_encoder_settings", encoder_file(study), here)
+    judges = study.task.judges(study)
+    if judges:
+        yield Step(whole, "write_encoder_settings", judge_file(study), here)
     for fold in study.folds:
         wildcards = {**here, "fold": str(fold), "seed": str(study.settings.seeds[0])}
-        if study.has_distribution:
-            yield Step(whole, "train_slice_encoder", encoder(study, fold), wildcards)
-        if study.has_segmenter:
-            yield Step(whole, "train_judging_segmenter", judge(study, fold), wildcards)
-    for arm, model in study_models.trained(study):
+        for network in judges:
+            yield Step(whole, RULES[network], judge(study, network, fold), wildcards)
+    for arm, model in study.trained():
         wildcards = {**here, "arm": arm, "model": model}
         yield Step(f"{whole}, arm {arm}", "write_model_settings", train_file(study, arm, model), wildcards)
     for recipe in distance_recipes(study):
@@ -100,10 +99,8 @@ def _of_study(study: ResolvedStudy) -> Iterator[Step]:
         place = part(study, arm, fold, seed)
         wildcards = {**here, "arm": arm, "fold": str(fold), "seed": str(seed)}
         of_arm = f"{whole}, arm {arm}"
-        shapes = study.settings.task == study_joints.TASK
-        predicts, measures = ("inflate", "measure_joints") if shapes else ("predict", "measure")
-        yield Step(of_arm, predicts, f"{place}/predictions/predictions.tsv", wildcards)
-        yield Step(of_arm, measures, f"{place}/cases/cases.tsv", wildcards)
+        yield Step(of_arm, "predict", f"{place}/predictions/predictions.tsv", wildcards)
+        yield Step(of_arm, "measure", f"{place}/cases/cases.tsv", wildcards)
     yield Step(whole, "collect_measures", f"{folder}/measures.tsv", here)
     yield Step(whole, "make_table", f"{folder}/table.json", here)
     yield Step(whole, "draw_figures", f"{folder}/figures/figures.json", here)

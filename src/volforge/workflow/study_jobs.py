@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
 from volforge.config.studies import SHARED
 from volforge.study.outside import prediction_file
-from volforge.tasks.negative_volume import checks as study_joints
-from volforge.tasks.segmentation import checks as study_models
+from volforge.tasks.protocol import ENCODER, SEGMENTER
+from volforge.tasks.resolved import ResolvedStudy
+from volforge.workflow.code_hash import code_hash
 from volforge.workflow.jobs import RESULTS, existing_files, file_stamps, import_memory_mb, short_hash
-from volforge.workflow.studies import IMAGE_TASKS, ResolvedStudy, is_drawn
+from volforge.workflow.needs import Named, Studies, all_needs, needs_of
+from volforge.workflow.study_settings import inference, model_settings
 
-ENCODER = "slice_encoder"
-JUDGE = "judging_segmenter"
 GPU_WORKERS = 4
+LABELS, REFERENCE = "labels", "reference"
 
 
 def part(study: ResolvedStudy, arm: str, fold: int | str, seed: int | str) -> str:
@@ -34,34 +34,19 @@ def predict_file(study: ResolvedStudy, arm: str) -> str:
     return f"{RESULTS}/studies/{study.name}/{arm}/predict.json"
 
 
-def encoder_file(study: ResolvedStudy) -> str:
-    """Settings of the encoder."""
+def judge_file(study: ResolvedStudy) -> str:
+    """Settings of the networks that only measure."""
     return f"{RESULTS}/studies/{study.name}/shared/encoder.json"
 
 
-def encoder(study: ResolvedStudy, fold: int | str) -> str:
-    """Weights of the encoder of a study's Fréchet distance, of the fold's training scans."""
-    seed = study.settings.seeds[0]
-    return f"{part(study, 'shared', fold, seed)}/models/{ENCODER}/weights.safetensors"
-
-
-def judge(study: ResolvedStudy, fold: int | str) -> str:
-    """Weights of the segmenter that reads a study's synthetic images, of the fold's training scans."""
-    return encoder(study, fold).replace(f"/{ENCODER}/", f"/{JUDGE}/")
+def judge(study: ResolvedStudy, network: str, fold: int | str) -> str:
+    """Weights of a network that only measures, of the fold's training scans."""
+    return f"{part(study, SHARED, fold, study.settings.seeds[0])}/models/{network}/weights.safetensors"
 
 
 def judging_networks(study: ResolvedStudy, fold: int | str) -> list[str]:
-    """Weights of all networks that a study's images are judged by."""
-    own = ((encoder, study.has_distribution), (judge, study.has_segmenter))
-    return [weights(study, fold) for weights, is_used in own if is_used]
-
-
-def judging_options(study: str, encoder_weights: str | None, judge_weights: str | None) -> str:
-    """Options of `volforge study measure` that name a study's judging networks, quoted for a shell."""
-    words = ["--judge", str(judge_weights)] if judge_weights else []
-    if encoder_weights:
-        words += ["--encoder", str(encoder_weights), "--cache", f"{RESULTS}/studies/{study}/shared/features"]
-    return shlex.join(words)
+    """Weights of all networks that a study's predictions are judged by."""
+    return [judge(study, network, fold) for network in study.task.judges(study)]
 
 
 def train_file(study: ResolvedStudy, arm: str, model: str) -> str:
@@ -82,9 +67,9 @@ def distances_file(study: ResolvedStudy, recipe: str) -> str:
 def distance_recipes(study: ResolvedStudy) -> list[str]:
     """Recipes whose cuts some training of the study reads distance maps of."""
     found = [
-        study_models.models_of(study, arm)[model].recipe
-        for arm, model in study_models.trained(study)
-        if study_models.needs_distances(study, arm, model)
+        study.models_of(arm)[model].recipe
+        for arm, model in study.trained()
+        if study.task.needs_distances(study, arm, model)
     ]
     return [r for r in dict.fromkeys(found) if r is not None]
 
@@ -94,80 +79,116 @@ def recipe_index(study: ResolvedStudy, recipe: str) -> str:
     return f"{RESULTS}/cohorts/{study.cohort.name}/recipes/{recipe}/index.tsv"
 
 
-def models_needed(study: ResolvedStudy, arm: str, fold: int | str, seed: int | str) -> dict[str, str]:
-    """Weights that the predictions of an arm need: by model, and the localiser's under its own name with `shared/`."""
-    if not study.settings.arms[arm].models:
-        return {}
-    found = {m: model_file(study, arm, m, fold, seed) for m in study_models.models_of(study, arm)}
-    finder = study_models.localiser(study, arm)
-    if finder:
-        found[f"{SHARED}/{finder}"] = model_file(study, SHARED, finder, fold, seed)
+def weights_of(studies: Studies, named: Named, fold: int | str, seed: int | str) -> str:
+    """Weights of a model of any study."""
+    return model_file(studies[named.study], named.arm, named.model, fold, seed)
+
+
+def inputs_of_prediction(
+    studies: Studies, study: ResolvedStudy, arm: str, fold: int | str, seed: int | str
+) -> dict[str, str]:
+    """Files that the predictions of an arm need: weights by model, and `labels` for those of another arm."""
+    found = {n: weights_of(studies, m, fold, seed) for n, m in all_needs(studies, study, arm).items()}
+    source = study.task.labels_from(study.settings.arms[arm])
+    if source is not None:
+        other, name = studies[source[0]], source[1]
+        drawn = seed if other.task.is_drawn(other.settings.arms[name]) else other.settings.seeds[0]
+        found[LABELS] = f"{part(other, name, fold, drawn)}/predictions/predictions.tsv"
     return found
 
 
-def models_option(study: ResolvedStudy, arm: str, fold: int | str, seed: int | str) -> str:
-    """Options of `volforge model predict` that name the models, quoted for a shell."""
+def options_of_prediction(studies: Studies, study: ResolvedStudy, arm: str, fold: int | str, seed: int | str) -> str:
+    """Options of `volforge model predict` that name these, quoted for a shell."""
     words = []
-    for name, path in models_needed(study, arm, fold, seed).items():
+    for name, path in inputs_of_prediction(studies, study, arm, fold, seed).items():
         folder = str(Path(path).parent)
-        words += ["--localiser", folder] if name.startswith(f"{SHARED}/") else ["--model", f"{name}={folder}"]
-    if predict_gpus(study, arm):
+        words += ["--labels", folder] if name == LABELS else ["--model", f"{name}={folder}"]
+    if study.models_of(arm) and study.task.gpus(study, arm):
         words += ["--device", "cuda"]
     return shlex.join(words)
 
 
+def inputs_of_training(
+    studies: Studies, study: ResolvedStudy, arm: str, model: str, fold: int | str, seed: int | str
+) -> dict[str, str]:
+    """Weights that the training of a model reads, by the word of `needs`."""
+    if not study.task.trains_with_needs:
+        return {}
+    return {n: weights_of(studies, m, fold, seed) for n, m in needs_of(study, arm, model).items()}
+
+
+def options_of_training(
+    studies: Studies, study: ResolvedStudy, arm: str, model: str, fold: int | str, seed: int | str
+) -> str:
+    """Options of `volforge model train` that name what it reads, quoted for a shell."""
+    words = [f"--distances={Path(d).parent}" for d in distances_of_model(study, arm, model)]
+    found = inputs_of_training(studies, study, arm, model, fold, seed)
+    return shlex.join([*words, *(f"--needs={n}={Path(p).parent}" for n, p in found.items())])
+
+
+def inputs_of_measures(study: ResolvedStudy, fold: int | str) -> dict[str, str]:
+    """Files that the measures of a study need beside predictions: judging networks, and the reference's predictions."""
+    found = {network: judge(study, network, fold) for network in study.task.judges(study)}
+    reference = study.task.reference_arm(study.settings)
+    if reference is not None:
+        found[REFERENCE] = f"{part(study, reference, fold, study.settings.seeds[0])}/predictions/predictions.tsv"
+    return found
+
+
+def options_of_measures(study: ResolvedStudy, fold: int | str) -> str:
+    """Options of `volforge study measure` that name these, quoted for a shell."""
+    found = inputs_of_measures(study, fold)
+    words = []
+    if SEGMENTER in found:
+        words += ["--judge", found[SEGMENTER]]
+    if ENCODER in found:
+        words += ["--encoder", found[ENCODER], "--cache", f"{RESULTS}/studies/{study.name}/{SHARED}/features"]
+    if REFERENCE in found:
+        words += ["--reference", str(Path(found[REFERENCE]).parent)]
+    return shlex.join(words)
+
+
 def predict_gpus(study: ResolvedStudy, arm: str) -> int:
-    """GPUs that predicting an arm asks for: one where its models were trained on one, or rays walk on one."""
-    if study.settings.arms[arm].inflation is not None:
-        return int(study.settings.joint.accelerator == "gpu")
-    trainings_ = [study_models.training_of(study, arm, m) for m in study_models.models_of(study, arm)]
-    return int(any(t.accelerator == "gpu" for t in trainings_))
+    """GPUs that predicting an arm asks for."""
+    return study.task.gpus(study, arm)
 
 
 def predict_threads(study: ResolvedStudy, arm: str) -> int:
     """Threads of a prediction."""
-    return int(study_models.inference(study, arm)["threads"]) if study.settings.arms[arm].models else 1
+    return int(inference(study, arm)["threads"]) if study.settings.arms[arm].models else 1
 
 
-def models_of_part(study: ResolvedStudy, arm: str, fold: int | str, seed: int | str) -> list[str]:
-    """Weights that the predictions of an arm, fold and seed need."""
-    return list(models_needed(study, arm, fold, seed).values())
+def train_code(study: ResolvedStudy) -> str:
+    """Hash of the code that trains the models of a study."""
+    return code_hash(study.task.train)
 
 
-def labels_of_part(
-    study: ResolvedStudy, studies: Mapping[str, ResolvedStudy], arm: str, fold: int | str, seed: int | str
-) -> list[str]:
-    """predictions.tsv of the labels that an arm inflates, if they are not the scans' own."""
-    source = study_joints.labels_source(study.settings.arms[arm])
-    if source is None:
-        return []
-    other, name = studies[source[0]], source[1]
-    drawn = seed if is_drawn(other.settings.arms[name]) else other.settings.seeds[0]
-    return [f"{part(other, name, fold, drawn)}/predictions/predictions.tsv"]
+def predict_code(study: ResolvedStudy, arm: str) -> str:
+    """Hash of the code that makes the predictions of an arm."""
+    baseline = study.settings.arms[arm].baseline
+    return code_hash(study.task.predict, *([study.task.baselines[baseline]] if baseline else []))
 
 
-def reference_of_part(study: ResolvedStudy, fold: int | str) -> str:
-    """predictions.tsv of the arm that the negative volumes of a study are compared with."""
-    return (
-        f"{part(study, study.settings.reference_arm or '', fold, study.settings.seeds[0])}/predictions/predictions.tsv"
-    )
+def measure_code(study: ResolvedStudy) -> str:
+    """Hash of the code that measures the arms of a study."""
+    return code_hash(study.task.measure)
 
 
 def recipe_of_model(study: ResolvedStudy, arm: str, model: str) -> str:
     """Index of the recipe that a model sees scans through."""
-    return recipe_index(study, study_models.models_of(study, arm)[model].recipe or "")
+    return recipe_index(study, study.models_of(arm)[model].recipe or "")
 
 
 def distances_of_model(study: ResolvedStudy, arm: str, model: str) -> list[str]:
     """Distance maps that a training reads, if any."""
-    if not study_models.needs_distances(study, arm, model):
+    if not study.task.needs_distances(study, arm, model):
         return []
-    return [distances_file(study, study_models.models_of(study, arm)[model].recipe or "")]
+    return [distances_file(study, study.models_of(arm)[model].recipe or "")]
 
 
 def train_gpus(study: ResolvedStudy, arm: str, model: str) -> int:
     """GPUs of a training."""
-    training = study_models.training_of(study, arm, model)
+    training = study.training_of(arm, model)
     return training.devices if training.accelerator == "gpu" else 0
 
 
@@ -178,7 +199,7 @@ def train_workers(study: ResolvedStudy, arm: str, model: str) -> int:
 
 def train_threads(study: ResolvedStudy, arm: str, model: str) -> int:
     """Cores of a training."""
-    training = study_models.training_of(study, arm, model)
+    training = study.training_of(arm, model)
     return (1 + GPU_WORKERS if train_gpus(study, arm, model) else training.threads) * training.devices
 
 
@@ -192,7 +213,7 @@ def held_mb(study: ResolvedStudy) -> float:
 
 def train_memory_mb(study: ResolvedStudy, arm: str, model: str, attempt: int) -> int:
     """Memory that a training asks for: the libraries, what it keeps of the cohort, its patches; at most doubled."""
-    training = study_models.training_of(study, arm, model)
+    training = study.training_of(arm, model)
     voxels = math.prod(training.patch or [96, 96, 96]) * training.batch
     base = 2000 + held_mb(study) + voxels * 4 * 200 / 2**20  # some hundred values of activations a voxel on CPU
     largest = max((import_memory_mb(study.cohort, scan, 1) for scan in study.cohort.rows), default=1000)
@@ -201,7 +222,7 @@ def train_memory_mb(study: ResolvedStudy, arm: str, model: str, attempt: int) ->
 
 def checkpoint_folder(study: ResolvedStudy, arm: str, model: str, fold: int | str, seed: int | str) -> str:
     """Folder of a training's checkpoints: another setting has another folder and starts afresh."""
-    key = short_hash(study_models.model_settings(study, arm, model))
+    key = short_hash(model_settings(study, arm, model))
     return f"{RESULTS}/checkpoints/{study.name}/{arm}/fold{fold}/seed{seed}/{model}-{key}"
 
 
@@ -209,7 +230,7 @@ def trainings(study: ResolvedStudy) -> list[tuple[str, str, int, int]]:
     """Arm, model, fold and seed of every training."""
     return [
         (arm, model, fold, seed)
-        for arm, model in study_models.trained(study)
+        for arm, model in study.trained()
         for fold in study.folds
         for seed in study.settings.seeds
     ]
@@ -231,5 +252,4 @@ def outside_stamps(study: ResolvedStudy, arm: str) -> list[str]:
 def memory_mb(study: ResolvedStudy, attempt: int) -> int:
     """Memory that a job of a study asks for: by its greatest scan; image measures hold several copies."""
     largest = max((import_memory_mb(study.cohort, scan, 1) for scan in study.cohort.rows), default=1000)
-    factor = 2.0 if study.settings.task in IMAGE_TASKS else 1.0
-    return int(1000 * math.ceil(max(2000.0, factor * largest) / 1000)) * attempt
+    return int(1000 * math.ceil(max(2000.0, study.task.memory * largest) / 1000)) * attempt

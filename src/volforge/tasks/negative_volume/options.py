@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from volforge.config.component import StructureName, StructureNames
-from volforge.config.model import Model
+from volforge.tasks.protocol import Arm, Model, Name, StructureName, StructureNames, Study
 
 Millimetres = Annotated[float, Field(gt=0, le=100)]
 
@@ -102,3 +101,43 @@ class Inflation(Model):
         if self.enhance and self.labels_from == "labels":
             raise ValueError("`enhance` is for predictions: it asks where the network suspects bone")
         return self
+
+
+class NegativeVolumeArm(Arm):
+    """One way to make negative volumes; one column of the study's table."""
+
+    origins: ClassVar[tuple[str, ...]] = ("models", "baseline", "predictions", "inflation")
+
+    inflation: Inflation | None = Field(default=None, description="whose labels are inflated, and how")
+
+    @property
+    def labels_from(self) -> tuple[str, str] | None:
+        """Study and arm whose predictions are inflated; None: the scans' own labels."""
+        if self.inflation is None or self.inflation.labels_from == "labels":
+            return None
+        study, _, arm = self.inflation.labels_from.partition("/")
+        return study, arm
+
+
+class NegativeVolumeStudy(Study):
+    """One table of negative volumes."""
+
+    joint: JointOptions = Field(default=JointOptions(), description="which bones make a joint, and how it is measured")
+    arms: dict[Name, NegativeVolumeArm] = Field(min_length=1, description="arms by name; ours is called `volforge`")
+
+    @model_validator(mode="after")
+    def _has_a_reference(self) -> NegativeVolumeStudy:
+        for name, arm in self.arms.items():
+            if arm.inflation is None:
+                raise ValueError(f"arm '{name}': the task negative_volume needs `inflation`")
+        if self.reference is None:
+            raise ValueError("an arm must inflate the scans' own labels by `ray`: the others are compared with it")
+        return self
+
+    @property
+    def reference(self) -> str | None:
+        """The arm that the others are compared with: the scans' own labels, inflated by `ray`."""
+        for name, arm in self.arms.items():
+            if arm.inflation is not None and (arm.inflation.labels_from, arm.inflation.method) == ("labels", "ray"):
+                return name
+        return None

@@ -1,23 +1,14 @@
-"""Generators as resolved: what their training reads, and what is wrong with them."""
+"""Generators as resolved: what their training reads, and what is wrong with them before anything runs."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from volforge import components
-from volforge.config.models import PercentileWindow
-from volforge.config.training import ModelOptions, Training
-from volforge.errors import Problem
-from volforge.tasks.semantic_synthesis.options import Synthesis
-from volforge.workflow.code_hash import hash_of_modules
+from volforge.tasks.protocol import ModelOptions, PercentileWindow, Places, Problem, ResolvedStudy
+from volforge.tasks.semantic_synthesis.options import GeneratorOptions, Synthesis, SynthesisStudy
 
-if TYPE_CHECKING:
-    from volforge.workflow.load import Loaded
-    from volforge.workflow.studies import ResolvedStudy
-
-TASK = "semantic_synthesis"
 KIND = "synthesis"
 UNREAD = frozenset(
     ("patch", "patches", "foreground", "centred_on", "optimizer", "rate", "weight_decay", "schedule", "step_every",
@@ -28,21 +19,19 @@ LEAST_SIDE = 16  # of the wavelet discriminator
 SIDES = {"left": "right", "right": "left"}
 
 
-def generator_settings(study: ResolvedStudy, arm: str, model: str, options: ModelOptions) -> dict[str, Any]:
-    """`<model>.train.json` of a generator."""
+def synthesis_of(options: ModelOptions) -> Synthesis:
+    """How a generator is taught."""
+    assert isinstance(options, GeneratorOptions)
+    return options.synthesis or Synthesis()
+
+
+def generator_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]:
+    """Content of `<model>.train.json` of a generator."""
+    options = study.models_of(arm)[model]
     assert options.network is not None
     assert options.recipe is not None
-    own = (options.synthesis or Synthesis()).plain()
-    networks = [options.network.spec, own["segmenter"], own["discriminator"]]
-    used = [n for n in networks if isinstance(n, dict)]
-    modules = [components.module_of("network", n) for n in used]
-    files = [components.file_hash("network", n) for n in used]
+    assert isinstance(study.settings, SynthesisStudy)
     return {
-        "study": study.name,
-        "arm": arm,
-        "model": model,
-        "cohort": study.cohort.name,
-        "by_fold": bool(study.settings.folds),
         "kind": KIND,
         "classes": _classes(study),
         "recipe": options.recipe,
@@ -50,9 +39,8 @@ def generator_settings(study: ResolvedStudy, arm: str, model: str, options: Mode
         "source": study.settings.source.model_dump(),
         "target": study.settings.target.model_dump(),
         "network": options.network.spec,
-        "synthesis": own,
-        "training": (options.training or Training()).model_dump(),
-        "own": "-".join(filter(None, [hash_of_modules(m for m in modules if m), *files])),
+        "synthesis": synthesis_of(options).plain(),
+        "training": study.training_of(arm, model).model_dump(),
     }
 
 
@@ -71,19 +59,11 @@ def _classes(study: ResolvedStudy) -> list[dict[str, Any]]:
     ]
 
 
-def problems(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], options: ModelOptions) -> Iterator[Problem]:
+def problems(loaded: Places, study: ResolvedStudy, keys: tuple[str, ...], options: ModelOptions) -> Iterator[Problem]:
     """What is wrong with a generator."""
-    own = options.synthesis or Synthesis()
+    own = synthesis_of(options)
     if options.network is None:
         yield loaded.problem(keys, "a model needs a network", "add `network: oasis_generator` or `wavelet_generator`")
-    places = (((*keys, "network"), options.network), ((*keys, "synthesis", "segmenter"), own.segmenter),
-              ((*keys, "synthesis", "discriminator"), own.discriminator))  # fmt: skip
-    for place, component in places:
-        if component is None:
-            continue
-        near = place if place in loaded.places else keys
-        for message, remedy in components.check("network", component.spec):
-            yield loaded.problem(near, message, remedy, component.name)
     for key in ("loss", "region", "needs", "dilate_mm", "structures"):
         if getattr(options, key) is not None:
             yield loaded.problem((*keys, key), "has no meaning for a generator", "leave it out", key)
@@ -92,7 +72,7 @@ def problems(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], option
         remedy = "rates and weights of a generator stand in `synthesis`" if key == "rate" else "leave it out"
         yield loaded.problem((*keys, "training", key), "has no meaning for a generator", remedy, key)
     yield from _unknown(loaded, study, (*keys, "synthesis", "dark"), own.dark)
-    yield from _of_recipe(loaded, study.recipes, keys, options.recipe, study.settings.target.modality == "MR")
+    yield from _of_recipe(loaded, study.recipes, keys, options.recipe, study_target(study) == "MR")
     drawn = options.network.spec if options.network is not None else {}
     if own.variety and drawn.get("noise", 64) == 0 and not drawn.get("grain"):
         text, remedy = (
@@ -107,14 +87,20 @@ def problems(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...], option
         yield loaded.problem((*keys, "recipe"), text, "change the recipe's `size`", options.recipe)
 
 
-def problems_of_samples(loaded: Loaded, study: ResolvedStudy, keys: tuple[str, ...]) -> Iterator[Problem]:
+def problems_of_samples(loaded: Places, study: ResolvedStudy, keys: tuple[str, ...]) -> Iterator[Problem]:
     """What is wrong with the samples that an arm asks for; `keys` lead to the arm."""
     place = (*keys, "inference", "vary")
     yield from _unknown(loaded, study, place, study.settings.arms[keys[3]].inference.vary)
 
 
+def study_target(study: ResolvedStudy) -> str:
+    """Modality of what is painted."""
+    assert isinstance(study.settings, SynthesisStudy)
+    return study.settings.target.modality
+
+
 def _unknown(
-    loaded: Loaded, study: ResolvedStudy, place: tuple[str, ...], structures: Sequence[str]
+    loaded: Places, study: ResolvedStudy, place: tuple[str, ...], structures: Sequence[str]
 ) -> Iterator[Problem]:
     names = [s["structure"] for s in study.labelled()]
     for name in structures:
@@ -128,7 +114,7 @@ def _is_square_of_two(size: Sequence[int]) -> bool:
 
 
 def _of_recipe(
-    loaded: Loaded, recipes: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], name: str | None, is_mr: bool
+    loaded: Places, recipes: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], name: str | None, is_mr: bool
 ) -> Iterator[Problem]:
     place = (*keys, "recipe")
     if name is None:

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from volforge.config.component import Component, StructureNames
-from volforge.config.model import Model
+from volforge.tasks.protocol import Arm, Component, ImageStudy, Model, ModelOptions, Name, StructureNames
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -74,3 +73,38 @@ class Synthesis(Model):
         content["segmenter"] = self.segmenter.spec
         content["discriminator"] = self.discriminator.spec if self.discriminator is not None else None
         return content
+
+
+class GeneratorOptions(ModelOptions):
+    """Settings of a generator; what is not said comes from the study's `defaults`."""
+
+    synthesis: Synthesis | None = Field(default=None, description="how the generator `network` is taught")
+
+
+class SynthesisArm(Arm):
+    """One way to paint label maps; one column of the study's table."""
+
+    models: dict[Name, GeneratorOptions] = Field(default={}, description="the generator that is trained, by its name")
+
+
+class SynthesisStudy(ImageStudy):
+    """One table of semantic synthesis."""
+
+    defaults: GeneratorOptions = Field(
+        default=GeneratorOptions(), description="settings of every generator of the study that its own do not override"
+    )
+    shared: dict[Name, GeneratorOptions] = Field(default={}, description="not used: generators serve one arm")
+    arms: dict[Name, SynthesisArm] = Field(min_length=1, description="arms by name; ours is called `volforge`")
+
+    @model_validator(mode="after")
+    def _can_be_painted(self) -> SynthesisStudy:
+        if self.shared:
+            raise ValueError("a generator serves its own arm: leave out `shared`")
+        if any(len(a.models) > 1 for a in self.arms.values()):
+            raise ValueError("an arm of semantic synthesis has one model, its generator")
+        said = self.metrics.model_fields_set & {"range_hu", "window_hu"}
+        if self.target.modality == "MR" and said:
+            raise ValueError(
+                f"values of MR are percent of each scan's own window: leave out {' and '.join(sorted(said))}"
+            )
+        return self

@@ -1,0 +1,155 @@
+"""The tasks by name, and those of the user's own files. The one place that knows all names.
+
+Strings only: planning a run imports the descriptions, no entry, and no numpy.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from volforge.errors import VolforgeError
+from volforge.tasks.protocol import Task
+
+TASKS = {
+    "segmentation": "volforge.tasks.segmentation.task:Segmentation",
+    "negative_volume": "volforge.tasks.negative_volume.task:NegativeVolume",
+    "implant": "volforge.tasks.implant.task:Implant",
+    "semantic_synthesis": "volforge.tasks.semantic_synthesis.task:SemanticSynthesis",
+    "translation": "volforge.tasks.translation.task:Translation",
+}
+ALLOWED = ("pydantic", "volforge.tasks.protocol")
+"""What a description may import beside the standard library and neighbours that obey the same rule."""
+
+
+@cache
+def task(name: str) -> Task:
+    """The description of a task.
+
+    Args:
+        name: Of `TASKS`, or `file.py:Class` from the working directory.
+
+    Raises:
+        VolforgeError: There is none of this name, or its description breaks the import rule.
+    """
+    if name in TASKS:
+        module, found = TASKS[name].split(":")
+        made = getattr(importlib.import_module(module), found)()
+    elif ".py:" in name:
+        file, found = name.rsplit(":", 1)
+        if not Path(file).is_file():
+            raise VolforgeError(f"file not found: {file}", "", "paths of own tasks start from the working directory")
+        broken = forbidden_imports(Path(file))
+        if broken:
+            text = f"a description of a task imports {', '.join(broken)}"
+            raise VolforgeError(text, file, f"import inside the entries; here: {' and '.join(ALLOWED)}")
+        kind = getattr(own_module(Path(file)), found, None)
+        if not (isinstance(kind, type) and issubclass(kind, Task)):
+            raise VolforgeError(f"no task '{found}' in {file}", "", "write a subclass of volforge.tasks.protocol.Task")
+        made = kind()
+    else:
+        near = difflib.get_close_matches(name, list(TASKS), n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(TASKS)}, or file.py:Class"
+        raise VolforgeError(f"no task '{name}'", "", remedy)
+    made.name = name
+    return made
+
+
+def entry(place: str) -> Callable[..., Any]:
+    """The function at a dotted place, `module:function` or `file.py:function`.
+
+    Raises:
+        VolforgeError: There is none.
+    """
+    module, name = place.rsplit(":", 1)
+    if module.endswith(".py"):
+        if not Path(module).is_file():
+            raise VolforgeError(f"file not found: {module}", "", "paths of own tasks start from the working directory")
+        found = getattr(own_module(Path(module)), name, None)
+        if found is None:
+            raise VolforgeError(f"no function '{name}' in {module}", "", "mend the entries of the task")
+        return found  # type: ignore[no-any-return]
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+def forbidden_imports(file: Path) -> list[str]:
+    """What a description imports against the rule, at its top level, by its syntax tree; neighbours are followed.
+
+    Raises:
+        VolforgeError: It is no Python.
+    """
+    found: list[str] = []
+    waiting, seen = [file], set()
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        try:
+            tree = ast.parse(current.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError) as error:
+            raise VolforgeError(f"not valid Python: {error}", str(current), "mend the file") from error
+        for name, level in _top_imports(tree):
+            root = name.split(".")[0]
+            beside = current.parent / f"{(name if level else root).replace('.', '/')}.py"
+            if beside.is_file() and (level or root not in sys.stdlib_module_names):
+                waiting.append(beside)
+            elif level or not (root in sys.stdlib_module_names or name in ALLOWED or root == "pydantic"):
+                found.append("." * level + name)
+    return sorted(set(found))
+
+
+def own_module(file: Path) -> ModuleType:
+    """A module of the user's own file; its folder is searched for neighbours, as Python does for a program."""
+    folder, name = str(file.resolve().parent), f"volforge_own_{file.stem}"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(file.resolve()):
+        return known
+    if folder not in sys.path:
+        sys.path.append(folder)
+    spec = importlib.util.spec_from_file_location(name, file.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise VolforgeError(f"cannot be imported: {error}", str(file), "mend the file") from error
+    return module
+
+
+def _top_imports(tree: ast.Module) -> list[tuple[str, int]]:
+    """Names that the import of a module imports, with their level; not those of functions and of type checks."""
+    found: list[tuple[str, int]] = []
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            found += [(a.name, 0) for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.module:
+                found.append((node.module, node.level))
+            else:
+                found += [(a.name, node.level) for a in node.names]
+        waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def baselines() -> Mapping[str, tuple[str, ...]]:
+    """Names of the baselines of every task."""
+    return {name: tuple(task(name).baselines) for name in TASKS}

@@ -1,0 +1,70 @@
+"""Semantic synthesis: images painted from label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from volforge.tasks.images import ImageTask, image_study
+from volforge.tasks.protocol import SEGMENTER, Arm, Keys, Places, Problem, ResolvedStudy, fitting
+from volforge.tasks.semantic_synthesis import checks
+from volforge.tasks.semantic_synthesis.baselines import BASELINES, LEARNS
+from volforge.tasks.semantic_synthesis.options import SynthesisStudy
+
+if TYPE_CHECKING:
+    from volforge.cohort.sheet import SheetRow
+
+
+class SemanticSynthesis(ImageTask):
+    """Generators that paint label maps, taught with pairs, without, or with some."""
+
+    study = SynthesisStudy
+    train = "volforge.tasks.semantic_synthesis.train:train"
+    predict = "volforge.tasks.semantic_synthesis.predict:predict"
+    measure = "volforge.tasks.semantic_synthesis.measure:measure"
+    reads = ("labels", "image")
+    baselines = BASELINES
+    learns = LEARNS
+    shown = (
+        "segmenter_dice_ratio",
+        "outline_dice",
+        "texture_sd_ratio",
+        "diversity_ms_ssim",
+        "mae_hu",
+        "mae",
+        "ssim",
+        "psnr_db",
+    )
+
+    def measurable(self, study: ResolvedStudy, rows: Sequence[SheetRow], has: Callable[[SheetRow, str], bool]) -> bool:
+        """Label map and image of one scan of the target."""
+        return super().measurable(study, fitting(rows, image_study(study.settings).target), has)
+
+    def problems_of_model(self, loaded: Places, study: ResolvedStudy, arm: str, model: str) -> Iterator[Problem]:
+        """A network, a recipe of the kind `slices`, structures that there are, and no keys of other tasks."""
+        keys = study.model_keys(arm, model)
+        yield from checks.problems(loaded, study, keys, study.models_of(arm)[model])
+        yield from checks.problems_of_samples(loaded, study, keys[:4])
+
+    def components(self, study: ResolvedStudy, arm: str, model: str) -> list[tuple[str, Keys, dict[str, Any]]]:
+        """The generator, and what sees its images."""
+        options = study.models_of(arm)[model]
+        own = checks.synthesis_of(options)
+        every = (
+            (("network",), options.network),
+            (("synthesis", "segmenter"), own.segmenter),
+            (("synthesis", "discriminator"), own.discriminator),
+        )
+        return [("network", place, c.spec) for place, c in every if c is not None]
+
+    def model_settings(self, study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]:
+        """Content of `<model>.train.json`; see `volforge.tasks.semantic_synthesis.settings`."""
+        return checks.generator_settings(study, arm, model)
+
+    def kind(self, arm: Arm) -> str:
+        """The real images are a ceiling."""
+        return "ceiling" if arm.baseline == "real" else super().kind(arm)
+
+    def judges(self, study: ResolvedStudy) -> tuple[str, ...]:
+        """The segmenter of real images too, which reads the synthetic ones."""
+        return (*super().judges(study), *([SEGMENTER] if study.settings.metrics.segmenter_steps else []))

@@ -1,0 +1,116 @@
+"""What the jobs of a study are told: settings of models, arms, judging networks and tables, each one line of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from volforge import components
+from volforge.config.studies import SHARED
+from volforge.tasks.protocol import ENCODER, SEGMENTER
+from volforge.tasks.resolved import ResolvedStudy
+from volforge.workflow.code_hash import hash_of_modules
+
+OPTIONS = ("baseline", "threshold_hu", "constant_hu", "closing_mm")
+ENCODED_BY = ("window_hu", "encoder_steps")
+READ_BY = ("segmenter_steps", "segmenter_mm")
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """One line."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def model_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]:
+    """`<model>.train.json`: all that the training of a model reads."""
+    used = [(kind, spec) for kind, _, spec in study.task.components(study, arm, model)]
+    modules = [components.module_of(kind, spec) for kind, spec in used]  # type: ignore[arg-type]
+    files = [components.file_hash(kind, spec) for kind, spec in used]  # type: ignore[arg-type]
+    return {
+        "study": study.name,
+        "arm": arm,
+        "model": model,
+        "task": study.task.name,
+        "cohort": study.cohort.name,
+        "by_fold": bool(study.settings.folds),
+        **study.task.model_settings(study, arm, model),
+        "own": "-".join(filter(None, [hash_of_modules(m for m in modules if m), *files])),
+    }
+
+
+def model_settings_json(study: ResolvedStudy, arm: str, model: str) -> str:
+    """The same as one line of JSON."""
+    return as_json(model_settings(study, arm, model))
+
+
+def measure_settings(study: ResolvedStudy, arm: str, weights: Mapping[str, str]) -> str:
+    """`settings.json` of an arm: all that measuring reads."""
+    own = weights if ENCODER in study.task.judges(study) else {}
+    return _settings(study, arm, study.task.metrics(study), study.settings.cases, own)
+
+
+def predict_settings(study: ResolvedStudy, arm: str) -> str:
+    """`predict.json` of an arm: what its predictions depend on, and nothing that only measuring reads."""
+    return _settings(study, arm, {}, 0, {})
+
+
+def judge_settings(study: ResolvedStudy) -> str:
+    """What the networks that only measure are trained by; no arm has a part in it."""
+    own = (*ENCODED_BY, *(READ_BY if SEGMENTER in study.task.judges(study) else ()))
+    return _settings(study, SHARED, {k: v for k, v in study.task.metrics(study).items() if k in own}, 0, {})
+
+
+def inference(study: ResolvedStudy, arm: str) -> dict[str, Any]:
+    """How an arm's models are applied; compute threads are those of the training."""
+    threads = max(study.training_of(arm, m).threads for m in study.models_of(arm))
+    return {**study.settings.arms[arm].inference.model_dump(), "threads": threads}
+
+
+def _settings(
+    study: ResolvedStudy, arm: str, metrics: Mapping[str, Any], cases: int, weights: Mapping[str, str]
+) -> str:
+    chosen = study.settings.arms.get(arm)  # the judging networks are of no arm
+    # an arm without learning is all that they are told of arms: its keys with their defaults
+    options = chosen or type(next(iter(study.settings.arms.values()))).model_construct(baseline=None)
+    content = {
+        "study": study.name,
+        "arm": arm,
+        "task": study.task.name,
+        "cohort": study.cohort.name,
+        "by_fold": bool(study.settings.folds),
+        "structures": study.structures(),
+        "metrics": dict(metrics),
+        "cases": cases,
+        "predictions": study.predictions.get(arm, ""),
+        "weights": dict(weights),
+        **options.model_dump(include=set(OPTIONS)),
+        **study.task.settings_of_arm(study, arm),
+    }
+    if chosen is not None and chosen.models:
+        content["inference"] = inference(study, arm)
+    return as_json(content)
+
+
+def table_settings(study: ResolvedStudy) -> str:
+    """What the study's table, figures and page read of the configuration."""
+    task = study.task
+    arms = {
+        name: {"kind": task.kind(arm), "published_as": arm.published_as or name, "note": arm.note}
+        for name, arm in study.settings.arms.items()
+    }
+    published = study.settings.published
+    content = {
+        "study": study.name,
+        "task": task.name,
+        "cohort": study.cohort.name,
+        "arms": arms,
+        "parts": [list(p) for p in study.parts()],
+        "published": None if published is None else {**published.model_dump(), "table": study.published},
+        "shown": list(task.shown),
+        "judged_in": list(task.judged_in),
+        "picture": task.picture,
+        "note": task.note,
+        "compares_sides": task.compares_sides,
+    }
+    return as_json(content)
