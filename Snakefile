@@ -13,7 +13,6 @@ include: "rules/common.smk"
 include: "rules/cohorts.smk"
 include: "rules/recipes.smk"
 include: "rules/training.smk"
-include: "rules/shapes.smk"
 include: "rules/measures.smk"
 include: "rules/report.smk"
 
@@ -59,7 +58,7 @@ rule predictions:
 rule shapes:
     """Negative volumes of every study that has some: masks, meshes, numbers."""
     input:
-        of_every_part("predictions/predictions.tsv", "negative_volume"),
+        all_shapes(),
 
 
 rule measures:

@@ -8,8 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from volforge.errors import VolforgeError
-from volforge.workflow import jobs, study_jobs
-from volforge.tasks.segmentation import checks as study_models
+from volforge.workflow import jobs, study_jobs, study_settings
 from volforge.workflow.code_hash import code_hash, keep_in
 from volforge.workflow.run import load_run
 from volforge.workflow.unfinished import Left, page_so_far
@@ -216,11 +215,12 @@ def study_with_arm(wildcards):
 
 
 def arm_settings(wildcards):
-    return study_with_arm(wildcards).measure_settings(wildcards.arm, RUN.weights)
+    study = study_with_arm(wildcards)
+    return study_settings.measure_settings(study, wildcards.arm, RUN.weights)
 
 
 def predict_settings(wildcards):
-    return study_with_arm(wildcards).predict_settings(wildcards.arm)
+    return study_settings.predict_settings(study_with_arm(wildcards), wildcards.arm)
 
 
 def scans_of_study(wildcards):
@@ -229,14 +229,16 @@ def scans_of_study(wildcards):
 
 def model_of(wildcards):
     study = study_of(wildcards)
-    arms = (study_models.SHARED, *study.settings.arms)
-    if wildcards.arm not in arms or wildcards.model not in study_models.models_of(
-        study, wildcards.arm
-    ):
+    arm, model = wildcards.arm, wildcards.model
+    if arm not in study.arms_with_models() or model not in study.models_of(arm):
         raise WorkflowError(
-            f"arm '{wildcards.arm}' of study '{study.name}' has no model '{wildcards.model}'"
+            f"arm '{arm}' of study '{study.name}' has no model '{model}'"
         )
     return study
+
+
+def of_study(function):
+    return lambda wildcards: function(study_of(wildcards))
 
 
 def of_model(function):
@@ -253,44 +255,37 @@ def of_arm(function):
     return given
 
 
-def of_part(function):
+def of_training(function):
     def given(wildcards):
         w = wildcards
-        return function(study_of(w), w.arm, w.fold, w.seed)
+        return function(RUN.studies, model_of(w), w.arm, w.model, w.fold, w.seed)
 
     return given
 
 
-def studies_of_task(*tasks, others=False):
-    names = [
-        n for n, s in RUN.studies.items() if (s.settings.task in tasks) is not others
-    ]
-    return "|".join(names) or "(?!)"
+def of_prediction(function):
+    def given(wildcards):
+        w = wildcards
+        return function(RUN.studies, study_of(w), w.arm, w.fold, w.seed)
+
+    return given
 
 
-def labels_of_part(wildcards):
-    w = wildcards
-    return study_jobs.labels_of_part(study_of(w), RUN.studies, w.arm, w.fold, w.seed)
+def of_fold(function):
+    return lambda wildcards: function(study_of(wildcards), wildcards.fold)
 
 
-def labels_option(wildcards, input):
-    if not input.labels:
-        return ""
-    return f"--labels {shlex.quote(str(Path(input.labels[0]).parent))}"
+def files_of(given):
+    return lambda wildcards: list(given(wildcards).values())
 
 
-def reference_of_part(wildcards):
-    return study_jobs.reference_of_part(study_of(wildcards), wildcards.fold)
+needed_by_training = files_of(of_training(study_jobs.inputs_of_training))
+needed_by_prediction = files_of(of_prediction(study_jobs.inputs_of_prediction))
+needed_by_measures = files_of(of_fold(study_jobs.inputs_of_measures))
 
 
 def recipe_of_study(wildcards):
     return study_jobs.recipe_index(study_of(wildcards), wildcards.recipe)
-
-
-def distances_option(wildcards, input):
-    if not input.distances:
-        return ""
-    return f"--distances {shlex.quote(str(Path(input.distances[0]).parent))}"
 
 
 def ids_of_study(wildcards):
@@ -310,22 +305,6 @@ def train_memory(wildcards, attempt):
 
 def outside_stamps(wildcards):
     return study_jobs.outside_stamps(study_of(wildcards), wildcards.arm)
-
-
-def encoder_of(wildcards):
-    study = study_of(wildcards)
-    return study_jobs.encoder(study, wildcards.fold) if study.has_distribution else []
-
-
-def judge_of(wildcards):
-    study = study_of(wildcards)
-    return study_jobs.judge(study, wildcards.fold) if study.has_segmenter else []
-
-
-def judging_options(wildcards, input):
-    return study_jobs.judging_options(
-        wildcards.study, input.get("encoder"), input.get("judge")
-    )
 
 
 def predictions_folder(wildcards, input):
@@ -370,12 +349,20 @@ def of_every_study(*names):
     ]
 
 
-def of_every_part(name, task=None):
+def of_every_part(name):
     return [
         f"{study_jobs.part(study, *part)}/{name}"
         for study in RUN.studies.values()
-        if task in (None, study.settings.task)
         for part in study.parts()
+    ]
+
+
+def all_shapes():
+    return [
+        f"{study_jobs.part(study, *part)}/predictions/predictions.tsv"
+        for study in RUN.studies.values()
+        for part in study.parts()
+        if study.task.kind(study.settings.arms[part[0]]) == "shapes"
     ]
 
 

@@ -7,8 +7,7 @@ rule measure:
         settings="results/studies/{study}/{arm}/settings.json",
         scans=scans_of_study,
         predictions="results/studies/{study}/{arm}/fold{fold}/seed{seed}/predictions/predictions.tsv",
-        encoder=encoder_of,
-        judge=judge_of,
+        needs=needed_by_measures,
     output:
         measures="results/studies/{study}/{arm}/fold{fold}/seed{seed}/measures.tsv",
         cases="results/studies/{study}/{arm}/fold{fold}/seed{seed}/cases/cases.tsv",
@@ -16,8 +15,6 @@ rule measure:
         "logs/measure/{study}/{arm}/fold{fold}-seed{seed}.log",
     benchmark:
         "benchmarks/jobs/measure/{study}/{arm}/fold{fold}-seed{seed}.tsv"
-    wildcard_constraints:
-        study=studies_of_task("negative_volume", others=True),
     conda:
         "../envs/gpu.yaml"
     threads: 1
@@ -27,12 +24,12 @@ rule measure:
     params:
         predictions=predictions_folder,
         cases=cases_folder,
-        judging=judging_options,
-        code=code_hash("volforge.cli.study:measure"),
+        options=of_fold(study_jobs.options_of_measures),
+        code=of_study(study_jobs.measure_code),
     shell:
         "volforge study measure --settings {input.settings:q} --scans {input.scans:q} "
         "--predictions {params.predictions:q} --fold {wildcards.fold} --seed {wildcards.seed} "
-        "{params.judging} --out {output.measures:q} --cases {params.cases:q} > {log:q} 2>&1"
+        "{params.options} --out {output.measures:q} --cases {params.cases:q} > {log:q} 2>&1"
 
 
 rule collect_measures:
@@ -51,7 +48,7 @@ rule collect_measures:
         mem_mb=growing(1000),
         runtime=growing_minutes(10),
     params:
-        code=code_hash("volforge.cli.study:collect"),
+        code=code_hash("volforge.study.measures:collect"),
     shell:
         "volforge study collect {input:q} --out {output:q} > {log:q} 2>&1"
 
@@ -70,7 +67,7 @@ rule write_table_settings:
         mem_mb=100,
         runtime=5,
     params:
-        settings=lambda wildcards: study_of(wildcards).table_settings(),
+        settings=of_study(study_settings.table_settings),
     shell:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 
@@ -99,7 +96,7 @@ rule make_table:
     params:
         folder=output_folder,
         published=published_stamps,
-        code=code_hash("volforge.cli.study:table"),
+        code=code_hash("volforge.report.study_files:write_tables"),
     shell:
         "volforge study table --measures {input.measures:q} --settings {input.settings:q} "
         "--out {params.folder:q} > {log:q} 2>&1"
@@ -125,7 +122,7 @@ rule draw_figures:
     params:
         folder=output_folder,
         published=published_stamps,
-        code=code_hash("volforge.cli.study:figures"),
+        code=code_hash("volforge.report.study_files:write_study_figures"),
     shell:
         "volforge study figures --measures {input.measures:q} --settings {input.settings:q} "
         "--out {params.folder:q} > {log:q} 2>&1"

@@ -53,7 +53,7 @@ rule write_encoder_settings:
         mem_mb=100,
         runtime=5,
     params:
-        settings=lambda wildcards: study_of(wildcards).encoder_settings(),
+        settings=of_study(study_settings.judge_settings),
     shell:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 
@@ -78,7 +78,7 @@ rule train_slice_encoder:
         runtime=growing_minutes(60),
     params:
         folder=output_folder,
-        code=code_hash("volforge.cli.model:train_encoder_"),
+        code=code_hash("volforge.judging.train_encoder:train_encoder"),
     shell:
         "volforge model train-encoder --settings {input.settings:q} --scans {input.scans:q} "
         "--fold {wildcards.fold} --seed {wildcards.seed} --out {params.folder:q} > {log:q} 2>&1"
@@ -104,7 +104,7 @@ rule train_judging_segmenter:
         runtime=growing_minutes(60),
     params:
         folder=output_folder,
-        code=code_hash("volforge.cli.model:train_judge_"),
+        code=code_hash("volforge.judging.judge:train_judge"),
     shell:
         "volforge model train-judge --settings {input.settings:q} --scans {input.scans:q} "
         "--fold {wildcards.fold} --seed {wildcards.seed} --out {params.folder:q} > {log:q} 2>&1"
@@ -124,7 +124,7 @@ rule write_model_settings:
         mem_mb=100,
         runtime=5,
     params:
-        settings=of_model(study_models.settings_json),
+        settings=of_model(study_settings.model_settings_json),
     shell:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 
@@ -149,7 +149,7 @@ rule make_distances:
     params:
         folder=output_folder,
         ids=ids_of_study,
-        code=code_hash("volforge.cli.model:distances"),
+        code=code_hash("volforge.study.distances:make_distances"),
     shell:
         "volforge model distances --scans {input.scans:q} --recipe {wildcards.recipe:q} --ids {params.ids:q} "
         "--out {params.folder:q} > {log:q} 2>&1"
@@ -162,6 +162,7 @@ rule train_model:
         scans=scans_of_study,
         index=of_model(study_jobs.recipe_of_model),
         distances=of_model(study_jobs.distances_of_model),
+        needs=needed_by_training,
     output:
         weights="results/studies/{study}/{arm}/fold{fold}/seed{seed}/models/{model}/weights.safetensors",
         model="results/studies/{study}/{arm}/fold{fold}/seed{seed}/models/{model}/model.json",
@@ -183,11 +184,11 @@ rule train_model:
     params:
         folder=output_folder,
         checkpoints=checkpoints_of_model,
-        distances=distances_option,
-        code=code_hash("volforge.cli.model:train"),
+        options=of_training(study_jobs.options_of_training),
+        code=of_study(study_jobs.train_code),
     shell:
         "volforge model train --settings {input.settings:q} --scans {input.scans:q} --fold {wildcards.fold} "
-        "--seed {wildcards.seed} --checkpoints {params.checkpoints:q} {params.distances} "
+        "--seed {wildcards.seed} --checkpoints {params.checkpoints:q} {params.options} "
         "--minutes $(( {resources.runtime} * 9 / 10 )) --workers {resources.workers} "
         "--attempt {resources.attempt} --code {params.code} --out {params.folder:q} > {log:q} 2>&1"
 
@@ -197,15 +198,13 @@ rule predict:
     input:
         settings="results/studies/{study}/{arm}/predict.json",
         scans=scans_of_study,
-        models=of_part(study_jobs.models_of_part),
+        needs=needed_by_prediction,
     output:
         "results/studies/{study}/{arm}/fold{fold}/seed{seed}/predictions/predictions.tsv",
     log:
         "logs/predict/{study}/{arm}/fold{fold}-seed{seed}.log",
     benchmark:
         "benchmarks/jobs/predict/{study}/{arm}/fold{fold}-seed{seed}.tsv"
-    wildcard_constraints:
-        study=studies_of_task("negative_volume", others=True),
     conda:
         "../envs/gpu.yaml"
     threads: of_arm(study_jobs.predict_threads)
@@ -216,8 +215,8 @@ rule predict:
     params:
         folder=output_folder,
         outside=outside_stamps,
-        models=of_part(study_jobs.models_option),
-        code=code_hash("volforge.cli.model:predict"),
+        options=of_prediction(study_jobs.options_of_prediction),
+        code=of_arm(study_jobs.predict_code),
     shell:
         "volforge model predict --settings {input.settings:q} --scans {input.scans:q} "
-        "--fold {wildcards.fold} --seed {wildcards.seed} {params.models} --out {params.folder:q} > {log:q} 2>&1"
+        "--fold {wildcards.fold} --seed {wildcards.seed} {params.options} --out {params.folder:q} > {log:q} 2>&1"

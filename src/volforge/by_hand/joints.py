@@ -12,8 +12,7 @@ from volforge.errors import VolforgeError
 from volforge.shape.frame import back_on_scan
 from volforge.shape.joint import FLAGS, Joint, JointSettings, measure_joint
 from volforge.shape.joint_files import negative_volume_mesh, write_meshes
-from volforge.shape.joint_record import FILE, side_record
-from volforge.tasks.negative_volume.predict import asymmetry_record
+from volforge.shape.joint_record import FILE, asymmetry_record, side_record
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array, Grid, describe, reorientation_of, same_place
 from volforge.volume.read import read_volume

@@ -16,7 +16,7 @@ from volforge.metrics.image import ImageMetrics, measure_image
 from volforge.metrics.measure import Measure
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
 from volforge.metrics.surface import Surface
-from volforge.study.measure_case import whole_numbers
+from volforge.study.whole_numbers import whole_numbers
 from volforge.volume.dicom.names import meaning
 from volforge.volume.geometry import Array, Grid, describe, hull, reorientation_of, same_place
 from volforge.volume.label_map import lay_into

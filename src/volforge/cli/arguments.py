@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from volforge.errors import VolforgeError
@@ -56,3 +58,18 @@ def as_ids(text: str, option: str) -> list[int]:
     if not isinstance(content, list) or not all(type(i) is int and i > 0 for i in content):
         raise VolforgeError("not a list of ids", option, "write [1, 2]; 0 is background")
     return content
+
+
+def named_folders(words: Sequence[str], option: str) -> dict[str, Path]:
+    """Folders of models from `NAME=FOLDER`.
+
+    Raises:
+        VolforgeError: A word is none.
+    """
+    found = {}
+    for word in words:
+        name, separator, folder = word.partition("=")
+        if not separator:
+            raise VolforgeError(f"'{word}' is not NAME=FOLDER", option, f"write {option} joint=path/of/the/model")
+        found[name] = Path(folder)
+    return found

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from volforge import places
 from volforge.errors import VolforgeError
 
 app = typer.Typer(no_args_is_help=True, help="Models and baselines of a study: train, predict, export.")
@@ -35,20 +36,34 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Checkpoint of the same settings to go on from.")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 120.0,
     code: Annotated[str, typer.Option(help="Hash of the code: checkpoints of other code are set aside.")] = "",
+    needs: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of each trained model that it reads.")] = None,
 ) -> None:
     """Train a model of a study. A signal (SIGTERM, SIGUSR1) keeps a checkpoint first."""
-    from volforge.inference.model_settings import ModelSettings
-    from volforge.tasks.segmentation.train import Run, train_model
-    from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
-    from volforge.tasks.semantic_synthesis.train import train_synthesis
+    from volforge.cli.arguments import named_folders
+    from volforge.study.jobs import TrainJob
+    from volforge.tasks.registry import task
     from volforge.training.attempt import failure_kept
     from volforge.volume.folders import read_object
 
-    run = Run(scans, fold, seed, checkpoints, distances, minutes, workers, attempt, resume, checkpoint_seconds, code)
-    is_synthesis = read_object(settings, "the settings of a model", "kind")["kind"] == "synthesis"
-    own = SynthesisSettings.load(settings) if is_synthesis else ModelSettings.load(settings)
+    read = named_folders(needs or [], "--needs")
+    job = TrainJob(
+        scans,
+        fold,
+        seed,
+        checkpoints,
+        out,
+        distances,
+        minutes,
+        workers,
+        attempt,
+        resume,
+        checkpoint_seconds,
+        code,
+        read,
+    )
+    solved = task(read_object(settings, "the settings of a model", "task")["task"])
     with failure_kept(checkpoints, attempt, code):
-        stopped = train_synthesis(own, run, out) if isinstance(own, SynthesisSettings) else train_model(own, run, out)
+        stopped = places.at(solved.train)(settings, job)
     if stopped:
         typer.echo(f"stopped by {stopped}; the same command goes on from {checkpoints / 'last.pt'}", err=True)
         raise typer.Exit(75)
@@ -95,7 +110,12 @@ def predict(
     scans: Annotated[Path | None, typer.Option(help="scans.tsv of the cohort.")] = None,
     fold: Fold = 0,
     seed: Seed = 0,
-    model: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of each model of the arm.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="NAME=FOLDER of each model of the arm, and of those that they need.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Folder of the predictions that are taken instead of the scans' own labels.")
+    ] = None,
 ) -> None:
     """Predict any scan by the weights of a model, or the test scans of an arm of a study."""
     if image is not None:
@@ -119,13 +139,17 @@ def predict(
         return
     if settings is None or scans is None:
         raise VolforgeError("what is to be predicted?", "", "pass --image and --weights, or --settings and --scans")
-    from volforge.study.predict import Weights, named_folders
-    from volforge.study.predict import predict as run
+    from volforge.cli.arguments import named_folders
+    from volforge.study.jobs import PredictJob
     from volforge.study.settings import ArmSettings
+    from volforge.tasks.registry import task
 
-    weights = Weights(named_folders(model or []), localiser, device)
-    count = run(ArmSettings.load(settings), scans, fold, out, weights, seed)
-    typer.echo(f"{count} predictions in {out}")
+    models = named_folders(model or [], "--model")
+    if localiser is not None:
+        models["shared/localiser"] = localiser
+    loaded = ArmSettings.load(settings)
+    job = PredictJob(scans, fold, out, seed, models, labels, device)
+    typer.echo(f"{places.at(task(loaded.task).predict)(loaded, job)} predictions in {out}")
 
 
 def number_in(option: str, text: str) -> float:

@@ -83,11 +83,9 @@ def inflate_arm_(
     labels: Annotated[Path | None, typer.Option(help="Folder of predictions; else the scans' own labels.")] = None,
 ) -> None:
     """Negative volumes of an arm of a study."""
-    from volforge.study.settings import ArmSettings
-    from volforge.tasks.negative_volume.predict import inflate_arm
+    from volforge.cli.model import predict
 
-    count = inflate_arm(ArmSettings.load(settings), scans, fold, out, labels)
-    typer.echo(f"{count} cases in {out}")
+    predict(out, settings=settings, scans=scans, fold=fold, labels=labels)
 
 
 @app.command("measure-arm")
@@ -102,10 +100,6 @@ def measure_arm_(
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
 ) -> None:
     """Measures of an arm's negative volumes."""
-    from volforge.study.measure_arm import Place
-    from volforge.study.settings import ArmSettings
-    from volforge.tasks.negative_volume.measure import measure_joints
+    from volforge.cli.study import measure
 
-    loaded = ArmSettings.load(settings)
-    count = measure_joints(loaded, scans, predictions, reference, Place(fold, seed), out, cases)
-    typer.echo(f"{count} measures in {out}")
+    measure(settings, scans, predictions, out, cases, fold, seed, reference=reference)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from volforge import places
+
 app = typer.Typer(no_args_is_help=True, help="Results of a study: measures, table, figures, and the report page.")
 
 
@@ -22,14 +24,18 @@ def measure(
     encoder: Annotated[Path | None, typer.Option(help="Weights of the study's slice encoder.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for features of real images.")] = None,
     judge: Annotated[Path | None, typer.Option(help="Weights of the study's judging segmenter.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Folder of the predictions of the arm that the others are compared with.")
+    ] = None,
 ) -> None:
     """Measure all predictions of an arm."""
-    from volforge.study.measure_arm import Place, measure_arm
+    from volforge.study.jobs import MeasureJob
     from volforge.study.settings import ArmSettings
+    from volforge.tasks.registry import task
 
     loaded = ArmSettings.load(settings)
-    count = measure_arm(loaded, scans, predictions, Place(fold, seed), out, cases, encoder, cache, judge)
-    typer.echo(f"{count} measures in {out}")
+    job = MeasureJob(scans, predictions, out, cases, fold, seed, encoder, cache, judge, reference)
+    typer.echo(f"{places.at(task(loaded.task).measure)(loaded, job)} measures in {out}")
 
 
 @app.command()

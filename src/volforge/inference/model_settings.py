@@ -41,6 +41,7 @@ class ModelSettings:
         network, loss: Name and keywords.
         training: As in the configuration.
         own: Hashes of the user's own files.
+        task: The task that it belongs to.
     """
 
     study: str
@@ -58,6 +59,7 @@ class ModelSettings:
     loss: Mapping[str, Any]
     training: Mapping[str, Any]
     own: str = ""
+    task: str = ""
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> ModelSettings:

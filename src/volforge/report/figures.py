@@ -23,28 +23,6 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#9
 MARKERS = ("o", "s", "^", "D")  # for the ninth arm and on
 MOST_STRUCTURES = 12
 FEW_POINTS = 8
-SHOWN = {
-    "segmentation": ("dice", "hd95_mm", "assd_mm", "nsd_1mm"),
-    "negative_volume": (
-        "dice",
-        "joint_space_mm3",
-        "joint_space_mean_mm",
-        "asymmetry_index_percent",
-        "index_error_percent",
-    ),
-    "implant": ("dice", "boundary_dice_10mm", "hd95_pooled_mm"),
-    "semantic_synthesis": (
-        "segmenter_dice_ratio",
-        "outline_dice",
-        "texture_sd_ratio",
-        "diversity_ms_ssim",
-        "mae_hu",
-        "mae",
-        "ssim",
-        "psnr_db",
-    ),
-    "translation": ("mae_hu", "ssim", "psnr_db", "outline_dice"),
-}
 
 
 def write_figures(measures: Path, table: StudyTable, runs: Sequence[tuple[str, Path]], out: Path) -> list[str]:
@@ -67,7 +45,7 @@ def write_figures(measures: Path, table: StudyTable, runs: Sequence[tuple[str, P
         for source in sources:  # scores of different label sources are never joined
             values = every[every["label_source"] == source]
             ending = f"_{source or 'none'}" if len(sources) > 1 else ""
-            for measure in SHOWN[table.task]:
+            for measure in table.display.shown:
                 if measure in set(values["measure"]):
                     drawn[f"box_{measure}{ending}"] = _boxes(values, measure, list(table.arms))
             drawn |= {f"{n}{ending}": f for n, f in _bland_altman(values, list(table.arms)).items()}
@@ -220,7 +198,7 @@ def _sides(table: StudyTable) -> dict[str, Any]:
 def _published(table: StudyTable) -> dict[str, Any]:
     """Published values beside ours: points with spread, ours filled, published open, by measure."""
     drawn = {}
-    for measure in SHOWN[table.task]:
+    for measure in table.display.shown:
         ours = [(r.structure, a, c) for r in table.rows if r.measure == measure for a, c in r.cells.items()]
         matched = [c.published for _, _, c in ours if c.published is not None]
         theirs = [*matched, *(p for p in table.published if p.measure == measure)]

@@ -14,8 +14,6 @@ from volforge.volume.geometry import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-COMPARED = ("joint_space_mm3", "negative_volume_mm3", "joint_space_mean_mm")
-
 
 @dataclass(frozen=True)
 class SidesRow:
@@ -36,23 +34,24 @@ class SidesRow:
     found: Agreement
 
 
-def compare_sides(frame: pd.DataFrame, arms: Sequence[str]) -> list[SidesRow]:
+def compare_sides(frame: pd.DataFrame, arms: Sequence[str], measures: Sequence[str]) -> list[SidesRow]:
     """Left against right of a study's volumes and widths: scans and seeds of a subject are averaged first.
 
     Args:
         frame: From `measures_frame`.
         arms: In the order of the table.
+        measures: What is compared; empty: nothing.
     """
-    return [] if frame.empty else list(_rows(frame, arms))
+    return [] if frame.empty or not measures else list(_rows(frame, arms, measures))
 
 
-def _rows(frame: pd.DataFrame, arms: Sequence[str]) -> Iterator[SidesRow]:
-    own = frame[frame["measure"].isin(COMPARED) & frame["side"].isin(["left", "right"]) & frame["value"].notna()]
+def _rows(frame: pd.DataFrame, arms: Sequence[str], measures: Sequence[str]) -> Iterator[SidesRow]:
+    own = frame[frame["measure"].isin(measures) & frame["side"].isin(["left", "right"]) & frame["value"].notna()]
     keys = ["label_source", "structure", "measure", "arm"]
     for more in (["fold", "seed", "scan"], ["fold", "seed"], []):
         own = own.groupby([*keys, "subject", "side", *more], sort=False, as_index=False)["value"].mean()
     groups = {tuple(map(str, key)): part for key, part in own.groupby(keys, sort=False)}
-    for measure in COMPARED:
+    for measure in measures:
         for arm in arms:
             for (source, structure, name, whose), part in groups.items():
                 if (name, whose) != (measure, arm):

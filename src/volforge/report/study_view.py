@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from volforge.report.cohort_view import Picture, picture, read_rows
-from volforge.report.figures import SHOWN
 from volforge.report.formats import main_cell, published_value, shown, sides_cells, source_numbers, test_cells
 from volforge.report.published import PublishedNumber, read_published
 from volforge.report.table import Cell, StudyTable, study_table
@@ -17,10 +16,6 @@ from volforge.study.measures import read_measures
 from volforge.study.predictions import PANEL
 from volforge.volume.folders import read_json
 
-_SLICES = {
-    "negative_volume": "left (upper row) and right joint in sagittal, coronal and axial planes; bones outlined in "
-    "orange, joint space green, the rest of the negative volume blue"
-}
 FIGURE_WORDS = {
     "box": "by structure and arm, a point per subject",
     "sides": "left less right by subject, against the mean of both; dashed: limits of agreement (1.96 SD)",
@@ -34,11 +29,6 @@ FIGURE_WORDS = {
 CASE_NOTE = (
     "Input, prediction, reference and error; in the error orange is too much or too bright, blue too little or too "
     "dark. Values are means over structures and sides."
-)
-JOINT_NOTE = (
-    "Left joint above, right joint below, each in a sagittal, a coronal and an axial plane: bones outlined in orange, "
-    "joint space green, the rest of the negative volume blue. `turn` opens the surfaces: bones translucent, the "
-    "negative volume coloured by the width of the joint space. Values are those of the joint space, means over sides."
 )
 
 
@@ -109,7 +99,7 @@ def view_study(results: Path, name: str) -> StudyView:
         cases,
         _networks(folder, settings["parts"]),
         table.made_from,
-        JOINT_NOTE if table.task == "negative_volume" else CASE_NOTE,
+        table.display.note or CASE_NOTE,
         _samples(folder, settings["parts"]),
     )
 
@@ -187,11 +177,9 @@ def _cases(folder: Path, table: StudyTable, parts: list[list[Any]]) -> tuple[lis
     from PIL import Image
 
     rows = [r for r in read_measures(folder / "measures.tsv") if r["scan"]]
-    # image measures have rows by tissue too; of a negative volume the part that bone bounds tells cases apart
-    of_images = ("body", "structures")
-    only = {"segmentation": (), "implant": (), "negative_volume": ("joint_space",)}.get(table.task, of_images)
+    only = table.display.judged_in  # image measures have rows by tissue too
     rows = [r for r in rows if not only or r["structure"] in only]
-    present = [m for m in SHOWN[table.task] if any(r["measure"] == m for r in rows)]
+    present = [m for m in table.display.shown if any(r["measure"] == m for r in rows)]
     found: dict[tuple[str, ...], dict[str, list[float | None]]] = {}
     subjects: dict[tuple[str, ...], str] = {}
     for r in rows:
@@ -210,8 +198,7 @@ def _cases(folder: Path, table: StudyTable, parts: list[list[Any]]) -> tuple[lis
         rank, file = opened.get(case, ("", None))
         place = f"fold {fold}, seed {seed}" + (f", sample {sample}" if sample != "0" else "")
         texts = [_mean_text(values.get(m, [])) for m in present]
-        shown_as = _SLICES.get(table.task, "input, prediction, reference, error")
-        caption = f"{scan}, {arm}{', ' + rank if rank else ''}: {shown_as}. " + ", ".join(
+        caption = f"{scan}, {arm}{', ' + rank if rank else ''}: {table.display.picture}. " + ", ".join(
             f"{m} {t}" for m, t in zip(present, texts, strict=True)
         )
         slices = picture(Image.open(file), caption) if file is not None else None

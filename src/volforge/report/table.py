@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,23 @@ class TableRow:
         return next((a for a, c in self.cells.items() if c.is_best), "")
 
 
+@dataclass(frozen=True)
+class Display:
+    """What the task of a study says of its page.
+
+    Attributes:
+        shown: Measures of the figures and of the list of cases, the most telling first.
+        judged_in: Structures that the list of cases looks at; empty: all.
+        picture: What the picture of a case shows, from left to right.
+        note: A sentence below the list of cases; empty: that of all tasks.
+    """
+
+    shown: Sequence[str] = ()
+    judged_in: Sequence[str] = ()
+    picture: str = ""
+    note: str = ""
+
+
 @dataclass
 class StudyTable:
     """A whole table.
@@ -86,6 +103,7 @@ class StudyTable:
         published_notes: What the file of published numbers says of itself.
         notes: What a reader must know.
         made_from: SHA-256 by input.
+        display: What the task says of the page.
     """
 
     study: str
@@ -100,6 +118,7 @@ class StudyTable:
     published_notes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     made_from: dict[str, str] = field(default_factory=dict)
+    display: Display = field(default_factory=Display)
 
 
 def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
@@ -107,7 +126,7 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
 
     Args:
         measures: measures.tsv of the study.
-        settings: What `ResolvedStudy.table_settings` says, parsed.
+        settings: `table.settings.json`, parsed.
     """
     from volforge.volume.folders import sha256_of, sha256_of_text
 
@@ -137,7 +156,8 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     arm_notes = {name: str(arm["note"]) for name, arm in settings["arms"].items() if arm["note"]}
     made = StudyTable(settings["study"], settings["task"], settings["cohort"], arms, arm_notes, rows)
     made.published, made.same_data, made.published_notes, made.made_from = numbers, left, notes, made_from
-    made.sides = compare_sides(frame, list(arms)) if settings["task"] == "negative_volume" else []
+    made.display = Display(*(settings[k] for k in ("shown", "judged_in", "picture", "note")))
+    made.sides = compare_sides(frame, list(arms), settings["compares_sides"])
     made.notes = _notes(made)
     return made
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from volforge.shape.asymmetry import align_mirrored, asymmetry_index, compare_shapes
 from volforge.shape.joint import Joint
 
 FILE = "negative_volume.json"
+SIDES = ("left", "right")
 VOLUMES = ("negative_volume_mm3", "joint_space_mm3")
 SIDE_MEASURES = (
     "negative_volume_mm3", "joint_space_mm3", "joint_space_mean_mm", "joint_space_min_mm", "unresolved_percent",
@@ -87,3 +89,30 @@ def value_of(record: Mapping[str, Any], side: str, measure: str) -> float:
     """A value of a side; NaN where it is unknown or the side failed."""
     value = record["sides"].get(side, {}).get(measure)
     return math.nan if value is None else float(value)
+
+
+def asymmetry_record(sides: dict[str, Any], joints: dict[str, Joint]) -> dict[str, Any]:
+    """Left against right: indices of the volumes, and the distance of the mirrored shapes where surfaces are there."""
+    found: dict[str, Any] = {}
+    for name in VOLUMES:
+        left, right = (value_of({"sides": sides}, side, name) for side in SIDES)
+        signed, absolute = asymmetry_index(left, right)
+        found[name] = {"signed_percent": finite(signed), "percent": finite(absolute)}
+    if set(joints) != set(SIDES):
+        return found
+    left_joint, right_joint = joints["left"], joints["right"]
+    if left_joint.barrier is None or right_joint.barrier is None:
+        return found
+    alignment = align_mirrored(left_joint.bones, right_joint.bones, left_joint.barrier.mesh, right_joint.barrier.mesh)
+    frames = (left_joint.bones.frame, right_joint.bones.frame)
+    shapes = []
+    for name, masks in (
+        ("joint_space", [j.inflated.joint_space for j in (left_joint, right_joint)]),
+        ("negative_volume", [j.inflated.space for j in (left_joint, right_joint)]),
+        ("condyle", [j.bones.condyle_mask for j in (left_joint, right_joint)]),
+    ):
+        shapes += [
+            {"structure": m.structure, "measure": m.measure, "value": finite(m.value)}
+            for m in compare_shapes(masks[0], masks[1], frames, alignment.matrix, name)
+        ]
+    return found | {"shapes": shapes, "registration_residual_mm": alignment.residual_mm}

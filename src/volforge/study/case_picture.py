@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from volforge.study.measure_case import Volumes
-from volforge.study.settings import ArmSettings
+from volforge.study.volumes import Volumes
 from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array
 from volforge.volume.intensity import AIR_HU
@@ -24,15 +23,14 @@ TOO_LITTLE: RGB = (86, 180, 233)
 MARGIN_MM = 8.0
 
 
-def case_picture(settings: ArmSettings, volumes: Volumes, colours: Mapping[int, RGB], rows: int = 3) -> Array:
+def label_picture(volumes: Volumes, ids: list[int], colours: Mapping[int, RGB], rows: int = 3) -> Array:
     """A sheet with one row per axial slice: input, prediction, reference, error.
 
-    The error of labels: orange where the prediction has too much, blue where it misses; of images: orange too
-    bright, blue too dark, full colour at 300 HU, or 30 % of an MR scan's window.
+    In the error orange is where the prediction has too much, blue where it misses.
 
     Args:
-        settings: The arm.
         volumes: The case, with a prediction.
+        ids: What is measured.
         colours: RGB by label id.
         rows: Number of slices, spread over what is measured.
 
@@ -40,11 +38,33 @@ def case_picture(settings: ArmSettings, volumes: Volumes, colours: Mapping[int, 
         (rows, columns, 3) uint8.
     """
     assert volumes.prediction is not None
-    ids = [p.id for p in settings.structures]
-    if settings.is_image_task:
-        focus = volumes.body
-    else:
-        focus = np.isin(volumes.reference, ids) | np.isin(volumes.prediction, ids)
+    focus = np.isin(volumes.reference, ids) | np.isin(volumes.prediction, ids)
+    return _sheet(volumes, focus, rows, lambda flat, size: _label_row(flat, size, colours, ids))
+
+
+def image_picture(volumes: Volumes, colours: Mapping[int, RGB] | None, *, is_hounsfield: bool, rows: int = 3) -> Array:
+    """The same of an image: in the error orange is too bright, blue too dark, full colour at 300 HU, or 30 % of an MR
+    scan's window.
+
+    Args:
+        volumes: The case, with a prediction.
+        colours: RGB by label id where the source is a label map; None: it is an image.
+        is_hounsfield: Values are HU, not percent.
+        rows: Number of slices, spread over the body.
+
+    Returns:
+        (rows, columns, 3) uint8.
+    """
+    return _sheet(volumes, volumes.body, rows, lambda flat, size: _image_row(flat, size, colours, is_hounsfield))
+
+
+def _sheet(
+    volumes: Volumes,
+    focus: Array,
+    rows: int,
+    tiles_of: Callable[[Mapping[str, Array | None], tuple[int, int]], list[Array]],
+) -> Array:
+    """One row of tiles for each of some axial slices of the focus."""
     whole = focus if volumes.boundary is None else focus | volumes.boundary
     if not focus.any():
         focus = whole = np.ones(volumes.reference.shape, bool)
@@ -66,26 +86,22 @@ def case_picture(settings: ArmSettings, volumes: Volumes, colours: Mapping[int, 
                 ("boundary", volumes.boundary),
             )
         }
-        tiles += (
-            _image_row(settings, flat, size, colours)
-            if settings.is_image_task
-            else _label_row(flat, size, colours, ids)
-        )
+        tiles += tiles_of(flat, size)
     return contact_sheet(tiles, columns=4, gap=GAP)
 
 
 def _image_row(
-    settings: ArmSettings, flat: Mapping[str, Array | None], size: tuple[int, int], colours: Mapping[int, RGB]
+    flat: Mapping[str, Array | None], size: tuple[int, int], colours: Mapping[int, RGB] | None, is_hounsfield: bool
 ) -> list[Array]:
     source, prediction, reference = flat["source"], flat["prediction"], flat["reference"]
     assert source is not None
     assert prediction is not None
     assert reference is not None
-    if settings.task == "semantic_synthesis":
+    if colours is not None:
         shown = render(None, (0, 1), size, None, source.astype(np.int64), colours)
     else:
         shown = render(source, (float(source.min()), float(max(source.max(), source.min() + 1))), size)
-    window, most, outside = (WINDOW_HU, ERROR_HU, AIR_HU) if settings.is_hounsfield else (PERCENT, ERROR_PERCENT, 0)
+    window, most, outside = (WINDOW_HU, ERROR_HU, AIR_HU) if is_hounsfield else (PERCENT, ERROR_PERCENT, 0)
     prediction = np.nan_to_num(prediction, nan=outside, posinf=outside, neginf=outside)  # a failed case is shown too
     difference = np.clip((prediction.astype(np.float32) - reference) / most, -1, 1)
     return [shown, render(prediction, window, size), render(reference, window, size), _signed(difference, size)]

@@ -92,23 +92,43 @@ class Cohort:
         return self.read(scan, "body") > 0 if self.has(scan, "body") else np.ones(shape, bool)
 
 
-def measured_cases(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Case]:
-    """What an arm is measured on: the fold's (or the split's) scans that have a reference.
+def tested_rows(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Row]:
+    """Accepted scans that are tested: those of the fold, or of the split `test`."""
+    return [r for r in cohort.rows if _is_tested(r, settings.by_fold, fold)]
+
+
+def cases_with(
+    settings: ArmSettings,
+    cohort: Cohort,
+    fold: int,
+    files: Sequence[str],
+    choice: Mapping[str, str | None] | None = None,
+) -> list[Case]:
+    """What an arm is measured on: the tested scans that have these files, each its own reference.
+
+    Args:
+        settings: The arm.
+        cohort: Its cohort.
+        fold: Fold, or 0 for the split `test`.
+        files: `image`, `labels`, `defective`, `implant`.
+        choice: Modality and contrast; None: any.
 
     Raises:
         VolforgeError: There is none.
     """
-    rows = [r for r in cohort.rows if _is_tested(r, settings.by_fold, fold)]
-    if settings.task == "translation":
-        cases = _pairs(settings, rows)
-    else:
-        needed = {"segmentation": ("labels",), "negative_volume": ("labels",), "implant": ("defective", "implant")}.get(
-            settings.task, ("labels", "image")
-        )
-        chosen = [r for r in rows if all(cohort.has(r["scan"], p) for p in needed)]
-        if settings.task == "semantic_synthesis":
-            chosen = [r for r in chosen if _fits(r, settings.target)]
-        cases = [Case(r["scan"], r["subject"], r["scan"], r["label_source"]) for r in chosen]
+    rows = tested_rows(settings, cohort, fold)
+    chosen = [r for r in rows if all(cohort.has(r["scan"], f) for f in files) and (choice is None or _fits(r, choice))]
+    return checked(
+        settings, cohort, fold, [Case(r["scan"], r["subject"], r["scan"], r["label_source"]) for r in chosen]
+    )
+
+
+def checked(settings: ArmSettings, cohort: Cohort, fold: int, cases: list[Case]) -> list[Case]:
+    """The cases, of which there must be some.
+
+    Raises:
+        VolforgeError: There is none.
+    """
     if not cases:
         place = f"fold {fold}" if settings.by_fold else "split `test`"
         raise VolforgeError(
@@ -153,24 +173,3 @@ def _is_tested(row: Row, by_fold: bool, fold: int) -> bool:
 def _fits(row: Row, choice: Mapping[str, str | None]) -> bool:
     contrast = choice["contrast"]
     return row["modality"] == choice["modality"] and (contrast is None or row["contrast"] == contrast)
-
-
-def _pairs(settings: ArmSettings, rows: Sequence[Row]) -> list[Case]:
-    """Sources with the target scan of the same subject and frame."""
-    targets: dict[tuple[str, str], Row] = {}
-    for r in of_modality(rows, settings.target):
-        key = (r["subject"], r["frame"])
-        if key in targets and r["frame"]:
-            raise VolforgeError(
-                f"two target scans of one frame: {targets[key]['scan']} and {r['scan']}",
-                settings.cohort,
-                "tell them apart by `target: {contrast: ...}`, or give them another frame",
-            )
-        if r["frame"]:
-            targets[key] = r
-    cases = []
-    for row in of_modality(rows, settings.source):
-        target = targets.get((row["subject"], row["frame"]))
-        if target is not None:
-            cases.append(Case(row["scan"], row["subject"], target["scan"], ""))  # images: no label has a part in it
-    return cases

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -76,15 +75,3 @@ def read_predictions(folder: Path) -> list[Prediction]:
     """Read predictions.tsv."""
     rows = read_rows(folder / FILE, "a table of predictions", [f.name for f in fields(Prediction)])
     return [Prediction(**{**r, "sample": int(r["sample"])}) for r in rows]  # type: ignore[arg-type]
-
-
-JOINTS = "joints.tsv"
-JOINT_COLUMNS = ("scan", "side", "structure", "origin", "centre_error_mm", "region_recall")
-
-
-def read_joints(folder: Path) -> list[dict[str, str]]:
-    """Rows of joints.tsv: what the localiser found; none where there was no localiser."""
-    if not (folder / JOINTS).exists():
-        return []
-    with (folder / JOINTS).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))

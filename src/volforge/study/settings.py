@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,10 @@ class ArmSettings:
     Attributes:
         study: Study.
         arm: Arm.
-        task: `segmentation`, `negative_volume`, `implant`, `semantic_synthesis` or `translation`.
+        task: Task.
         cohort: Cohort.
         by_fold: Test scans are those of a fold, not of the split `test`.
         structures: What is measured.
-        source: Modality and contrast that are translated.
-        target: Modality and contrast that are made.
         metrics: As in the configuration.
         cases: How many cases the report opens to their slices.
         predictions: Folder of predictions made elsewhere, else empty.
@@ -52,7 +50,7 @@ class ArmSettings:
         options: Numbers of the baselines.
         weights: Paths of public weights by name.
         inference: How models are applied: overlap, flips, keep, threads.
-        joint: Negative volumes: bones by side, how they are inflated, and what is measured.
+        own: What only the task knows of.
     """
 
     study: str
@@ -61,8 +59,6 @@ class ArmSettings:
     cohort: str
     by_fold: bool
     structures: tuple[Part, ...]
-    source: Mapping[str, str | None]
-    target: Mapping[str, str | None]
     metrics: Mapping[str, Any]
     cases: int
     predictions: str
@@ -70,12 +66,19 @@ class ArmSettings:
     options: Mapping[str, float]
     weights: Mapping[str, str]
     inference: Mapping[str, Any] = field(default_factory=dict)
-    joint: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def is_image_task(self) -> bool:
-        """Whether predictions are images."""
-        return self.task in ("semantic_synthesis", "translation")
+    def source(self) -> Mapping[str, str | None]:
+        """Image tasks: modality and contrast that are read."""
+        found: Mapping[str, str | None] = self.own["source"]
+        return found
+
+    @property
+    def target(self) -> Mapping[str, str | None]:
+        """Image tasks: modality and contrast that are made."""
+        found: Mapping[str, str | None] = self.own["target"]
+        return found
 
     @property
     def is_hounsfield(self) -> bool:
@@ -89,4 +92,6 @@ class ArmSettings:
             content = dict(read_json(path))
             options = {k: content.pop(k) for k in ("threshold_hu", "constant_hu", "closing_mm")}
             content["structures"] = tuple(Part(**s) for s in content["structures"])
-            return cls(options=options, **content)
+            names = {f.name for f in fields(cls)}
+            own = {k: content.pop(k) for k in [*content] if k not in names}
+            return cls(options=options, own=own, **content)

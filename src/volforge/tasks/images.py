@@ -26,7 +26,7 @@ class ImageTask(Task):
         for name, arm in study.settings.arms.items():
             if arm.models:
                 wanted.setdefault(("image",), []).append(f"`{name}`")
-            elif arm.baseline in self.learns:
+            elif arm.baseline is not None and arm.baseline in self.learns:
                 wanted.setdefault(self.learns[arm.baseline], []).append(f"`{name}`")
         if ENCODER in self.judges(study):
             wanted.setdefault(("image",), []).append("the encoder of the Fréchet distance")

@@ -62,9 +62,14 @@ SEGMENTER = "judging_segmenter"
 class Places(Protocol):
     """A configuration that was read, which knows where each of its values stands."""
 
-    places: Mapping[Keys, Any]
-    problem: Callable[..., Problem]
-    """`problem(keys, message, remedy, value="")`: a problem at the nearest known place of a key path."""
+    @property
+    def places(self) -> Mapping[Keys, Any]:
+        """Place of every key path that a file sets."""
+        ...
+
+    def problem(self, keys: Keys, message: str, remedy: str, value: object = "") -> Problem:
+        """A problem at the nearest known place of a key path."""
+        ...
 
 
 class Task:
@@ -86,7 +91,7 @@ class Task:
         judged_in: Structures that the list of cases looks at; empty: all.
         picture: What the picture of a case shows, from left to right.
         note: A sentence below the list of cases; empty: none.
-        compares_sides: Whether a cohort's left sides are compared with its right ones.
+        compares_sides: Measures by which a cohort's left sides are compared with its right ones.
         trains_with_needs: Whether the models that a model `needs` are read in its training, not in predictions alone.
         memory: Memory of its jobs, as a multiple of what importing the largest scan asks for.
     """
@@ -104,7 +109,7 @@ class Task:
     judged_in: ClassVar[tuple[str, ...]] = ()
     picture: ClassVar[str] = "input, prediction, reference, error"
     note: ClassVar[str] = ""
-    compares_sides: ClassVar[bool] = False
+    compares_sides: ClassVar[tuple[str, ...]] = ()
     trains_with_needs: ClassVar[bool] = True
     memory: ClassVar[float] = 1.0
 
@@ -134,7 +139,7 @@ class Task:
         for name, arm in study.settings.arms.items():
             if arm.models:
                 wanted.setdefault(("image", "labels"), []).append(f"`{name}`")
-            elif arm.baseline in self.learns:
+            elif arm.baseline is not None and arm.baseline in self.learns:
                 wanted.setdefault(self.learns[arm.baseline], []).append(f"`{name}`")
         for files, who in wanted.items():
             yield files, None, " and ".join(who[:3])

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import ast
 import difflib
-import importlib
-import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
+from volforge import places
 from volforge.errors import VolforgeError
 from volforge.tasks.protocol import Task
 
@@ -41,8 +38,7 @@ def task(name: str) -> Task:
         VolforgeError: There is none of this name, or its description breaks the import rule.
     """
     if name in TASKS:
-        module, found = TASKS[name].split(":")
-        made = getattr(importlib.import_module(module), found)()
+        made = places.at(TASKS[name])()
     elif ".py:" in name:
         file, found = name.rsplit(":", 1)
         if not Path(file).is_file():
@@ -51,7 +47,7 @@ def task(name: str) -> Task:
         if broken:
             text = f"a description of a task imports {', '.join(broken)}"
             raise VolforgeError(text, file, f"import inside the entries; here: {' and '.join(ALLOWED)}")
-        kind = getattr(own_module(Path(file)), found, None)
+        kind = places.at(name)
         if not (isinstance(kind, type) and issubclass(kind, Task)):
             raise VolforgeError(f"no task '{found}' in {file}", "", "write a subclass of volforge.tasks.protocol.Task")
         made = kind()
@@ -61,23 +57,6 @@ def task(name: str) -> Task:
         raise VolforgeError(f"no task '{name}'", "", remedy)
     made.name = name
     return made
-
-
-def entry(place: str) -> Callable[..., Any]:
-    """The function at a dotted place, `module:function` or `file.py:function`.
-
-    Raises:
-        VolforgeError: There is none.
-    """
-    module, name = place.rsplit(":", 1)
-    if module.endswith(".py"):
-        if not Path(module).is_file():
-            raise VolforgeError(f"file not found: {module}", "", "paths of own tasks start from the working directory")
-        found = getattr(own_module(Path(module)), name, None)
-        if found is None:
-            raise VolforgeError(f"no function '{name}' in {module}", "", "mend the entries of the task")
-        return found  # type: ignore[no-any-return]
-    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
 
 
 def forbidden_imports(file: Path) -> list[str]:
@@ -105,27 +84,6 @@ def forbidden_imports(file: Path) -> list[str]:
             elif level or not (root in sys.stdlib_module_names or name in ALLOWED or root == "pydantic"):
                 found.append("." * level + name)
     return sorted(set(found))
-
-
-def own_module(file: Path) -> ModuleType:
-    """A module of the user's own file; its folder is searched for neighbours, as Python does for a program."""
-    folder, name = str(file.resolve().parent), f"volforge_own_{file.stem}"
-    known = sys.modules.get(name)
-    if known is not None and known.__file__ == str(file.resolve()):
-        return known
-    if folder not in sys.path:
-        sys.path.append(folder)
-    spec = importlib.util.spec_from_file_location(name, file.resolve())
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise VolforgeError(f"cannot be imported: {error}", str(file), "mend the file") from error
-    return module
 
 
 def _top_imports(tree: ast.Module) -> list[tuple[str, int]]:

@@ -58,12 +58,16 @@ def keep_in(file: Path) -> None:
         return
 
 
-def code_hash(entry: str) -> str:
+def code_hash(entry: str, *more: str) -> str:
     """The hash of a command's code, 16 hexadecimal digits.
 
     Args:
         entry: `module:function`, for example `volforge.cli.scan:import_`.
     """
+    if more:
+        return hashlib.sha256("".join(code_hash(e) for e in (entry, *more)).encode()).hexdigest()[:16]
+    if not entry.startswith("volforge.cli."):
+        return hash_of_modules([entry.split(":")[0]])
     return _hash_of(modules_of(entry), _function(entry)["text"])
 
 

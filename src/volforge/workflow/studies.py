@@ -99,8 +99,8 @@ def _of_arms(loaded: Loaded, study: ResolvedStudy) -> Iterator[Problem]:
             remedy = f"baselines of the task: {', '.join(task.baselines) or 'none'}"
             yield loaded.problem((*keys, "models"), f"the task {task.name} trains no models yet", remedy)
     if study.settings.shared and not task.train:
-        keys = ("studies", study.name, "shared")
-        yield loaded.problem(keys, f"the task {task.name} trains no models yet", "leave it out")
+        place = ("studies", study.name, "shared")
+        yield loaded.problem(place, f"the task {task.name} trains no models yet", "leave it out")
 
 
 def _of_components(loaded: Loaded, study: ResolvedStudy, arm: str, model: str) -> Iterator[Problem]:

@@ -111,6 +111,6 @@ def table_settings(study: ResolvedStudy) -> str:
         "judged_in": list(task.judged_in),
         "picture": task.picture,
         "note": task.note,
-        "compares_sides": task.compares_sides,
+        "compares_sides": list(task.compares_sides),
     }
     return as_json(content)

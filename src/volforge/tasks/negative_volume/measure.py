@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 
 from volforge.cohort.collect import as_tsv
+from volforge.errors import VolforgeError
 from volforge.metrics.measure import Measure, nothing
 from volforge.metrics.repeatability import icc_1_1, smallest_detectable_change
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
 from volforge.shape.joint_record import FILE, SIDE_MEASURES, VOLUMES, value_of
 from volforge.study.cases import Cohort
-from volforge.study.measure_arm import Place, chosen_cases, origin_of
+from volforge.study.chosen import chosen_cases
+from volforge.study.jobs import MeasureJob
 from volforge.study.measures import Origin, row, write_measures
+from volforge.study.origin import Place, origin_of
 from volforge.study.predictions import Prediction, read_predictions
 from volforge.study.settings import ArmSettings
+from volforge.tasks.negative_volume.ids import BONES, IDS
 from volforge.tasks.negative_volume.joints import SIDES
-from volforge.tasks.negative_volume.predict import BONES, IDS
 from volforge.volume.folders import read_json, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.restore import on_scan_grid
@@ -30,25 +33,22 @@ STRUCTURES = ("joint_space", "negative_volume")
 PREDICTED = "predicted"
 
 
-def measure_joints(
-    settings: ArmSettings, scans: Path, predictions: Path, reference: Path, place: Place, out: Path, cases: Path
-) -> int:
+def measure(settings: ArmSettings, job: MeasureJob) -> int:
     """Measure the negative volumes of an arm.
 
     Args:
         settings: The arm.
-        scans: scans.tsv of the cohort.
-        predictions: Its folder from `inflate_arm`.
-        reference: That of the arm that inflates the scans' own labels; the same for that arm itself.
-        place: Fold and seed.
-        out: measures.tsv to write.
-        cases: Folder to write: pictures and 3-D views of some cases, cases.tsv.
+        job: Its predictions, and as reference those of the arm that inflates the scans' own labels (the same for that
+            arm itself); the measures, pictures and 3-D views of some cases to write.
 
     Returns:
         Number of measures.
     """
-    cohort = Cohort(scans)
-    own_labels = settings.joint["inflation"]["labels_from"] == "labels"
+    cohort, predictions, reference = Cohort(job.scans), job.predictions, job.reference
+    if reference is None:
+        raise VolforgeError("negative volumes are compared with those of an arm", "", "name its folder: --reference")
+    place, out, cases = Place(job.fold, job.seed), job.out, job.cases
+    own_labels = settings.own["joint"]["inflation"]["labels_from"] == "labels"
     compares = predictions.resolve() != reference.resolve()
     rows: list[dict[str, object]] = []
     scores: list[tuple[float, Prediction]] = []
@@ -240,7 +240,7 @@ def _write_cases(
         grid = Grid.of(record["grid"])
         name = f"{prediction.scan}-{prediction.sample}"
         Image.fromarray(joint_picture(image, bones, values, grid.spacing_mm)).save(out / f"{name}.png")
-        if word and settings.joint["inflation"]["meshes"]:  # a few: each is half a megabyte of the page
+        if word and settings.own["joint"]["inflation"]["meshes"]:  # a few: each is half a megabyte of the page
             write_view(out / f"{name}.view.json", shapes, values, grid)
         rank = words.get(word, word)
         lines.append({"scan": prediction.scan, "sample": prediction.sample, "rank": rank, "file": f"{name}.png"})

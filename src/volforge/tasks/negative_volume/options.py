@@ -123,7 +123,9 @@ class NegativeVolumeStudy(Study):
     """One table of negative volumes."""
 
     joint: JointOptions = Field(default=JointOptions(), description="which bones make a joint, and how it is measured")
-    arms: dict[Name, NegativeVolumeArm] = Field(min_length=1, description="arms by name; ours is called `volforge`")
+    arms: dict[Name, NegativeVolumeArm] = Field(  # type: ignore[assignment]
+        min_length=1, description="arms by name; ours is called `volforge`"
+    )
 
     @model_validator(mode="after")
     def _has_a_reference(self) -> NegativeVolumeStudy:

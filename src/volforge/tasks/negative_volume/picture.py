@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from volforge.tasks.negative_volume.ids import IDS
 from volforge.tasks.negative_volume.joints import SIDES
-from volforge.tasks.negative_volume.predict import IDS
 from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array
 from volforge.volume.picture import GAP, RGB, contact_sheet, plane, render

@@ -30,7 +30,7 @@ class NegativeVolume(Task):
     judged_in = ("joint_space",)  # the part that bone bounds tells cases apart
     picture = PICTURE
     note = NOTE
-    compares_sides = True
+    compares_sides = ("joint_space_mm3", "negative_volume_mm3", "joint_space_mean_mm")
 
     def problems(self, loaded: Places, study: ResolvedStudy) -> Iterator[Problem]:
         """Bones with two sides."""

@@ -12,8 +12,8 @@ from volforge.shape.joint_files import BARRIER, CONDYLE, WIDEST_MM, widths_on
 from volforge.shape.mesh import Mesh
 from volforge.shape.meshlab import simplified
 from volforge.shape.surface import surface_of_mask
+from volforge.tasks.negative_volume.ids import IDS
 from volforge.tasks.negative_volume.joints import SIDES
-from volforge.tasks.negative_volume.predict import IDS
 from volforge.volume.folders import write_json
 from volforge.volume.geometry import Array, Grid
 

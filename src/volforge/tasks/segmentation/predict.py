@@ -1,17 +1,69 @@
-"""Predictions of an arm that was trained: its models applied to the test scans of a fold."""
+"""Label maps of the test scans of a fold: of trained models, of a baseline, or made elsewhere."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from volforge.cohort.collect import as_tsv
 from volforge.inference.model import load_model
 from volforge.inference.segment import Scan, Segmented, segment
-from volforge.study.cases import Case, Cohort
+from volforge.study.cases import Case, Cohort, cases_with
+from volforge.study.jobs import PredictJob
+from volforge.study.predict import cost, predict_without_models, written
+from volforge.study.predictions import Prediction, by_structure, write_predictions
 from volforge.study.settings import ArmSettings
+from volforge.tasks.segmentation.baselines import BASELINES
+from volforge.tasks.segmentation.joints_file import JOINT_COLUMNS, JOINTS
+from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
+from volforge.whole_file import write_whole
+
+FILES = ("labels",)
+
+
+def predict(settings: ArmSettings, job: PredictJob) -> int:
+    """Predict all test cases of a fold into a folder that appears whole.
+
+    Args:
+        settings: The arm.
+        job: Scans, fold, models, and the folder `predictions`.
+
+    Returns:
+        Number of cases.
+
+    Raises:
+        VolforgeError: Nothing to measure, nothing to learn from, or files that cannot be used.
+    """
+    start = time.perf_counter()
+    cohort = Cohort(job.scans)
+    cases = cases_with(settings, cohort, job.fold, FILES)
+    if predict_without_models(settings, job, cohort, cases, BASELINES, labels=True, of_structures=True):
+        return len(cases)
+    finder = next((folder for name, folder in job.models.items() if "/" in name), None)
+    own = {name: folder for name, folder in job.models.items() if "/" not in name}
+    one = segmenter(settings, cohort, own, finder, job.device)
+    predictions, joints = [], []
+    with whole_folder(job.out) as scratch:
+        for case in cases:
+            if not cohort.has(case.scan, "image"):  # a failure that is counted, not the end of all others
+                predictions.append(Prediction(case.scan, case.subject, case.reference, case.label_source))
+                continue
+            found, rows = one(case)
+            made = written(cohort, case, (found.labels, found.confidence), scratch, labels=True)
+            plain = by_structure((s, side, value) for s, side, value, _ in found.cross_entropy)
+            doubled = by_structure((s, side, value) for s, side, _, value in found.cross_entropy)
+            predictions.append(replace(made, cross_entropy_nats=plain, legacy_cross_entropy_nats=doubled))
+            joints += rows
+        write_predictions(scratch, predictions)
+        if joints:
+            write_whole(scratch / JOINTS, as_tsv(JOINT_COLUMNS, joints))
+        write_json(scratch / "cost.json", cost(len(cases), start, job.device))
+    return len(cases)
 
 
 def segmenter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from volforge.errors import VolforgeError
 from volforge.inference.model_settings import ModelSettings
 from volforge.study.cases import Cohort, free_rows
 from volforge.study.inner_split import inner_split
+from volforge.study.jobs import TrainJob
 from volforge.study.trained_files import multiply_adds, versions, write_trained
 from volforge.training.attempt import note_attempt
 from volforge.volume.folders import read_json, whole_folder, write_json
@@ -24,43 +25,12 @@ if TYPE_CHECKING:
     from volforge.training.task import Plan
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a training job is told beside its settings.
-
-    Attributes:
-        scans: scans.tsv of the cohort.
-        fold, seed: Fold that is left out (0 for the split `test`) and seed.
-        checkpoints: Folder of its checkpoints.
-        distances: Folder of distance maps, or None.
-        minutes: Time after which it keeps a checkpoint and ends unfinished; None: no limit.
-        workers: Loader processes.
-        attempt: Number of the try, from 1.
-        resume: A checkpoint to go on from, or None: the last one of the same settings, if there is one.
-        checkpoint_seconds: Time between checkpoints.
-        code: Hash of the code that trains: a checkpoint of other code is no beginning.
-    """
-
-    scans: Path
-    fold: int
-    seed: int
-    checkpoints: Path
-    distances: Path | None = None
-    minutes: float | None = None
-    workers: int = 0
-    attempt: int = 1
-    resume: Path | None = None
-    checkpoint_seconds: float = 120.0
-    code: str = ""
-
-
-def train_model(settings: ModelSettings, run: Run, out: Path) -> str:
+def train(path: Path, job: TrainJob) -> str:
     """Train a model, or go on with it.
 
     Args:
-        settings: The model.
-        run: Scans, fold, seed, checkpoints, resources.
-        out: Folder of the model: weights.safetensors, model.json, history.tsv, cost.json. It appears whole.
+        path: `<model>.train.json`.
+        job: Scans, fold, seed, checkpoints, resources, and the folder of the model.
 
     Returns:
         Why the training ended before its last step, empty where it is finished.
@@ -68,33 +38,38 @@ def train_model(settings: ModelSettings, run: Run, out: Path) -> str:
     Raises:
         VolforgeError: Nothing to learn from; settings that do not fit; a checkpoint of other settings.
     """
-    note_attempt(run.checkpoints, run.attempt, run.code)
+    return train_model(ModelSettings.load(path), job)
+
+
+def train_model(settings: ModelSettings, job: TrainJob) -> str:
+    """The same of settings that were read."""
+    note_attempt(job.checkpoints, job.attempt, job.code)
     from volforge.tasks.segmentation.training import SegmentationTask
-    from volforge.training.loop import train
+    from volforge.training import loop
     from volforge.training.stop import Stop
 
-    stop = Stop(run.minutes)  # before anything slow: a signal during the loading of scans counts too
-    training, validation, subjects = regions_of(settings, run)
+    stop = Stop(job.minutes)  # before anything slow: a signal during the loading of scans counts too
+    training, validation, subjects = regions_of(settings, job)
     data = [r.fingerprint() for r in (training, validation) if r is not None]
-    plain = checked_settings(settings, run, subjects, data)
-    task = SegmentationTask(settings, run.seed, training, validation, plain)
-    plan = plan_of(settings, run)
+    plain = checked_settings(settings, job, subjects, data)
+    task = SegmentationTask(settings, job.seed, training, validation, plain)
+    plan = plan_of(settings, job)
     task.check_patch()
     size = size_of(settings, task.patch)
-    done = train(task, plan, run.seed, run.checkpoints, stop, run.resume)
+    done = loop.train(task, plan, job.seed, job.checkpoints, stop, job.resume)
     if done.stopped:
         return f"{done.stopped}, at step {done.steps} of {plan.steps}"
     if done.is_first_rank:
-        write_model(settings, task, plan, done, subjects, size, import_of(run.scans, subjects), out)
+        write_model(settings, task, plan, done, subjects, size, import_of(job.scans, subjects), job.out)
     return ""
 
 
-def regions_of(settings: ModelSettings, run: Run) -> tuple[Regions, Regions | None, dict[str, list[str]]]:
+def regions_of(settings: ModelSettings, job: TrainJob) -> tuple[Regions, Regions | None, dict[str, list[str]]]:
     """Regions to learn from and to choose weights by, and the subjects of both."""
     from volforge.training.regions import Regions
 
-    free = free_rows(Cohort(run.scans).rows, settings.by_fold, run.fold)
-    every = Regions(settings, run.scans.parent / "recipes" / settings.recipe, free, run.distances)
+    free = free_rows(Cohort(job.scans).rows, settings.by_fold, job.fold)
+    every = Regions(settings, job.scans.parent / "recipes" / settings.recipe, free, job.distances)
     usable = {r.subject for r in every.regions}
     known = [r for r in free if r["subject"] in usable]
     learnt, chosen = inner_split(known, settings.by_fold, settings.training["validation"])
@@ -109,14 +84,15 @@ def regions_of(settings: ModelSettings, run: Run) -> tuple[Regions, Regions | No
 
 
 def checked_settings(
-    settings: ModelSettings, run: Run, subjects: Mapping[str, list[str]], data: Sequence[str]
+    settings: ModelSettings, job: TrainJob, subjects: Mapping[str, list[str]], data: Sequence[str]
 ) -> dict[str, Any]:
     """All that the weights depend on, as plain values; a checkpoint must agree with them."""
-    own = {"fold": run.fold, "seed": run.seed, "subjects": dict(subjects), "data": data, "code": run.code}
+    own = {"fold": job.fold, "seed": job.seed, "subjects": dict(subjects), "data": data, "code": job.code}
+    own |= {"needs": job.needed()} if job.needs else {}
     return {**asdict(settings), **own}
 
 
-def plan_of(settings: ModelSettings, run: Run) -> Plan:
+def plan_of(settings: ModelSettings, job: TrainJob) -> Plan:
     """The loop's plan."""
     from volforge.training.task import Plan
 
@@ -128,8 +104,8 @@ def plan_of(settings: ModelSettings, run: Run) -> Plan:
     return Plan(
         **{k: options[k] for k in same},
         ema={"network": options["ema"]},
-        workers=run.workers,
-        checkpoint_seconds=run.checkpoint_seconds,
+        workers=job.workers,
+        checkpoint_seconds=job.checkpoint_seconds,
     )
 
 

@@ -84,7 +84,9 @@ class GeneratorOptions(ModelOptions):
 class SynthesisArm(Arm):
     """One way to paint label maps; one column of the study's table."""
 
-    models: dict[Name, GeneratorOptions] = Field(default={}, description="the generator that is trained, by its name")
+    models: dict[Name, GeneratorOptions] = Field(  # type: ignore[assignment]
+        default={}, description="the generator that is trained, by its name"
+    )
 
 
 class SynthesisStudy(ImageStudy):
@@ -93,8 +95,12 @@ class SynthesisStudy(ImageStudy):
     defaults: GeneratorOptions = Field(
         default=GeneratorOptions(), description="settings of every generator of the study that its own do not override"
     )
-    shared: dict[Name, GeneratorOptions] = Field(default={}, description="not used: generators serve one arm")
-    arms: dict[Name, SynthesisArm] = Field(min_length=1, description="arms by name; ours is called `volforge`")
+    shared: dict[Name, GeneratorOptions] = Field(  # type: ignore[assignment]
+        default={}, description="not used: generators serve one arm"
+    )
+    arms: dict[Name, SynthesisArm] = Field(  # type: ignore[assignment]
+        min_length=1, description="arms by name; ours is called `volforge`"
+    )
 
     @model_validator(mode="after")
     def _can_be_painted(self) -> SynthesisStudy:

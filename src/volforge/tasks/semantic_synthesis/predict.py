@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,14 +14,17 @@ import numpy as np
 from volforge.cohort.collect import as_tsv
 from volforge.config.models import SliceRecipe
 from volforge.errors import VolforgeError
-from volforge.study.cases import Case, Cohort
+from volforge.study.cases import Case, Cohort, cases_with
 from volforge.study.colours import colours_of
-from volforge.study.predictions import PANEL, Prediction
+from volforge.study.jobs import PredictJob
+from volforge.study.predict import cost, predict_without_models
+from volforge.study.predictions import PANEL, Prediction, write_predictions
 from volforge.study.settings import ArmSettings
+from volforge.tasks.semantic_synthesis.baselines import BASELINES
 from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
 from volforge.volume.cut import AXES, from_stack, put_back, slice_placement, take, to_stack
 from volforge.volume.cut_scan import focus_of
-from volforge.volume.folders import read_json, sha256_of
+from volforge.volume.folders import read_json, sha256_of, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.intensity import AIR_HU
 from volforge.volume.restore import write_on_source_grid
@@ -29,11 +33,38 @@ from volforge.whole_file import write_whole
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+FILES = ("labels", "image")
 SAMPLES = "samples.tsv"
 MOST_SHOWN = 6  # samples in a picture
 COLUMNS = (
     "scan", "sample", "file", "sha256", "seed", "latent_sha256", "own_latent_sha256", "share", "weights_sha256", "step",
 )  # fmt: skip
+
+
+def predict(settings: ArmSettings, job: PredictJob) -> int:
+    """Paint the label maps of all test cases of a fold, into a folder that appears whole.
+
+    Args:
+        settings: The arm.
+        job: Scans, fold, the generator, and the folder `predictions`.
+
+    Returns:
+        Number of cases.
+
+    Raises:
+        VolforgeError: Nothing to measure, nothing to learn from, or files that cannot be used.
+    """
+    start = time.perf_counter()
+    cohort = Cohort(job.scans)
+    cases = cases_with(settings, cohort, job.fold, FILES, settings.target)
+    if predict_without_models(settings, job, cohort, cases, BASELINES, labels=False):
+        return len(cases)
+    (folder,) = job.models.values()
+    generator = load_generator(folder, job.device, job.seed)
+    with whole_folder(job.out) as scratch:
+        write_predictions(scratch, paint_cases(settings, cohort, cases, generator, scratch, job.device))
+        write_json(scratch / "cost.json", cost(len(cases), start, job.device))
+    return len(cases)
 
 
 @dataclass(frozen=True)
@@ -154,7 +185,7 @@ def paint_cases(
     from volforge.tasks.semantic_synthesis.latents import latent, latent_hash, latents_of
     from volforge.tasks.semantic_synthesis.panel import sample_panel
 
-    colours = colours_of(settings.task, cohort)
+    colours = colours_of(cohort)
 
     torch.set_num_threads(int(settings.inference["threads"]))
     options = settings.inference

@@ -49,6 +49,7 @@ class SynthesisSettings:
         synthesis: Mode, segmenter, discriminator, losses.
         training: As in the configuration.
         own: Hashes of the user's own files.
+        task: The task that it belongs to.
     """
 
     study: str
@@ -66,6 +67,7 @@ class SynthesisSettings:
     synthesis: Mapping[str, Any]
     training: Mapping[str, Any]
     own: str = ""
+    task: str = ""
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> SynthesisSettings:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort, Row
+from volforge.study.jobs import TrainJob
 from volforge.study.trained_files import multiply_adds, versions, write_trained
-from volforge.tasks.segmentation.train import Run
 from volforge.tasks.semantic_synthesis.settings import SynthesisSettings, domains
 from volforge.training.attempt import note_attempt
 from volforge.volume.folders import whole_folder, write_json
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
     from volforge.training.task import Plan
 
 
-def train_synthesis(settings: SynthesisSettings, run: Run, out: Path) -> str:
+def train(path: Path, job: TrainJob) -> str:
     """Train a generator, or go on with it.
 
     Args:
-        settings: The generator.
-        run: Scans, fold, seed, checkpoints, resources.
-        out: Folder of the model: weights.safetensors (the generator's mean weights), model.json, history.tsv,
-            cost.json. It appears whole.
+        path: `<model>.train.json`.
+        job: Scans, fold, seed, checkpoints, resources, and the folder of the model (weights.safetensors holds the
+            generator's mean weights).
 
     Returns:
         Why the training ended before its last step, empty where it is finished.
@@ -38,22 +37,27 @@ def train_synthesis(settings: SynthesisSettings, run: Run, out: Path) -> str:
     Raises:
         VolforgeError: Nothing to learn from; settings that do not fit; a checkpoint of other settings.
     """
-    note_attempt(run.checkpoints, run.attempt, run.code)
-    from volforge.training.loop import train
+    return train_generator(SynthesisSettings.load(path), job)
+
+
+def train_generator(settings: SynthesisSettings, job: TrainJob) -> str:
+    """The same of settings that were read."""
+    note_attempt(job.checkpoints, job.attempt, job.code)
+    from volforge.training import loop
     from volforge.training.stop import Stop
 
-    stop = Stop(run.minutes)
-    task, subjects = task_of(settings, run)
-    plan = plan_of(settings, run)
-    done = train(task, plan, run.seed, run.checkpoints, stop, run.resume)
+    stop = Stop(job.minutes)
+    task, subjects = task_of(settings, job)
+    plan = plan_of(settings, job)
+    done = loop.train(task, plan, job.seed, job.checkpoints, stop, job.resume)
     if done.stopped:
         return f"{done.stopped}, at step {done.steps} of {plan.steps}"
     if done.is_first_rank:
-        write_generator(settings, task, plan, done, subjects, out)
+        write_generator(settings, task, plan, done, subjects, job.out)
     return ""
 
 
-def task_of(settings: SynthesisSettings, run: Run) -> tuple[SemanticTask, dict[str, list[str]]]:
+def task_of(settings: SynthesisSettings, job: TrainJob) -> tuple[SemanticTask, dict[str, list[str]]]:
     """What is trained, and the subjects of each part.
 
     Raises:
@@ -64,8 +68,8 @@ def task_of(settings: SynthesisSettings, run: Run) -> tuple[SemanticTask, dict[s
     from volforge.training.slice_augment import SliceAugmentation
     from volforge.training.slices import Slices
 
-    parts = domains(settings, Cohort(run.scans).rows, run.fold)
-    folder = run.scans.parent / "recipes" / settings.recipe
+    parts = domains(settings, Cohort(job.scans).rows, job.fold)
+    folder = job.scans.parent / "recipes" / settings.recipe
     table, mode = settings.class_of, settings.synthesis["mode"]
 
     def slices(name: str, rows: list[Row], wants: tuple[str, ...]) -> Slices:
@@ -84,9 +88,10 @@ def task_of(settings: SynthesisSettings, run: Run) -> tuple[SemanticTask, dict[s
     judged = slices("validation", parts.judged, both) if parts.judged else None
     used = [s for s in (labelled, images, pairs, judged) if s is not None]
     plain = {
-        **asdict(settings), "fold": run.fold, "seed": run.seed, "subjects": parts.subjects, "code": run.code,
+        **asdict(settings), "fold": job.fold, "seed": job.seed, "subjects": parts.subjects, "code": job.code,
         "data": [s.fingerprint() for s in used],
     }  # fmt: skip
+    plain |= {"needs": job.needed()} if job.needs else {}
     options, lateral = settings.training, settings.mirrored
     has_sides = any(k != m for k, m in enumerate(lateral))
     augmentation = SliceAugmentation(
@@ -98,9 +103,9 @@ def task_of(settings: SynthesisSettings, run: Run) -> tuple[SemanticTask, dict[s
     if judged is not None:
         real = images if images is not None else labelled
         noise = int(settings.network.get("noise", 64))
-        judge = SynthesisJudge(real, judged, settings.channels, noise, run.seed)
+        judge = SynthesisJudge(real, judged, settings.channels, noise, job.seed)
     made = SemanticTask(
-        synthesis_plan(settings), run.seed, labelled, images, pairs, options["batch"], augmentation, plain, judge
+        synthesis_plan(settings), job.seed, labelled, images, pairs, options["batch"], augmentation, plain, judge
     )
     return made, parts.subjects
 
@@ -128,7 +133,7 @@ def synthesis_plan(settings: SynthesisSettings) -> SynthesisPlan:
     )
 
 
-def plan_of(settings: SynthesisSettings, run: Run) -> Plan:
+def plan_of(settings: SynthesisSettings, job: TrainJob) -> Plan:
     """The loop's plan: no clipping and no schedule, as published."""
     from volforge.training.task import Plan
 
@@ -140,8 +145,8 @@ def plan_of(settings: SynthesisSettings, run: Run) -> Plan:
     return Plan(
         **{k: options[k] for k in same},
         ema={"generator": options["ema"]},
-        workers=run.workers,
-        checkpoint_seconds=run.checkpoint_seconds,
+        workers=job.workers,
+        checkpoint_seconds=job.checkpoint_seconds,
     )
 
 
