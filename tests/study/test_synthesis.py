@@ -59,7 +59,8 @@ def settings(mode="unpaired", source=MR, training=None, **more):
     options = Training(steps=6, batch=2, ema=0.9, validate_every=3, flip=["x"], **(training or {})).model_dump()
     return SynthesisSettings.of(
         {
-            "study": "s", "arm": "a", "model": "image", "cohort": "c", "by_fold": False, "kind": "synthesis",
+            "study": "s", "arm": "a", "model": "image", "task": "semantic_synthesis", "cohort": "c",
+            "by_fold": False, "kind": "synthesis",
             "classes": [
                 {"structure": "ball", "side": "left", "id": 1, "mirrored": 2},
                 {"structure": "ball", "side": "right", "id": 2, "mirrored": 1},
