@@ -137,7 +137,7 @@ def test_a_state_that_is_not_taken_up_is_an_error(tmp_path):
     class Half(Pooled):
         load_extra = Pooled.__mro__[1].load_extra
 
-    with pytest.raises(NotImplementedError, match="no load_extra"):
+    with pytest.raises(TypeError, match="no load_extra"):
         parted(tmp_path, 4, Half)
 
 

@@ -82,10 +82,10 @@ class Task(Protocol):
         Not called where the training begins, or goes on from a checkpoint of a version that kept none.
 
         Raises:
-            NotImplementedError: There is some, and this class does not say how it is taken up.
+            TypeError: There is some, and this class does not say how it is taken up.
         """
         if state:
-            raise NotImplementedError(f"{type(self).__name__} has extra_state, and no load_extra")
+            raise TypeError(f"{type(self).__name__} has extra_state, and no load_extra")
 
 
 @dataclass(frozen=True)
