@@ -66,8 +66,10 @@ def code_hash(entry: str, *more: str) -> str:
     """
     if more:
         return hashlib.sha256("".join(code_hash(e) for e in (entry, *more)).encode()).hexdigest()[:16]
+    if ".py:" in entry:
+        return hashlib.sha256(Path(entry.split(":")[0]).read_bytes()).hexdigest()[:16]
     if not entry.startswith("volforge.cli."):
-        return hash_of_modules([entry.split(":")[0]])
+        return hash_of_modules([entry.split(":", maxsplit=1)[0]])
     return _hash_of(modules_of(entry), _function(entry)["text"])
 
 
