@@ -6,10 +6,10 @@ from tests.cohort.test_sheet import messages, row
 from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
 from volforge.cohort.sheet import read_sheet
-from volforge.cohort.structures import read_structures
 from volforge.config.load import load_configuration
 from volforge.errors import VolforgeError
 from volforge.study.by_hand import read_structures_option
+from volforge.tables.structures import read_structures
 from volforge.volume.label_list import read_label_list
 
 

@@ -17,8 +17,8 @@ def check(
 ) -> None:
     """Check one sample sheet (and its structures) without a configuration."""
     from volforge.cohort.sheet import read_sheet
-    from volforge.cohort.structures import read_structures
     from volforge.errors import ProblemsError, errors_of
+    from volforge.tables.structures import read_structures
 
     table = read_sheet(sheet, root=root)
     problems = list(table.problems)

@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
-from volforge.cohort import sheet, structures
+from volforge.cohort import sheet
 from volforge.config.configuration import Configuration
+from volforge.tables import structures
 from volforge.volume.units import PATTERN
 
 

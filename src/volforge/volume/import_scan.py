@@ -352,7 +352,7 @@ def _check_triple(image: Array | None, masks: dict[str, LabelMap]) -> list[str]:
 def _picture(path: Path, request: ScanRequest, settings: ImportSettings, scan: _Scan) -> None:
     from PIL import Image
 
-    from volforge.cohort.structures import default_colour
+    from volforge.tables.structures import default_colour
     from volforge.volume.picture import hex_to_rgb, volume_picture
 
     image = scan.image

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from volforge.cohort.sheet import SheetRow, from_here, read_sheet
-from volforge.cohort.structures import Structure, read_structures
 from volforge.config.configuration import Configuration
 from volforge.config.load import Loaded, load_configuration
 from volforge.config.models import Cohort, RegionRecipe
 from volforge.errors import Problem, ProblemsError, VolforgeError, errors_of
+from volforge.tables.structures import Structure, read_structures
 from volforge.weights import REGISTRY, cached
 from volforge.workflow import study_models
 from volforge.workflow.studies import ResolvedStudy, resolve_studies
