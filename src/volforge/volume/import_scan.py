@@ -10,7 +10,7 @@ import numpy as np
 
 from volforge.config.models import BodyMask
 from volforge.errors import ScanError
-from volforge.shape.balls import Ball, with_balls
+from volforge.volume.balls import Ball, with_balls
 from volforge.volume.body_mask import find_body
 from volforge.volume.dicom.headers import without_names
 from volforge.volume.folders import form_of, read_object, whole_folder, write_json
