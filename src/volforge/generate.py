@@ -1,4 +1,4 @@
-"""Files generated from the code: `python -m volforge.config.generate` writes them, a test compares them.
+"""Files generated from the code: `python -m volforge.generate` writes them, a test compares them.
 
 From the configuration's models: `config/schemas/*.json`, `config/reference.yaml`, `docs/configuration.md`.
 From the pins of `pyproject.toml`: `envs/cpu.yaml`, `envs/gpu.yaml`, `envs/Containerfile`.

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from volforge.config.configuration import Configuration
-from volforge.config.generate import generated_files
+from volforge.generate import generated_files
 
 NAMES = [
     "config/schemas/config.schema.json",
