@@ -11,7 +11,7 @@ from tests.workflow.code_copies import forget
 from volforge.workflow import code_hash as module
 from volforge.workflow.code_hash import code_hash, keep_in
 
-ENTRY, OTHER = "volforge.cli.scan:label_", "volforge.tables.names:NAMES"
+ENTRY = "volforge.cli.scan:label_"
 WRITER = """
 import sys
 from pathlib import Path
