@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from volforge.cohort.structures import default_colour
+from volforge.tables.structures import default_colour
 from volforge.metrics.legacy import reconstruction_error_percent
 from volforge.study.cases import Cohort
 from volforge.study.jobs import MeasureJob

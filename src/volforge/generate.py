@@ -1,4 +1,4 @@
-"""Files generated from the code: `python -m volforge.config.generate` writes them, a test compares them.
+"""Files generated from the code: `python -m volforge.generate` writes them, a test compares them.
 
 From the configuration's models: `config/schemas/*.json`, `config/reference.yaml`, `docs/configuration.md`.
 From the pins of `pyproject.toml`: `envs/cpu.yaml`, `envs/gpu.yaml`, `envs/Containerfile`.
@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
-from volforge.cohort import sheet, structures
+from volforge.cohort import sheet
+from volforge.tables import structures
 from volforge.config.studies import Study
 from volforge.tasks import registry
 from volforge.volume.units import PATTERN
