@@ -18,8 +18,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from volforge.cohort import sheet
-from volforge.tables import structures
 from volforge.config.studies import Study
+from volforge.tables import structures
 from volforge.tasks import registry
 from volforge.volume.units import PATTERN
 from volforge.workflow.configuration import Configuration

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 from volforge.errors import VolforgeError
 from volforge.report.figures import _histories
 from volforge.report.study_files import costs
-from volforge.study.trained_files import write_trained
 from volforge.training.fitted import write_fitted
+from volforge.training.trained_files import write_trained
 from volforge.volume.folders import sha256_of
 
 ABOUT = {"study": "s", "arm": "a", "model": "m", "subjects": {"training": ["p0", "p1"]}}

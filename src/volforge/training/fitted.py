@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from volforge.study.trained_files import versions, write_files
+from volforge.training.trained_files import versions, write_files
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from volforge.tables.structures import default_colour
 from volforge.metrics.legacy import reconstruction_error_percent
 from volforge.study.cases import Cohort
 from volforge.study.jobs import MeasureJob
@@ -13,6 +12,7 @@ from volforge.study.measure_arm import measure_arm
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
 from volforge.study.volumes import Volumes
+from volforge.tables.structures import default_colour
 from volforge.volume.picture import hex_to_rgb
 
 

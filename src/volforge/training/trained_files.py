@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volforge.cohort.collect import as_tsv
-from volforge.study.measures import number
+from volforge.metrics.measure import number
 from volforge.volume.folders import sha256_of, write_json
 from volforge.whole_file import write_whole
 
