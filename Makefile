@@ -44,7 +44,7 @@ bench: $(VENV)/.test
 	@for file in benchmarks/bench_*.py; do python $$file || exit 1; done
 
 generated: $(VENV)/.run
-	@python -m volforge.config.generate
+	@python -m volforge.generate
 
 lock:
 	@rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock

@@ -7,8 +7,8 @@ from volforge.by_hand.measure import read_structures_option
 from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
 from volforge.cohort.sheet import read_sheet
-from volforge.cohort.structures import read_structures
 from volforge.errors import VolforgeError
+from volforge.tables.structures import read_structures
 from volforge.volume.label_list import read_label_list
 from volforge.workflow.load import load_configuration
 

@@ -11,8 +11,8 @@ from tests.dicom.files import phantom, write_series, write_structure_set
 from tests.dicom.test_labels import FRAME, circle
 from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
-from volforge.cohort.structures import NAME, read_structures
 from volforge.errors import ScanError
+from volforge.tables.structures import NAME, read_structures
 from volforge.volume.dicom.names import FileNames, matched_names, meaning, numbered, table_of
 from volforge.volume.folders import read_json
 from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan

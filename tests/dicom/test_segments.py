@@ -12,8 +12,8 @@ from tests.dicom.files import phantom, uid, write_series
 from tests.dicom.test_labels import labels_of, target_of
 from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
-from volforge.cohort.structures import read_structures
 from volforge.errors import ScanError
+from volforge.tables.structures import read_structures
 from volforge.volume.dicom.labels import label_names
 from volforge.volume.dicom.segmentation import segment_names
 from volforge.volume.labels import read_labels

@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
 from volforge.cohort.sheet import read_sheet
-from volforge.cohort.structures import read_structures
+from volforge.tables.structures import read_structures
 from volforge.volume.dicom.headers import read_dataset
 from volforge.volume.dicom.labels import label_names
 from volforge.volume.geometry import reorientation_of

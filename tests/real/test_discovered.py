@@ -9,7 +9,7 @@ from tests.conftest import ROOT, volforge
 from volforge.cohort.layouts.discovery import Options
 from volforge.cohort.layouts.write import discover
 from volforge.cohort.sheet import read_sheet
-from volforge.cohort.structures import read_structures
+from volforge.tables.structures import read_structures
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import reorientation_of
 from volforge.volume.label_map import Target

@@ -19,7 +19,7 @@ from tests.real import grafts
 from tests.volume.test_cavities import air_enclosed
 from volforge.cohort.phantoms import body as phantom
 from volforge.cohort.sheet import read_sheet
-from volforge.cohort.structures import read_structures
+from volforge.tables.structures import read_structures
 from volforge.volume.body_mask import find_body
 from volforge.volume.cut import restore
 from volforge.volume.cut_scan import cut_scan

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.slurm.one_node import OneNode, missing_programs
-from volforge.cohort.table import read_table
+from volforge.tables.table import read_table
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 QUICK = ("--seconds-between-status-checks", "1", "--latency-wait", "10")

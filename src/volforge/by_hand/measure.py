@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from volforge.cohort.names import tidy_name
-from volforge.cohort.table import read_table
 from volforge.errors import ScanError, VolforgeError
 from volforge.metrics.image import ImageMetrics, measure_image
 from volforge.metrics.measure import Measure
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
 from volforge.metrics.surface import Surface
 from volforge.study.whole_numbers import whole_numbers
+from volforge.tables.names import tidy_name
+from volforge.tables.table import read_table
 from volforge.volume.dicom.names import meaning
 from volforge.volume.geometry import Array, Grid, describe, hull, reorientation_of, same_place
 from volforge.volume.label_map import lay_into

@@ -17,8 +17,8 @@ def check(
 ) -> None:
     """Check one sample sheet (and its structures) without a configuration."""
     from volforge.cohort.sheet import read_sheet
-    from volforge.cohort.structures import read_structures
     from volforge.errors import ProblemsError, errors_of
+    from volforge.tables.structures import read_structures
 
     table = read_sheet(sheet, root=root)
     problems = list(table.problems)
@@ -90,12 +90,19 @@ def duplicates(
 
     from volforge.cohort.duplicates.find import find_duplicates, shape_of
     from volforge.cohort.duplicates.report import entries_of, pairs_text
+    from volforge.cohort.sheet import SheetRow
     from volforge.whole_file import write_whole
 
     def say(text: str) -> None:
         typer.echo(text, err=True)
 
-    entries = entries_of(sources, root)
+    def without_phantoms(configuration: Path) -> dict[str, list[SheetRow]]:
+        from volforge.workflow.run import load_run
+
+        cohorts = load_run([configuration]).cohorts
+        return {n: list(c.rows.values()) for n, c in cohorts.items() if c.settings.phantom is None}
+
+    entries = entries_of(sources, root, without_phantoms)
     say(f"{len(entries)} scans are read")
     with ProcessPoolExecutor(processes or len(os.sched_getaffinity(0))) as pool:
         shapes = list(pool.map(shape_of, entries))

@@ -126,7 +126,7 @@ def _show(found: list[tuple[str, Measure]], out: Path | None) -> None:
 
 def _write(found: list[tuple[str, Measure]], out: Path) -> None:
     from volforge.cohort.collect import as_tsv
-    from volforge.study.measures import number
+    from volforge.metrics.measure import number
     from volforge.volume.folders import write_json
     from volforge.whole_file import write_whole
 

@@ -1,1 +1,1 @@
-"""Cohorts: sample sheets, structures, splits and phantoms."""
+"""Cohorts: sample sheets, splits and phantoms."""

@@ -9,8 +9,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from volforge.cohort.table import Table, read_table
 from volforge.errors import Problem
+from volforge.tables.table import Table, read_table
 from volforge.volume.companions import channel_of
 from volforge.volume.units import UNITS, is_unit
 

@@ -1,1 +1,1 @@
-"""Configuration: the models, reading with places, and what is generated from them."""
+"""Configuration: the models, and reading with places."""

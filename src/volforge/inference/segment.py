@@ -210,7 +210,7 @@ def _one_region(
     look: _Look,
 ) -> None:
     """Look into one region and lay what was seen onto the scan's grid, where it is surer than what lies there."""
-    from volforge.training.regions import padded
+    from volforge.inference.padded import padded
 
     settings = group[0].settings
     image = np.full(tuple(size), OUTSIDE, np.float32)

@@ -101,3 +101,8 @@ def better(measure: str) -> Literal["higher", "lower", "nominal", "neither"]:
     if plain.startswith(_NEUTRAL) or plain.endswith("_floor"):
         return "neither"
     return "higher" if plain.startswith(_HIGHER) else "lower"
+
+
+def number(value: float) -> str:
+    """A value for a table file: ten significant digits; empty for NaN."""
+    return "" if math.isnan(value) else f"{value:.10g}"

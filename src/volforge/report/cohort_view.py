@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from volforge.cohort.collect import REFUSED
-from volforge.cohort.structures import default_colour
+from volforge.tables.structures import default_colour
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import Array
 from volforge.volume.picture import contact_sheet, hex_to_rgb, plane, render, spread

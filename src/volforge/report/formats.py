@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from volforge.cohort.collect import as_tsv
-from volforge.metrics.measure import unit_of
+from volforge.metrics.measure import number, unit_of
 from volforge.metrics.statistics import PairedTest
 from volforge.report.published import PublishedNumber
 from volforge.report.sides import SidesRow
 from volforge.report.table import Cell, StudyTable, TableRow
-from volforge.study.measures import number
 
 TSV_COLUMNS = (
     "study", "label_source", "structure", "measure", "unit", "arm", "kind", "n", "n_of", "failures", "mean", "sd",

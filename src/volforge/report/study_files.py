@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from volforge.cohort.collect import as_tsv
+from volforge.metrics.measure import number
 from volforge.report.formats import table_json, table_latex, table_markdown, table_tsv
 from volforge.report.table import study_table
-from volforge.study.measures import number
 from volforge.volume.folders import read_json, write_json
 from volforge.whole_file import write_whole
 

@@ -9,9 +9,9 @@ from functools import cached_property, partial
 import numpy as np
 
 from volforge.errors import VolforgeError
-from volforge.shape.balls import head_centre
 from volforge.shape.field import directions, signed_distance, smoothed
 from volforge.shape.frame import MARGIN_MM, Frame, distance_in_frame, frame_about, view_in_frame
+from volforge.volume.balls import head_centre
 from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.morphology import closing

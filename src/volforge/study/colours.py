@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from volforge.cohort.structures import default_colour
 from volforge.study.cases import Cohort
+from volforge.tables.structures import default_colour
 from volforge.volume.folders import read_json
 from volforge.volume.picture import RGB, hex_to_rgb
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from volforge.cohort.collect import as_tsv
 from volforge.metrics.calibration import CalibrationCurve, merged
-from volforge.metrics.measure import Measure
+from volforge.metrics.measure import Measure, number
 from volforge.study.cases import Cohort
 from volforge.study.chosen import chosen_cases
 from volforge.study.jobs import MeasureJob
-from volforge.study.measures import number, row, write_measures
+from volforge.study.measures import row, write_measures
 from volforge.study.origin import Place, origin
 from volforge.study.predictions import Prediction, read_predictions
 from volforge.study.settings import ArmSettings

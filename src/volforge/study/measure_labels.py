@@ -21,7 +21,7 @@ def measure_labels(
     settings: ArmSettings,
     volumes: Volumes,
     confidence: Array | None,
-    legacy: Callable[[Array, Array, str], Measure],
+    legacy: Callable[[Array, Array, str], Measure] | None = None,
 ) -> CaseResult:
     """Measure a label map.
 
@@ -29,7 +29,8 @@ def measure_labels(
         settings: The arm.
         volumes: Label maps on one grid.
         confidence: (X, Y, Z) probability of the predicted label, or None.
-        legacy: What the published code reported of a structure: `legacy(prediction, reference, key)` of two masks.
+        legacy: What the published code reported of a structure: `legacy(prediction, reference, key)` of two masks;
+            None: nothing.
     """
     wanted = SegmentationMetrics(
         tuple(settings.metrics["tolerances_mm"]),
@@ -56,7 +57,7 @@ def measure_labels(
                 Measure("volume_mm3", p * voxel, key, "ok", p),
                 Measure("reference_volume_mm3", r * voxel, key, "ok", r),
             ]
-        if settings.metrics["legacy"]:
+        if settings.metrics["legacy"] and legacy is not None:
             found.append(legacy(volumes.prediction == i, volumes.reference == i, key))
     measures = [in_sides(m, sides) for m in found]
     if settings.metrics.get("near"):

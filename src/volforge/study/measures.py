@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from volforge.cohort.collect import as_tsv
-from volforge.metrics.measure import Measure
+from volforge.metrics.measure import Measure, number
 from volforge.volume.folders import read_rows
 from volforge.whole_file import write_whole
 
@@ -54,11 +53,6 @@ def row(origin: Origin, measure: Measure) -> dict[str, object]:
         "status": measure.status,
         "n": measure.n,
     }
-
-
-def number(value: float) -> str:
-    """A value for a table file: ten significant digits; empty for NaN."""
-    return "" if math.isnan(value) else f"{value:.10g}"
 
 
 def write_measures(path: Path, rows: Iterable[dict[str, object]]) -> None:

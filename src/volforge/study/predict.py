@@ -60,13 +60,31 @@ def predict_without_models(
     if settings.baseline is None:
         return False
     start = time.perf_counter()
-    predictor: Predictor = places.at(baselines[settings.baseline])(
-        settings, cohort, training_rows(settings, cohort, job.fold)
-    )
+    made = places.at(baselines[settings.baseline])(settings, cohort, training_rows(settings, cohort, job.fold))
+    predict_each(job, cohort, cases, made, labels=labels, start=start)
+    return True
+
+
+def predict_each(
+    job: PredictJob, cohort: Cohort, cases: list[Case], predictor: Predictor, *, labels: bool, start: float
+) -> int:
+    """Predict all cases one by one, into a folder that appears whole.
+
+    Args:
+        job: The folder.
+        cohort: Its cohort.
+        cases: What is predicted.
+        predictor: What predicts a case.
+        labels: Predictions are label maps, not images.
+        start: `time.perf_counter()` of the job's beginning, for its cost.
+
+    Returns:
+        Number of cases.
+    """
     with whole_folder(job.out) as scratch:
         write_predictions(scratch, [written(cohort, case, predictor(case), scratch, labels=labels) for case in cases])
-        write_json(scratch / "cost.json", cost(len(cases), start))
-    return True
+        write_json(scratch / "cost.json", cost(len(cases), start, job.device))
+    return len(cases)
 
 
 def written(cohort: Cohort, case: Case, found: tuple[Array, Array | None], folder: Path, *, labels: bool) -> Prediction:

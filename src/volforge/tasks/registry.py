@@ -50,12 +50,27 @@ def task(name: str) -> Task:
         kind = places.at(name)
         if not (isinstance(kind, type) and issubclass(kind, Task)):
             raise VolforgeError(f"no task '{found}' in {file}", "", "write a subclass of volforge.tasks.protocol.Task")
-        made = kind()
+        made = _with_entries_beside(kind(), Path(file))
     else:
         near = difflib.get_close_matches(name, list(TASKS), n=1)
         remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(TASKS)}, or file.py:Class"
         raise VolforgeError(f"no task '{name}'", "", remedy)
     made.name = name
+    return made
+
+
+def _with_entries_beside(made: Task, file: Path) -> Task:
+    """Entries of a file of the user: `:function` stands in the file itself, `other.py:function` beside it."""
+
+    def place(entry: str) -> str:
+        module, _, name = entry.rpartition(":")
+        if not module and name:
+            return f"{file}:{name}"
+        return f"{file.parent / module}:{name}" if module.endswith(".py") else entry
+
+    for key in ("train", "predict", "measure"):
+        setattr(made, key, place(getattr(made, key)))
+    made.baselines = {name: place(entry) for name, entry in made.baselines.items()}  # type: ignore[misc]
     return made
 
 

@@ -13,7 +13,7 @@ from volforge.config.training import ModelOptions, Training, resolve
 
 if TYPE_CHECKING:
     from volforge.cohort.sheet import SheetRow
-    from volforge.cohort.structures import Structure
+    from volforge.tables.structures import Structure
     from volforge.tasks.protocol import Task
 
 

@@ -168,7 +168,7 @@ def train(
     settings = json.loads(json.dumps(task.settings))
     found = _checkpoint(folder, resume, settings, fabric)
     if found is not None:
-        state.load(found, made, optimizers, emas, fabric)
+        state.load(found, task, made, optimizers, emas, fabric)
         print(f"going on from step {state.step}", file=sys.stderr)
         state.restore_rng(fabric)
     else:
@@ -197,7 +197,7 @@ def train(
         is_last = state.is_last(plan)
         asked, due = _anyone(stop.asked(), fabric), _anyone(keep.due(), fabric)  # clocks of processes differ
         if asked or is_last or due:
-            content = state.save(made, optimizers, emas, fabric, settings)
+            content = state.save(task, made, optimizers, emas, fabric, settings)
             if fabric.is_global_zero:
                 write_checkpoint(folder / LAST, content)
                 note_step(folder, state.step)
@@ -267,6 +267,7 @@ def _batches(task: Task, plan: Plan, first: int, fabric: Fabric) -> Iterator[Bat
     loader: DataLoader[Batch] = DataLoader(
         _Samples(task),
         batch_sampler=numbers,
+        collate_fn=task.collate,
         num_workers=plan.workers,
         pin_memory=plan.accelerator == "gpu",
         persistent_workers=False,

@@ -13,6 +13,7 @@ import numpy as np
 
 from volforge.errors import VolforgeError
 from volforge.inference.model_settings import ModelSettings
+from volforge.inference.padded import padded
 from volforge.volume.folders import read_json, sha256_of
 from volforge.volume.geometry import Array
 from volforge.volume.store import SliceStore, normalise, open_array
@@ -244,16 +245,3 @@ class Regions:
 def _some(places: Array) -> Array:
     step = max(1, len(places) // MOST_PLACES)
     return places[::step].astype(np.int32)
-
-
-def padded(array: Any, start: Array, size: Sequence[int], row: int | None = None) -> tuple[Array, tuple[slice, ...]]:
-    """The part of a stored array that a box covers, and where in the box it lies."""
-    here, there = [], []
-    shape = array.shape if row is None else array.shape[1:]
-    for s, n, m in zip(start.tolist(), size, shape, strict=True):
-        low, high = min(max(0, s), m), min(max(0, s + n), m)
-        high = max(low, high)
-        here.append(slice(low, high))
-        there.append(slice(low - s if high > low else 0, high - s if high > low else 0))
-    key = tuple(here) if row is None else (row, *here)
-    return np.asarray(array[key]), tuple(there)

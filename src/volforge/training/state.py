@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +36,45 @@ def rng_of_all(fabric: Fabric) -> list[list[Tensor]]:
         return [states]
     gathered: list[Any] = [fabric.all_gather(s.to(fabric.device)) for s in states]
     return [[g[rank].cpu().clone() for g in gathered] for rank in range(fabric.world_size)]
+
+
+def extra_of_all(task: Task, fabric: Fabric) -> list[dict[str, Any]]:
+    """What the task of every process remembers, in the order of ranks. All processes must call it.
+
+    Raises:
+        VolforgeError: It holds what a checkpoint cannot give back.
+    """
+    own = _packed(task)
+    if fabric.world_size == 1:
+        return [_unpacked(own)]
+    # the states of processes differ in size: they travel as bytes, filled up to the longest
+    sizes = fabric.all_gather(torch.tensor(len(own), device=fabric.device))
+    assert isinstance(sizes, Tensor)
+    lengths = [int(n) for n in sizes.flatten()]
+    filled = torch.zeros(max(lengths), dtype=torch.uint8)
+    filled[: len(own)] = torch.frombuffer(bytearray(own), dtype=torch.uint8)
+    every = fabric.all_gather(filled.to(fabric.device))
+    assert isinstance(every, Tensor)
+    return [_unpacked(part[:n].cpu().numpy().tobytes()) for part, n in zip(every, lengths, strict=True)]
+
+
+def _packed(task: Task) -> bytes:
+    """A task's own state as a file's bytes, proven to be readable now and not on the day of a resume."""
+    buffer = io.BytesIO()
+    try:
+        torch.save(dict(task.extra_state()), buffer)
+        _unpacked(buffer.getvalue())
+    except (pickle.PickleError, AttributeError, TypeError) as error:
+        raise VolforgeError(
+            f"the state of its own cannot be kept in a checkpoint: {error}",
+            f"{type(task).__name__}.extra_state",
+            "give tensors, numbers, texts, and lists and dicts of them",
+        ) from error
+    return buffer.getvalue()
+
+
+def _unpacked(content: bytes) -> dict[str, Any]:
+    return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
 
 
 class State:
@@ -136,6 +177,7 @@ class State:
 
     def save(
         self,
+        task: Task,
         made: Mapping[str, nn.Module],
         optimizers: Mapping[str, Any],
         emas: Mapping[str, Ema],
@@ -151,6 +193,7 @@ class State:
             "ema": {n: e.state() for n, e in emas.items()},
             "precision": dict(fabric.strategy.precision.state_dict()),
             "rng": rng_of_all(fabric),
+            "extra": extra_of_all(task, fabric),
             "step": self.step,
             "best_step": self.best_step,
             "since_best": self.since_best,
@@ -164,12 +207,23 @@ class State:
     def load(
         self,
         content: Mapping[str, Any],
+        task: Task,
         made: Mapping[str, nn.Module],
         optimizers: Mapping[str, Any],
         emas: Mapping[str, Ema],
         fabric: Fabric,
     ) -> None:
-        """Take up a checkpoint."""
+        """Take up a checkpoint.
+
+        Raises:
+            VolforgeError: It was kept by another number of processes, each of which has a part of it.
+        """
+        if len(content["rng"]) != fabric.world_size:
+            raise VolforgeError(
+                f"the checkpoint was kept by {len(content['rng'])} processes, not by {fabric.world_size}",
+                "training.devices",
+                "resume with as many, or start anew",
+            )
         for name, module in made.items():
             module.load_state_dict(content["networks"][name])
         for name, (optimizer, _) in optimizers.items():
@@ -178,6 +232,8 @@ class State:
             ema.load(content["ema"][name], fabric.device)
         if content["precision"]:
             fabric.strategy.precision.load_state_dict(content["precision"])
+        if content.get("extra"):  # older checkpoints have none
+            task.load_extra(content["extra"][fabric.global_rank])
         self.rng = content["rng"]
         self.step, self.best_step = content["step"], content["best_step"]
         self.since_best, self.best = content["since_best"], content["best"]

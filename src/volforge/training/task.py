@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.data import default_collate
 
 Batch = dict[str, Tensor]
 
@@ -38,7 +39,11 @@ class Hands(Protocol):
 
 
 class Task(Protocol):
-    """What a kind of training says of itself. `settings` are all values that its result depends on."""
+    """What a kind of training says of itself. `settings` are all values that its result depends on.
+
+    A class that inherits from this one has no state of its own, and its samples become a batch as torch stacks them;
+    it says otherwise by `extra_state` with `load_extra`, and by `collate`.
+    """
 
     settings: Mapping[str, Any]
 
@@ -56,6 +61,31 @@ class Task(Protocol):
 
     def validate(self, networks: Mapping[str, nn.Module], device: torch.device) -> dict[str, float]:
         """Measures of the inner validation; `score` chooses the weights, the larger the better. Empty: none."""
+
+    def collate(self, samples: Sequence[Batch]) -> Batch:
+        """Samples as the batch of a step; also called in loader processes."""
+        found: Batch = default_collate(list(samples))
+        return found
+
+    def extra_state(self) -> Mapping[str, Any]:
+        """What the task remembers from step to step beside networks and optimisers: a pool of fakes, say.
+
+        Tensors, numbers, texts, and lists and dicts of them, as `torch.load(weights_only=True)` takes them; on any
+        device, of any size (a view is kept with all that it is a view of: clone it). Each of several processes is
+        asked for its own, and gets its own back.
+        """
+        return {}
+
+    def load_extra(self, state: Mapping[str, Any]) -> None:
+        """Take up what `extra_state` gave when the checkpoint was kept, its tensors on the CPU; before the first step.
+
+        Not called where the training begins, or goes on from a checkpoint of a version that kept none.
+
+        Raises:
+            TypeError: There is some, and this class does not say how it is taken up.
+        """
+        if state:
+            raise TypeError(f"{type(self).__name__} has extra_state, and no load_extra")
 
 
 @dataclass(frozen=True)

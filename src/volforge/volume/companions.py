@@ -94,7 +94,7 @@ def listed_files(path: Path) -> list[str]:
     """What a list of slices (`.txt`) or of structures (`.tsv`) names, as written; empty for other files."""
     suffix = path.suffix.lower()
     if suffix == ".tsv":
-        from volforge.cohort.table import read_table
+        from volforge.tables.table import read_table
 
         return [cells["file"] for _, cells in read_table(path).rows if cells.get("file")]
     if suffix != ".txt":

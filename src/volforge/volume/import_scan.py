@@ -10,7 +10,7 @@ import numpy as np
 
 from volforge.config.models import BodyMask
 from volforge.errors import ScanError
-from volforge.shape.balls import Ball, with_balls
+from volforge.volume.balls import Ball, with_balls
 from volforge.volume.body_mask import find_body
 from volforge.volume.dicom.headers import without_names
 from volforge.volume.folders import form_of, read_object, whole_folder, write_json
@@ -352,7 +352,7 @@ def _check_triple(image: Array | None, masks: dict[str, LabelMap]) -> list[str]:
 def _picture(path: Path, request: ScanRequest, settings: ImportSettings, scan: _Scan) -> None:
     from PIL import Image
 
-    from volforge.cohort.structures import default_colour
+    from volforge.tables.structures import default_colour
     from volforge.volume.picture import hex_to_rgb, volume_picture
 
     image = scan.image

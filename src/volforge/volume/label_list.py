@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from volforge.cohort.table import read_table
 from volforge.errors import ScanError
+from volforge.tables.table import read_table
 from volforge.volume.companions import channel_of
 from volforge.volume.geometry import Array
 

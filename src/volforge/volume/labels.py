@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from volforge.cohort.names import natural, plain_name
 from volforge.errors import ScanError
+from volforge.tables.names import natural, plain_name
 from volforge.volume.companions import companions
 from volforge.volume.geometry import (
     Array,

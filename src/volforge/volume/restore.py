@@ -137,8 +137,8 @@ def restore_as_segmentation(
     Raises:
         VolforgeError: no series or structures are named; the file holds no labels; the series is another one.
     """
-    from volforge.cohort.structures import read_structures
     from volforge.errors import ProblemsError, errors_of
+    from volforge.tables.structures import read_structures
     from volforge.volume.dicom.segmentation import write_segmentation
     from volforge.volume.sources import source_entry
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from volforge.config.model import Model, Name
 from volforge.config.models import Cohort, Recipe
@@ -17,7 +18,7 @@ def of_its_task(value: Any, handler: ValidatorFunctionWrapHandler) -> Study:
     """A study by the keys of its task.
 
     Raises:
-        ValueError: There is no such task, or its file cannot be used.
+        ValidationError: Of its keys; or there is no such task, or its file cannot be used.
     """
     name = value.get("task") if isinstance(value, dict) else None
     if not isinstance(name, str):
@@ -26,7 +27,10 @@ def of_its_task(value: Any, handler: ValidatorFunctionWrapHandler) -> Study:
     try:
         keys = registry.task(name).study
     except VolforgeError as error:
-        raise ValueError(f"{error.message}: {error.where or error.remedy}") from error
+        text = error.message if not error.where else f"{error.message} ({error.where})"
+        kind = PydanticCustomError("unknown_task", "{text}", {"text": text, "remedy": error.remedy})
+        wrong: InitErrorDetails = {"type": kind, "loc": ("task",), "input": name}
+        raise ValidationError.from_exception_data("Study", [wrong]) from error
     return keys.model_validate(value)
 
 

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from volforge.config.scalars import kind_of, misread_key, misread_value, why_no_number
-from volforge.errors import Problem
+from volforge.errors import Problem, VolforgeError
+from volforge.tasks import registry
 from volforge.workflow.configuration import Configuration
 
 Keys = tuple[str | int, ...]
@@ -238,12 +239,14 @@ def _problem_of(loaded: Loaded, error: Any) -> Problem:
     kind = error["type"]
     value = error.get("input", "")
     if kind == "extra_forbidden":
-        names = known_keys(Configuration, keys)
+        names = known_keys(*_below_its_task(loaded, keys))
         near = difflib.get_close_matches(str(keys[-1]), names, n=1, cutoff=0.5)
         remedy = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(names)}"
+        others = _tasks_with(keys)
+        remedy = f"it belongs to the task {' and '.join(others)}" if others else remedy
         return loaded.problem(_without_tags(loaded, keys), "unknown key", remedy)
     message = error["msg"].removeprefix("Value error, ")
-    remedy = "see docs/configuration.md"
+    remedy = error.get("ctx", {}).get("remedy", "see docs/configuration.md")
     if kind == "missing":
         message, value, remedy = "required key is missing", "", f"add `{keys[-1]}:`"
     elif kind in ("literal_error", "union_tag_invalid"):
@@ -262,6 +265,22 @@ def _problem_of(loaded: Loaded, error: Any) -> Problem:
         message, value = "names are lower-case letters, digits and _, and begin with a letter", ""
         remedy = "rename it"
     return loaded.problem(_without_tags(loaded, keys), message, remedy, value)
+
+
+def _below_its_task(loaded: Loaded, keys: Keys) -> tuple[type[BaseModel], Keys]:
+    """The model that keys are looked up in, and these keys below it: a study has the keys of its task."""
+    name = _value_at(loaded.values, (*keys[:2], "task")) if keys[:1] == ("studies",) and len(keys) > 2 else None
+    try:
+        return (registry.task(name).study, keys[2:]) if isinstance(name, str) else (Configuration, keys)
+    except VolforgeError:
+        return Configuration, keys
+
+
+def _tasks_with(keys: Keys) -> list[str]:
+    """Tasks whose studies know a key that another task does not."""
+    if keys[:1] != ("studies",) or len(keys) < 3:
+        return []
+    return [n for n in registry.TASKS if keys[-1] in known_keys(registry.task(n).study, keys[2:])]
 
 
 def _without_tags(loaded: Loaded, keys: Keys) -> Keys:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from volforge.cohort.sheet import from_here, read_sheet
-from volforge.cohort.structures import Structure, read_structures
 from volforge.config.models import Cohort, RegionRecipe
 from volforge.errors import Problem, ProblemsError, VolforgeError, errors_of
+from volforge.tables.structures import Structure, read_structures
 from volforge.tasks.resolved import ResolvedCohort, ResolvedStudy
 from volforge.weights import REGISTRY, cached
 from volforge.workflow.configuration import Configuration

@@ -174,9 +174,10 @@ def measure_code(study: ResolvedStudy) -> str:
     return code_hash(study.task.measure)
 
 
-def recipe_of_model(study: ResolvedStudy, arm: str, model: str) -> str:
-    """Index of the recipe that a model sees scans through."""
-    return recipe_index(study, study.models_of(arm)[model].recipe or "")
+def recipe_of_model(study: ResolvedStudy, arm: str, model: str) -> list[str]:
+    """Index of the recipe that a model sees scans through, if it names one."""
+    recipe = study.models_of(arm)[model].recipe
+    return [recipe_index(study, recipe)] if recipe else []
 
 
 def distances_of_model(study: ResolvedStudy, arm: str, model: str) -> list[str]:

@@ -109,3 +109,22 @@ def test_command_over_two_sheets(tmp_path):
     alone = volforge("cohort", "duplicates", "a.tsv", "--processes", "1", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     assert "0 pairs among 2 scans" in alone.stdout
+
+
+def test_command_over_the_cohorts_of_a_configuration(tmp_path):
+    """Phantoms are left out: they are drawn, and need not be there."""
+    for name in ("one", "two"):
+        save(tmp_path / f"{name}.nii.gz", ball_ct())
+    (tmp_path / "a.tsv").write_text(
+        "subject\tscan\tmodality\timage\np1\tone\tCT\tone.nii.gz\np2\ttwo\tCT\ttwo.nii.gz\n"
+    )
+    (tmp_path / "b.tsv").write_text("subject\tscan\tmodality\timage\tcase\nq\tdrawn\tmask\tdrawn.nii.gz\tburr_box\n")
+    (tmp_path / "c.yaml").write_text(
+        "recipes: {whole: {kind: region, around: image}}\n"
+        "cohorts:\n  real: {sheet: a.tsv, recipes: [whole]}\n"
+        "  drawn: {sheet: b.tsv, recipes: [whole], phantom: {kind: skull}}\n"
+    )
+    done = volforge("cohort", "duplicates", "c.yaml", "--processes", "1", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "real/one and real/two" in done.stdout
+    assert "1 pairs among 2 scans" in done.stdout

@@ -10,10 +10,10 @@ from tests.volume.test_seg_nrrd import write_segments
 from volforge.cohort.layouts.discovery import Options, Tree
 from volforge.cohort.layouts.registry import LAYOUTS
 from volforge.cohort.layouts.write import discover
-from volforge.cohort.names import scan_name
 from volforge.cohort.sheet import SCAN, read_sheet
-from volforge.cohort.structures import read_structures
 from volforge.errors import VolforgeError, errors_of
+from volforge.tables.names import scan_name
+from volforge.tables.structures import read_structures
 
 NAMED = [name for name in LAYOUTS if name not in ("dicom", "pattern")]
 

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from volforge.cohort.duplicates.find import Entry, Pair
-from volforge.cohort.sheet import read_sheet
+from volforge.cohort.sheet import SheetRow, read_sheet
 from volforge.errors import ProblemsError, VolforgeError, errors_of
 
 COLUMNS = ("verdict", "kind", "cohort_a", "scan_a", "subject_a", "cohort_b", "scan_b", "subject_b",
            "residual_mm", "offset_mm", "overlap")  # fmt: skip
 
 
-def entries_of(sources: Sequence[Path], root: Path | None) -> list[Entry]:
+def entries_of(
+    sources: Sequence[Path], root: Path | None, cohorts_of: Callable[[Path], Mapping[str, Iterable[SheetRow]]]
+) -> list[Entry]:
     """The scans of sheets and configurations.
 
+    Args:
+        sources: Sample sheets; configurations by their ending, `.yaml` or `.yml`.
+        root: Folder that the paths of the sheets start from.
+        cohorts_of: Reads a configuration: the scans to compare, by cohort.
+
     Raises:
-        ProblemsError: a sheet or configuration has errors; phantom cohorts are left out.
+        ProblemsError: a sheet has errors.
         VolforgeError: fewer than two scans.
     """
     entries: list[Entry] = []
     for source in sources:
         if source.suffix.lower() in (".yaml", ".yml"):
-            from volforge.workflow.run import load_run
-
-            for name, cohort in load_run([source]).cohorts.items():
-                if cohort.settings.phantom is None:
-                    entries += [Entry(name, row) for row in cohort.rows.values()]
+            entries += [Entry(name, row) for name, rows in cohorts_of(source).items() for row in rows]
             continue
         sheet = read_sheet(source, root=root)
         if errors_of(sheet.problems):

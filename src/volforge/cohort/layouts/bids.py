@@ -10,8 +10,8 @@ from pathlib import Path
 
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, unique, without_labels
 from volforge.cohort.layouts.tables import BIDS_DSEG
-from volforge.cohort.table import read_table
 from volforge.errors import VolforgeError
+from volforge.tables.table import read_table
 from volforge.volume.folders import read_json
 
 SUFFIXES = (

@@ -6,10 +6,10 @@ import hashlib
 from collections import defaultdict
 from pathlib import Path
 
-from volforge.cohort.characters import looks_of
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
-from volforge.cohort.names import natural
 from volforge.errors import ScanError
+from volforge.tables.characters import looks_of
+from volforge.tables.names import natural
 from volforge.volume.dicom.fragments import FEWEST
 from volforge.volume.dicom.headers import DAMAGE, Frame, read_headers
 from volforge.volume.dicom.labels import label_names

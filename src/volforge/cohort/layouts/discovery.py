@@ -11,8 +11,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from volforge.cohort.names import natural, plain_name
 from volforge.errors import VolforgeError
+from volforge.tables.names import natural, plain_name
 
 JUNK = ("__MACOSX", "Thumbs.db")
 

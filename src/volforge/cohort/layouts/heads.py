@@ -13,8 +13,8 @@ import numpy as np
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, unique, without_labels
 from volforge.cohort.layouts.nnunet import find_nnunet, one_root
 from volforge.cohort.layouts.tables import HANSEG, SEGRAP, TOOTHFAIRY, TOOTHFAIRY_3
-from volforge.cohort.names import plain_name
 from volforge.errors import VolforgeError
+from volforge.tables.names import plain_name
 from volforge.volume.read import read_volume
 from volforge.volume.source_volume import label_ids
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, number, unique, without_labels
 from volforge.cohort.layouts.tables import MSD
-from volforge.cohort.names import scan_name
 from volforge.errors import VolforgeError
+from volforge.tables.names import scan_name
 from volforge.volume.folders import read_json
 
 ENDINGS = r"\.(?:nii\.gz|nii|nrrd|mha|mhd)"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
-from volforge.cohort.names import plain_name
 from volforge.cohort.sheet import MODALITIES
 from volforge.errors import VolforgeError
+from volforge.tables.names import plain_name
 from volforge.volume.dicom.names import FileNames, table_of
 
 FIELDS = ("subject", "scan", "modality", "contrast", "unit", "frame", "split", "fold", "label_source")

@@ -14,13 +14,13 @@ from pathlib import Path
 import yaml
 
 from volforge import __version__
-from volforge.cohort.characters import looks_of, spelt, unseen
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, side_of
 from volforge.cohort.layouts.registry import LAYOUTS, Layout
-from volforge.cohort.names import natural, scan_name
 from volforge.cohort.sheet import COLUMNS, FREE_NAMES, RESERVED
-from volforge.cohort.structures import default_colour
 from volforge.errors import VolforgeError
+from volforge.tables.characters import looks_of, spelt, unseen
+from volforge.tables.names import natural, scan_name
+from volforge.tables.structures import default_colour
 from volforge.whole_file import write_whole
 
 FILES = ("image", "labels", "body_mask", "defective", "implant")

@@ -14,8 +14,8 @@ from volforge.inference.model_settings import ModelSettings
 from volforge.study.cases import Cohort, free_rows
 from volforge.study.inner_split import inner_split
 from volforge.study.jobs import TrainJob
-from volforge.study.trained_files import multiply_adds, versions, write_trained
 from volforge.training.attempt import note_attempt
+from volforge.training.trained_files import multiply_adds, versions, write_trained
 from volforge.volume.folders import read_json, whole_folder, write_json
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from volforge.inference.model_settings import ModelSettings
 from volforge.inference.windows import probabilities
 from volforge.training.augment import Augmentation
 from volforge.training.regions import Region, Regions
-from volforge.training.task import Batch, Hands
+from volforge.training.task import Batch, Hands, Task
 
 
-class SegmentationTask:
+class SegmentationTask(Task):
     """One network that learns a label map.
 
     Args:

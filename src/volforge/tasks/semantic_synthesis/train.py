@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort, Row
 from volforge.study.jobs import TrainJob
-from volforge.study.trained_files import multiply_adds, versions, write_trained
 from volforge.tasks.semantic_synthesis.settings import SynthesisSettings, domains
 from volforge.training.attempt import note_attempt
+from volforge.training.trained_files import multiply_adds, versions, write_trained
 from volforge.volume.folders import whole_folder, write_json
 
 if TYPE_CHECKING:

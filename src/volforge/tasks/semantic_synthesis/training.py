@@ -30,7 +30,7 @@ from volforge.losses.semantic import (
 from volforge.networks.spectral import settle_spectral_norms
 from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.slices import Slices
-from volforge.training.task import Batch, Hands
+from volforge.training.task import Batch, Hands, Task
 
 BETAS = (0.0, 0.999)
 REFRESH_BATCHES = 50
@@ -76,7 +76,7 @@ class SynthesisPlan:
     )
 
 
-class SemanticTask:
+class SemanticTask(Task):
     """Teaches a generator.
 
     Args:

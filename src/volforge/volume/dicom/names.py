@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from volforge.cohort.names import natural, plain_name, tidy_name
 from volforge.errors import ScanError
+from volforge.tables.names import natural, plain_name, tidy_name
 
 SIGNS = {"+": " plus ", "<": " below ", ">": " above ", "=": " is ", "%": " percent "}
 TURNED = {"\u00df": "ss", "\u00e6": "ae", "\u0153": "oe", "\u00f8": "o", "\u0142": "l", "\u0111": "d", "\u00fe": "th"}

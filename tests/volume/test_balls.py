@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from volforge.shape.balls import Ball, head_centre, with_balls
+from volforge.volume.balls import Ball, head_centre, with_balls
 from volforge.volume.geometry import Grid
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from volforge.cohort.characters import looks_of, spelt, unseen
 from volforge.errors import Problem
+from volforge.tables.characters import looks_of, spelt, unseen
 from volforge.text_lines import lines_of
 
 

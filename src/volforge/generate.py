@@ -1,4 +1,4 @@
-"""Files generated from the code: `python -m volforge.config.generate` writes them, a test compares them.
+"""Files generated from the code: `python -m volforge.generate` writes them, a test compares them.
 
 From the configuration's models: `config/schemas/*.json`, `config/reference.yaml`, `docs/configuration.md`.
 From the pins of `pyproject.toml`: `envs/cpu.yaml`, `envs/gpu.yaml`, `envs/Containerfile`.
@@ -10,13 +10,17 @@ import json
 import sys
 import tomllib
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import PydanticUndefined
 
-from volforge.cohort import sheet, structures
+from volforge.cohort import sheet
+from volforge.config.studies import Study
+from volforge.tables import structures
+from volforge.tasks import registry
 from volforge.volume.units import PATTERN
 from volforge.workflow.configuration import Configuration
 
@@ -42,6 +46,19 @@ def _json(content: Any) -> str:
 
 def _closed_schema() -> dict[str, Any]:
     schema = TypeAdapter(Configuration).json_schema()
+    defs, alternatives = schema["$defs"], []
+    for name in registry.TASKS:  # a study has the keys of its task
+        own = TypeAdapter(registry.task(name).study).json_schema()
+        defs |= own.pop("$defs")
+        own["properties"]["task"] = {"const": name, "title": "Task"}
+        defs[f"study of {name}"] = own
+        alternatives.append({"$ref": f"#/$defs/study of {name}"})
+    of_a_file = {
+        "type": "object",
+        "required": ["task"],
+        "properties": {"task": {"type": "string", "pattern": r"\.py:"}},
+    }
+    schema["properties"]["studies"]["additionalProperties"] = {"anyOf": [*alternatives, of_a_file]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "volforge configuration",
@@ -170,6 +187,46 @@ def _sections() -> list[tuple[str, type[BaseModel]]]:
     return found
 
 
+def own_fields(model: type[BaseModel], base: type[BaseModel]) -> dict[str, Any]:
+    """Fields of a model that its base does not have, or has with other models below; by their path, in order."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        known = base.model_fields.get(name)
+        if known is None:
+            found[name] = field
+            continue
+        for (prefix, inner), (_, other) in zip(
+            _models_in(field.annotation), _models_in(known.annotation), strict=False
+        ):
+            if inner is not other:
+                found |= {f"{name}.{prefix}{n}": f for n, f in own_fields(inner, other).items()}
+    return found
+
+
+def _sections_of_tasks() -> list[tuple[str, type[BaseModel] | dict[str, Any], str]]:
+    """Keys that only some tasks know: heading, fields or model, and a sentence."""
+    found: list[tuple[str, type[BaseModel] | dict[str, Any], str]] = []
+    seen = [m for _, m in _sections()]
+
+    def visit(path: str, model: type[BaseModel]) -> None:
+        if model in seen:
+            return
+        seen.append(model)
+        found.append((path, model, ""))
+        for name, field in model.model_fields.items():
+            for prefix, inner in _models_in(field.annotation):
+                visit(f"{path}.{name}{'.' + prefix.rstrip('.') if prefix else ''}", inner)
+
+    for task in registry.TASKS:
+        own = own_fields(registry.task(task).study, Study)
+        if own:
+            found.append((f"studies.<name>` with `task: {task}", own, f"Keys that only the task {task} knows."))
+        for name, field in own.items():
+            for prefix, inner in _models_in(field.annotation):
+                visit(f"studies.<name>.{name}{'.' + prefix.rstrip('.') if prefix else ''}", inner)
+    return found
+
+
 def configuration_page() -> str:
     """docs/configuration.md: every key with type, default and meaning."""
     lines = [
@@ -197,13 +254,28 @@ def configuration_page() -> str:
             "| key | type | default | meaning |",
             "| --- | --- | --- | --- |",
         ]
-        for name, field in model.model_fields.items():
-            bounds = _bounds(field)
-            words = _type_words(field.annotation) + (f", {bounds}" if bounds else "")
-            cells = [f"`{name}`", words, _default_text(field), field.description or ""]
-            lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
-        lines.append("")
-    return "\n".join(lines)
+        lines += [*_table_lines(model.model_fields), ""]
+    for path, keys, sentence in _sections_of_tasks():
+        fields = keys if isinstance(keys, dict) else keys.model_fields
+        doc = sentence or (keys.__doc__ or "").strip().splitlines()[0]
+        lines += [f"## `{path}`", "", doc, "", "| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+        lines += [*_table_lines(fields), ""]
+    lines += ["## Baselines", "", "What no learning gives, by task (`baseline:` of an arm).", ""]
+    lines += ["| task | baselines |", "| --- | --- |"]
+    for task in registry.TASKS:
+        names = ", ".join(f"`{b}`" for b in registry.task(task).baselines)
+        lines.append(f"| `{task}` | {names or 'none'} |")
+    return "\n".join([*lines, ""])
+
+
+def _table_lines(fields: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, field in fields.items():
+        bounds = _bounds(field)
+        words = _type_words(field.annotation) + (f", {bounds}" if bounds else "")
+        cells = [f"`{name}`", words, _default_text(field), field.description or ""]
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return lines
 
 
 def reference_yaml() -> str:
@@ -214,8 +286,19 @@ def reference_yaml() -> str:
     ]
 
     def write(model: type[BaseModel], indent: int) -> None:
+        write_fields(model.model_fields, indent)
+        for task in registry.TASKS if model is Study else ():
+            own = own_fields(registry.task(task).study, Study)
+            if own:
+                pad = "  " * indent
+                lines.append(f"{pad}# with `task: {task}` also:")
+                start = len(lines)
+                write_fields(own, indent)
+                lines[start:] = [f"{pad}# {line[len(pad) :]}" for line in lines[start:]]
+
+    def write_fields(fields: Mapping[str, Any], indent: int) -> None:
         pad = "  " * indent
-        for name, field in model.model_fields.items():
+        for name, field in fields.items():
             inner = _models_in(field.annotation)
             comment = f"  # {field.description}" if field.description else ""
             if not inner or (field.default is None):

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 import yaml
 
-from volforge.config.generate import generated_files
+from volforge.generate import generated_files
 from volforge.workflow.configuration import Configuration
 
 NAMES = [

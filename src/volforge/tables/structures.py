@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from volforge.cohort.names import tidy_name
-from volforge.cohort.table import read_table
 from volforge.errors import Problem
+from volforge.tables.names import tidy_name
+from volforge.tables.table import read_table
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9_]{0,63}$")
 COLUMNS = ("structure", "id", "colour", "side", "group", "roi")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volforge.cohort.collect import as_tsv
-from volforge.study.measures import number
+from volforge.metrics.measure import number
 from volforge.volume.folders import sha256_of, write_json
 from volforge.whole_file import write_whole
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 VERSIONS = ("volforge", "torch", "monai", "lightning", "numpy")
 
 
-def versions() -> dict[str, str]:
+def versions(names: Sequence[str] = VERSIONS) -> dict[str, str]:
     """Versions of what a training depends on."""
-    return {name: version(name) for name in VERSIONS}
+    return {name: version(name) for name in names}
 
 
 def multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
@@ -51,10 +51,6 @@ def write_trained(folder: Path, weights: Mapping[str, Tensor], done: Trained, pl
     """
     from safetensors.torch import save
 
-    write_whole(folder / "weights.safetensors", save({k: v.contiguous() for k, v in weights.items()}))
-    columns = list(dict.fromkeys(k for row in done.history for k in row))
-    lines = [{k: number(row[k]) if k in row else "" for k in columns} for row in done.history]
-    write_whole(folder / "history.tsv", as_tsv(columns, lines))
     cost = {
         "device_hours": round(done.seconds * plan.devices / 3600, 6),
         "seconds": round(done.seconds, 3),
@@ -62,5 +58,26 @@ def write_trained(folder: Path, weights: Mapping[str, Tensor], done: Trained, pl
         "device": done.device,
         "threads": plan.threads,
     }
+    return write_files(folder, save({k: v.contiguous() for k, v in weights.items()}), done.history, cost)
+
+
+def write_files(
+    folder: Path, weights: bytes, history: Sequence[Mapping[str, float]], cost: Mapping[str, object]
+) -> str:
+    """Write weights.safetensors, history.tsv (its header alone where no step was made) and cost.json.
+
+    Args:
+        folder: The model's.
+        weights: Content of the safetensors file.
+        history: One row per validation, with `step`.
+        cost: `device_hours`, `seconds`, `peak_memory_gib`, `device`, `threads`.
+
+    Returns:
+        SHA-256 of the weights.
+    """
+    write_whole(folder / "weights.safetensors", weights)
+    columns = list(dict.fromkeys(["step", *(k for row in history for k in row)]))
+    lines = [{k: number(row[k]) if k in row else "" for k in columns} for row in history]
+    write_whole(folder / "history.tsv", as_tsv(columns, lines))
     write_json(folder / "cost.json", cost)
     return sha256_of(folder / "weights.safetensors")
