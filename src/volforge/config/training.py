@@ -113,7 +113,11 @@ class ModelOptions(Model):
     )
     recipe: Name | None = Field(default=None, description="recipe of the kind `region` that it sees scans through")
     region: Region | None = Field(default=None, description="boxes about the joints instead of the whole region")
-    needs: list[str] | None = Field(default=None, description="`shared/<model>`: the localiser that finds the joints")
+    needs: list[str] | None = Field(
+        default=None,
+        description="models that it needs: `<model>` of its own arm, `shared/<model>` (the localiser that finds the "
+        "joints), or `<study>/<arm>/<model>` of a study of the same cohort, folds and seeds",
+    )
     dilate_mm: float | None = Field(default=None, ge=0, le=50, description="localiser: its target is grown by this")
     training: Training | None = Field(default=None, description="how it is trained")
 
