@@ -7,8 +7,6 @@ rule make_phantoms:
         "results/phantoms/{cohort}/truth.json",
     log:
         "logs/make_phantoms/{cohort}.log",
-    benchmark:
-        "benchmarks/jobs/make_phantoms/{cohort}.tsv"
     conda:
         "../envs/cpu.yaml"
     threads: 1
@@ -81,8 +79,6 @@ rule import_scan:
         record="results/cohorts/{cohort}/scans/{scan}/record.json",
     log:
         "logs/import_scan/{cohort}/{scan}.log",
-    benchmark:
-        "benchmarks/jobs/import_scan/{cohort}/{scan}.tsv"
     conda:
         "../envs/cpu.yaml"
     threads: 1

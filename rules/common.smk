@@ -148,7 +148,12 @@ def import_arguments(wildcards):
 
 
 def import_memory(wildcards, attempt):
-    return jobs.import_memory_mb(checked_scan(wildcards), wildcards.scan, attempt)
+    return memory_of_import(checked_scan(wildcards).name, wildcards.scan, attempt)
+
+
+@cache
+def memory_of_import(cohort, scan, attempt):
+    return jobs.import_memory_mb(RUN.cohorts[cohort], scan, attempt)
 
 
 def growing(amount):
@@ -298,9 +303,13 @@ def checkpoints_of_model(wildcards):
 
 
 def train_memory(wildcards, attempt):
-    return study_jobs.train_memory_mb(
-        model_of(wildcards), wildcards.arm, wildcards.model, attempt
-    )
+    w = wildcards
+    return memory_of_training(model_of(w).name, w.arm, w.model, attempt)
+
+
+@cache  # it looks at every file of the cohort
+def memory_of_training(study, arm, model, attempt):
+    return study_jobs.train_memory_mb(RUN.studies[study], arm, model, attempt)
 
 
 def outside_stamps(wildcards):
@@ -326,7 +335,12 @@ def published_stamps(wildcards):
 
 
 def study_memory(wildcards, attempt):
-    return study_jobs.memory_mb(study_of(wildcards), attempt)
+    return memory_of_study(study_of(wildcards).name, attempt)
+
+
+@cache
+def memory_of_study(study, attempt):
+    return study_jobs.memory_mb(RUN.studies[study], attempt)
 
 
 def parts_of_study(name):

@@ -9,8 +9,6 @@ rule cut_scan:
         record="results/cohorts/{cohort}/recipes/{recipe}/{scan}/record.json",
     log:
         "logs/cut_scan/{cohort}/{recipe}/{scan}.log",
-    benchmark:
-        "benchmarks/jobs/cut_scan/{cohort}/{recipe}/{scan}.tsv"
     conda:
         "../envs/cpu.yaml"
     threads: 1
