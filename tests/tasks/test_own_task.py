@@ -58,7 +58,7 @@ def test_mistakes_in_an_own_task_are_named_with_their_line(project):
     (project / "config.yaml").write_text((project / "config.yaml").read_text().replace("share: 0.4", "share: 2"))
     done = snakemake("--configfile", "config.yaml", "-n", cwd=project)
     assert done.returncode != 0
-    assert "config.yaml:11:12: studies.bone_threshold.share" in done.stderr
+    assert "config.yaml:11:5: studies.bone_threshold.share" in done.stdout + done.stderr
 
 
 def test_an_entry_that_is_not_there_is_named(project):
@@ -66,5 +66,5 @@ def test_an_entry_that_is_not_there_is_named(project):
     own.write_text(own.read_text().replace('":predict"', '":predicts"'))
     done = snakemake("--configfile", "config.yaml", "-n", cwd=project)
     assert done.returncode != 0
-    assert "config.yaml:8:11: studies.bone_threshold.task" in done.stderr
-    assert "predicts" in done.stderr
+    assert "config.yaml:8:5: studies.bone_threshold.task" in done.stdout + done.stderr
+    assert "predicts" in done.stdout + done.stderr
