@@ -23,6 +23,7 @@ class Threshold(Task):
     reads = ("labels", "image")
     baselines = {"nothing": ":nothing"}
     shown = ("dice", "hd95_mm")
+    is_fitted = True
 
     def problems(self, loaded: Places, study: ResolvedStudy) -> Iterator[Problem]:
         """One structure: a threshold parts two things."""
