@@ -65,6 +65,9 @@ def _problems(loaded: Loaded, resolved: ResolvedStudy, check_files: bool) -> Ite
     yield from _of_arms(loaded, resolved)
     for arm, model in resolved.trained():
         yield from resolved.task.problems_of_model(loaded, resolved, arm, model)
+        key, fault = resolved.training_of(arm, model).wrong()
+        if fault:
+            yield loaded.problem((*resolved.model_keys(arm, model), "training", key), fault, "see docs/training.md")
         yield from _of_components(loaded, resolved, arm, model)
     if not check_files:
         return
