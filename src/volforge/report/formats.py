@@ -275,7 +275,8 @@ def _published_latex(table: StudyTable) -> list[str]:
 
 _TEX = {
     "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
-    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "†": "$\\dagger$", "‡": "$\\ddagger$", "–": "--",
+    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "†": "$\\dagger$", "‡": "$\\ddagger$",
+    "–": "--",
     "∞": "$\\infty$", "é": "\\'e",
     "<": "$<$", ">": "$>$", "→": "$\\rightarrow$",
     "μ": "$\\mu$", "≈": "$\\approx$", "−": "$-$", "Δ": "$\\Delta$", "’": "'",
