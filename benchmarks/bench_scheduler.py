@@ -17,12 +17,14 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CORES, SECONDS = 16, 0.3
+CORES, SECONDS = 4, 0.3
 SNAKEFILE = f"""
 rule all:
     input: expand("out/{{n}}", n=range(config["jobs"]))
 rule short:
     output: "out/{{n}}"
+    params: half=lambda wildcards: int(wildcards.n) // 2
+    resources: mem_mb=lambda wildcards, attempt: 100 * attempt
     shell: "sleep {SECONDS}; echo {{wildcards.n}} > {{output}}"
 """
 CHILD = """
