@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 from volforge.errors import VolforgeError
 from volforge.workflow import jobs, study_jobs, study_settings
 from volforge.workflow.code_hash import code_hash, keep_in
+from volforge.workflow.one_timer import keep_one_timer
 from volforge.workflow.run import load_run
 from volforge.workflow.unfinished import Left, page_so_far
 
@@ -25,6 +26,7 @@ else:
         f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
     )
 
+keep_one_timer()
 keep_in(Path(".snakemake/volforge_code.json"))
 try:
     # Files of the sheets are looked for once, not again in every job of a cluster.
