@@ -8,27 +8,32 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from volforge.errors import VolforgeError
-from volforge.workflow import jobs, study_jobs, study_models
+from volforge.workflow import fail_once, jobs, study_jobs, study_models
 from volforge.workflow.code_hash import code_hash, keep_in
 from volforge.workflow.run import load_run
 from volforge.workflow.unfinished import Left, page_so_far
 
 # Jobs find the command line of the environment that Snakemake itself runs in, activated or not. Conda and
 # containers bring the libraries; the package is taken from beside this file.
+# `unless_lasting` ends further attempts at what no attempt changes.
+guard = fail_once.shell_guard().replace("{", "{{").replace("}", "}}")
 if workflow.deployment_settings.deployment_method:
     shell.prefix(
         f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
         'volforge() {{ python -m volforge "$@"; }}; '
+        f"{guard}"
     )
 else:
     shell.prefix(
-        f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
+        f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; {guard}'
     )
 
 keep_in(Path(".snakemake/volforge_code.json"))
 try:
     # Files of the sheets are looked for once, not again in every job of a cluster.
     RUN = load_run(workflow.configfiles, config, check_files=workflow.is_main_process)
+    if workflow.is_main_process and not workflow.dryrun:
+        fail_once.forget()
 except VolforgeError as error:
     raise WorkflowError(f"\n{error}") from None
 
@@ -65,6 +70,11 @@ def checked_scan(wildcards):
     if wildcards.scan not in cohort.rows:
         raise WorkflowError(f"cohort '{cohort.name}' has no scan '{wildcards.scan}'")
     return cohort
+
+
+def failure_key(wildcards, input, attempt, rulename):
+    files = [*workflow.configfiles, *(c.sheet for c in RUN.cohorts.values())]
+    return fail_once.failure_key(rulename, wildcards, input, attempt, files)
 
 
 def output_folder(wildcards, output):

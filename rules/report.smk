@@ -52,6 +52,7 @@ rule report:
 
 
 onstart:
+    fail_once.end_attempts(workflow.scheduler)
     # `exclude` says that the others go on, also where a cohort has lost all its scans
     if any(c.settings.on_bad_scan == "exclude" for c in RUN.cohorts.values()):
         workflow.scheduler.keepgoing = True
