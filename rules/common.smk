@@ -77,6 +77,11 @@ def failure_key(wildcards, input, attempt, rulename):
     return fail_once.failure_key(rulename, wildcards, input, attempt, files)
 
 
+def own_retries(count):
+    """None for the Snakemakes within a job of a cluster: they would try again in the time that is left of it."""
+    return count if workflow.is_main_process else 0
+
+
 def output_folder(wildcards, output):
     return str(Path(output[0]).parent)
 

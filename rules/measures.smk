@@ -24,12 +24,14 @@ rule measure:
     resources:
         mem_mb=study_memory,
         runtime=growing_minutes(120),
+        failure_key=failure_key,
     params:
         predictions=predictions_folder,
         cases=cases_folder,
         judging=judging_options,
         code=code_hash("volforge.cli.study:measure"),
     shell:
+        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
         "volforge study measure --settings {input.settings:q} --scans {input.scans:q} "
         "--predictions {params.predictions:q} --fold {wildcards.fold} --seed {wildcards.seed} "
         "{params.judging} --out {output.measures:q} --cases {params.cases:q} > {log:q} 2>&1"
@@ -50,9 +52,11 @@ rule collect_measures:
     resources:
         mem_mb=growing(1000),
         runtime=growing_minutes(10),
+        failure_key=failure_key,
     params:
         code=code_hash("volforge.cli.study:collect"),
     shell:
+        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
         "volforge study collect {input:q} --out {output:q} > {log:q} 2>&1"
 
 
@@ -96,11 +100,13 @@ rule make_table:
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(20),
+        failure_key=failure_key,
     params:
         folder=output_folder,
         published=published_stamps,
         code=code_hash("volforge.cli.study:table"),
     shell:
+        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
         "volforge study table --measures {input.measures:q} --settings {input.settings:q} "
         "--out {params.folder:q} > {log:q} 2>&1"
 
@@ -122,10 +128,12 @@ rule draw_figures:
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(20),
+        failure_key=failure_key,
     params:
         folder=output_folder,
         published=published_stamps,
         code=code_hash("volforge.cli.study:figures"),
     shell:
+        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
         "volforge study figures --measures {input.measures:q} --settings {input.settings:q} "
         "--out {params.folder:q} > {log:q} 2>&1"

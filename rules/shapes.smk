@@ -22,11 +22,13 @@ rule inflate:
         mem_mb=study_memory,
         runtime=growing_minutes(240),
         gpu=of_arm(study_jobs.predict_gpus),
+        failure_key=failure_key,
     params:
         folder=output_folder,
         labels=labels_option,
         code=code_hash("volforge.cli.shape:inflate_arm_"),
     shell:
+        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
         "volforge shape inflate-arm --settings {input.settings:q} --scans {input.scans:q} "
         "--fold {wildcards.fold} {params.labels} --out {params.folder:q} > {log:q} 2>&1"
 
@@ -53,12 +55,14 @@ rule measure_joints:
     resources:
         mem_mb=study_memory,
         runtime=growing_minutes(120),
+        failure_key=failure_key,
     params:
         predictions=predictions_folder,
         reference=lambda wildcards, input: str(Path(input.reference).parent),
         cases=cases_folder,
         code=code_hash("volforge.cli.shape:measure_arm_"),
     shell:
+        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
         "volforge shape measure-arm --settings {input.settings:q} --scans {input.scans:q} "
         "--predictions {params.predictions:q} --reference {params.reference:q} --fold {wildcards.fold} "
         "--seed {wildcards.seed} --out {output.measures:q} --cases {params.cases:q} > {log:q} 2>&1"
