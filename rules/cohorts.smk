@@ -22,7 +22,7 @@ rule make_phantoms:
         folder=output_folder,
         code=code_hash("volforge.cli.cohort:phantoms"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge cohort phantoms {params.arguments} --out {params.folder:q} > {log:q} 2>&1"
 
 
@@ -71,7 +71,7 @@ rule make_labels:
         version=labels_version_command,
         code=code_hash("volforge.cli.scan:label_"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge scan label --image {params.image:q} --out {output.record:q} {params.refusal} "
         "--command {params.command:q} --version-command {params.version:q} > {log:q} 2>&1"
 
@@ -100,7 +100,7 @@ rule import_scan:
         folder=output_folder,
         code=code_hash("volforge.cli.scan:import_"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge scan import {params.arguments} --settings {input.settings:q} --record-refusal "
         "--out {params.folder:q} > {log:q} 2>&1"
 
@@ -127,6 +127,6 @@ rule collect_scans:
         records="results/cohorts/{cohort}/scans",
         code=code_hash("volforge.cli.cohort:collect"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge cohort collect --sheet {params.sheet:q} --records {params.records:q} "
         "--settings {params.settings:q} --out {output:q} > {log:q} 2>&1"

@@ -15,23 +15,22 @@ from volforge.workflow.unfinished import Left, page_so_far
 
 # Jobs find the command line of the environment that Snakemake itself runs in, activated or not. Conda and
 # containers bring the libraries; the package is taken from beside this file.
-# `unless_lasting` ends further attempts at what no attempt changes.
-guard = fail_once.shell_guard().replace("{", "{{").replace("}", "}}")
+guard = fail_once.shell_guard()
 if workflow.deployment_settings.deployment_method:
     shell.prefix(
-        f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
+        f"{guard}export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
         'volforge() {{ python -m volforge "$@"; }}; '
-        f"{guard}"
     )
 else:
     shell.prefix(
-        f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; {guard}'
+        f'{guard}export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
     )
 
 keep_in(Path(".snakemake/volforge_code.json"))
 try:
     # Files of the sheets are looked for once, not again in every job of a cluster.
     RUN = load_run(workflow.configfiles, config, check_files=workflow.is_main_process)
+    failure_key = fail_once.keys_of(workflow.configfiles, RUN.cohorts.values())
     if workflow.is_main_process and not workflow.dryrun:
         fail_once.forget()
 except VolforgeError as error:
@@ -70,16 +69,6 @@ def checked_scan(wildcards):
     if wildcards.scan not in cohort.rows:
         raise WorkflowError(f"cohort '{cohort.name}' has no scan '{wildcards.scan}'")
     return cohort
-
-
-def failure_key(wildcards, input, attempt, rulename):
-    files = [*workflow.configfiles, *(c.sheet for c in RUN.cohorts.values())]
-    return fail_once.failure_key(rulename, wildcards, input, attempt, files)
-
-
-def own_retries(count):
-    """None for the Snakemakes within a job of a cluster: they would try again in the time that is left of it."""
-    return count if workflow.is_main_process else 0
 
 
 def output_folder(wildcards, output):

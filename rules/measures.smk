@@ -31,7 +31,7 @@ rule measure:
         judging=judging_options,
         code=code_hash("volforge.cli.study:measure"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge study measure --settings {input.settings:q} --scans {input.scans:q} "
         "--predictions {params.predictions:q} --fold {wildcards.fold} --seed {wildcards.seed} "
         "{params.judging} --out {output.measures:q} --cases {params.cases:q} > {log:q} 2>&1"
@@ -56,7 +56,7 @@ rule collect_measures:
     params:
         code=code_hash("volforge.cli.study:collect"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge study collect {input:q} --out {output:q} > {log:q} 2>&1"
 
 
@@ -106,7 +106,7 @@ rule make_table:
         published=published_stamps,
         code=code_hash("volforge.cli.study:table"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge study table --measures {input.measures:q} --settings {input.settings:q} "
         "--out {params.folder:q} > {log:q} 2>&1"
 
@@ -134,6 +134,6 @@ rule draw_figures:
         published=published_stamps,
         code=code_hash("volforge.cli.study:figures"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge study figures --measures {input.measures:q} --settings {input.settings:q} "
         "--out {params.folder:q} > {log:q} 2>&1"

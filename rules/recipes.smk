@@ -25,7 +25,7 @@ rule cut_scan:
         structures=structure_ids,
         code=code_hash("volforge.cli.scan:cut"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge scan cut {params.scan:q} --recipe {params.recipe:q} --structures {params.structures:q} "
         "--record-refusal --out {params.folder:q} > {log:q} 2>&1"
 
@@ -51,7 +51,7 @@ rule index_recipe:
         on_bad_scan=on_bad_scan,
         code=code_hash("volforge.cli.cohort:index"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge cohort index --recipe {params.folder:q} --scans {input.scans:q} "
         "--on-bad-scan {params.on_bad_scan} --out {output:q} > {log:q} 2>&1"
 
@@ -77,5 +77,5 @@ rule export_slices:
         folder=output_folder,
         code=code_hash("volforge.cli.scan:export"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge scan export {params.recipe:q} --scans {input.scans:q} --out {params.folder:q} > {log:q} 2>&1"

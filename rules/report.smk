@@ -48,7 +48,7 @@ rule report:
         published=lambda wildcards: jobs.file_stamps(RUN.published),
         code=code_hash("volforge.cli.study:report"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge study report --results {params.results:q} --out {output.page:q} "
         "--provenance {output.provenance:q} --settings {input.settings:q} > {log:q} 2>&1"
 

@@ -28,7 +28,7 @@ rule inflate:
         labels=labels_option,
         code=code_hash("volforge.cli.shape:inflate_arm_"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge shape inflate-arm --settings {input.settings:q} --scans {input.scans:q} "
         "--fold {wildcards.fold} {params.labels} --out {params.folder:q} > {log:q} 2>&1"
 
@@ -62,7 +62,7 @@ rule measure_joints:
         cases=cases_folder,
         code=code_hash("volforge.cli.shape:measure_arm_"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge shape measure-arm --settings {input.settings:q} --scans {input.scans:q} "
         "--predictions {params.predictions:q} --reference {params.reference:q} --fold {wildcards.fold} "
         "--seed {wildcards.seed} --out {output.measures:q} --cases {params.cases:q} > {log:q} 2>&1"

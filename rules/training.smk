@@ -81,7 +81,7 @@ rule train_slice_encoder:
         folder=output_folder,
         code=code_hash("volforge.cli.model:train_encoder_"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge model train-encoder --settings {input.settings:q} --scans {input.scans:q} "
         "--fold {wildcards.fold} --seed {wildcards.seed} --out {params.folder:q} > {log:q} 2>&1"
 
@@ -109,7 +109,7 @@ rule train_judging_segmenter:
         folder=output_folder,
         code=code_hash("volforge.cli.model:train_judge_"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge model train-judge --settings {input.settings:q} --scans {input.scans:q} "
         "--fold {wildcards.fold} --seed {wildcards.seed} --out {params.folder:q} > {log:q} 2>&1"
 
@@ -156,7 +156,7 @@ rule make_distances:
         ids=ids_of_study,
         code=code_hash("volforge.cli.model:distances"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge model distances --scans {input.scans:q} --recipe {wildcards.recipe:q} --ids {params.ids:q} "
         "--out {params.folder:q} > {log:q} 2>&1"
 
@@ -176,7 +176,7 @@ rule train_model:
         "logs/train_model/{study}/{arm}-{model}/fold{fold}-seed{seed}.log",
     benchmark:
         "benchmarks/jobs/train_model/{study}/{arm}-{model}/fold{fold}-seed{seed}.tsv"
-    retries: own_retries(10)
+    retries: 10 * workflow.is_main_process  # not within a job of a cluster, in what is left of it
     conda:
         "../envs/gpu.yaml"
     threads: of_model(study_jobs.train_threads)
@@ -193,7 +193,7 @@ rule train_model:
         distances=distances_option,
         code=code_hash("volforge.cli.model:train"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge model train --settings {input.settings:q} --scans {input.scans:q} --fold {wildcards.fold} "
         "--seed {wildcards.seed} --checkpoints {params.checkpoints:q} {params.distances} "
         "--minutes $(( {resources.runtime} * 9 / 10 )) --workers {resources.workers} "
@@ -228,6 +228,6 @@ rule predict:
         models=of_part(study_jobs.models_option),
         code=code_hash("volforge.cli.model:predict"),
     shell:
-        "unless_lasting {rule}/{resources.failure_key} {log:q}; "
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge model predict --settings {input.settings:q} --scans {input.scans:q} "
         "--fold {wildcards.fold} --seed {wildcards.seed} {params.models} --out {params.folder:q} > {log:q} 2>&1"

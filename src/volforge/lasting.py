@@ -5,7 +5,6 @@ The workflow names the marker in an environment variable and looks for it (`volf
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from volforge.errors import VolforgeError
 from volforge.whole_file import write_whole
 
 VARIABLE = "VOLFORGE_LASTING"
-"""Names the marker of the job that a command is run by."""
+"""Names the marker of the job that a command is run by; the command line reads it."""
 LACKING = ("out of memory", "cuda", "cudnn", "nccl")  # words of torch for a device that is full, or in trouble
 NOTE = "  (not tried again in this run: another attempt would end the same; a new start of the workflow tries it again)"
 
@@ -55,12 +54,6 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(error, RuntimeError):
         return any(word in str(error).lower() for word in LACKING)
     return isinstance(error, (MemoryError, subprocess.SubprocessError))
-
-
-def taken_marker() -> Path | None:
-    """The marker that the workflow names, None by hand. Programs that a job starts are not told of it."""
-    name = os.environ.pop(VARIABLE, "")
-    return Path(name).absolute() if name else None
 
 
 def leave_marker(marker: Path, error: BaseException) -> None:

@@ -53,7 +53,7 @@ class Resources(dict):
 
 def task(number, mem_mb=1000, attempt=1, **resources):
     return SimpleNamespace(
-        jobid=number, name="cut", rule=SimpleNamespace(name="cut"), attempt=attempt, wildcards=[],
+        jobid=number, name="cut", attempt=attempt, wildcards=[],
         resources=Resources(mem_mb=mem_mb, **resources), is_group=lambda: False,
     )  # fmt: skip
 
@@ -169,7 +169,7 @@ def test_the_loop_waits_for_no_cancelled_job(executor, monkeypatch):  # noqa: F8
 
 def test_a_further_attempt_at_what_lasts_is_reported_and_never_queued(cluster, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    leave_marker(marker_of("cut", 7).absolute(), VolforgeError("no scan can be used", "c", "look at the split"))
+    leave_marker(marker_of(7).absolute(), VolforgeError("no scan can be used", "c", "look at the split"))
     said = {}
     monkeypatch.setattr(
         plugin.SlurmExecutor, "_report_job_error_threadsafe", lambda self, info, msg: said.update({info.job.jobid: msg})

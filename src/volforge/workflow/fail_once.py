@@ -11,15 +11,16 @@ another name. A run forgets the markers of earlier ones.
 from __future__ import annotations
 
 import hashlib
-import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from volforge.errors import VolforgeError
 from volforge.lasting import VARIABLE
+
+if TYPE_CHECKING:
+    from volforge.workflow.run import ResolvedCohort
 
 FOLDER = Path(".snakemake/volforge_lasting")
 RESOURCE = "failure_key"
@@ -38,47 +39,48 @@ def stamp(path: str | Path) -> Stamp:
     return found.st_size, found.st_mtime_ns
 
 
-def failure_key(
-    rule: str, wildcards: Mapping[str, str], inputs: Iterable[str], attempt: int, settings: Iterable[str | Path] = ()
-) -> int:
-    """What a lasting failure of a job is kept under: another one after any edit of what the job is made of.
+def keys_of(configfiles: Iterable[str | Path], cohorts: Iterable[ResolvedCohort]) -> Callable[..., int]:
+    """The resource `failure_key` of rules: what a lasting failure of a job is kept under.
 
     Args:
-        rule, wildcards: The job.
-        inputs: Its input files.
-        attempt: From 1. The first counts settings and code as this process has read them, others as they are now.
-        settings: Configuration files, sheets, and whatever else decides what jobs do.
+        configfiles: Of the run.
+        cohorts: Of the run; their sheets count.
+
+    Returns:
+        A function of a job's wildcards, input files, attempt (from 1) and rule. Its number is another one after any
+        edit of what the job is made of; the first attempt counts settings and code as this process has read them,
+        others as they are now.
     """
-    about = _settings_and_code if attempt <= 1 else _settings_and_code.__wrapped__
-    content = (
-        rule,
-        sorted(wildcards.items()),
-        [(str(path), stamp(path)) for path in inputs],
-        about(tuple(str(s) for s in settings)),
-    )
-    return int(hashlib.sha256(repr(content).encode()).hexdigest()[:DIGITS], 16)
+    files = [*configfiles, *(cohort.sheet for cohort in cohorts)]
+    at_start = _stamps(files)
+
+    def failure_key(wildcards: Any, input: Iterable[str], attempt: int, rulename: str) -> int:
+        read = [(str(path), stamp(path)) for path in input]
+        made_of = rulename, sorted(wildcards.items()), read, at_start if attempt <= 1 else _stamps(files)
+        return int(hashlib.sha256(repr(made_of).encode()).hexdigest()[:DIGITS], 16)
+
+    return failure_key
 
 
-@cache
-def _settings_and_code(settings: tuple[str, ...]) -> list[Stamp]:
+def _stamps(settings: list[str | Path]) -> list[Stamp]:
     """Stamps of the settings and of all modules of the package."""
-    return [stamp(p) for p in (*settings, *sorted(PACKAGE.rglob("*.py")))]
+    return [stamp(path) for path in [*settings, *sorted(PACKAGE.rglob("*.py"))]]
 
 
-def marker_of(rule: str, key: int) -> Path:
+def marker_of(key: int) -> Path:
     """The marker of a job, from the folder that the run was started in."""
-    return FOLDER / rule / str(key)
+    return FOLDER / str(key)
 
 
 def shell_guard() -> str:
-    """A shell function for the commands of rules: `unless_lasting RULE/KEY LOG` ends a job whose marker stands.
+    """A function for the shell commands of rules: `unless_lasting KEY LOG` ends a job whose marker stands.
 
     What the marker says is printed and put into the log, which Snakemake empties before each attempt. Else the
-    command that follows is told of the marker.
+    command that follows is told of the marker. Braces are doubled: `shell.prefix` of Snakemake fills in single ones.
     """
     return (
-        f"unless_lasting() {{ {VARIABLE}={shlex.quote(str(FOLDER))}/$1; "
-        f'if [ -s "${VARIABLE}" ] && tee -- "$2" < "${VARIABLE}" >&2; then exit 1; fi; export {VARIABLE}; }}; '
+        f"unless_lasting() {{{{ {VARIABLE}={FOLDER}/$1; "
+        f'if [ -s "${VARIABLE}" ] && tee -- "$2" < "${VARIABLE}" >&2; then exit 1; fi; export {VARIABLE}; }}}}; '
     )
 
 
@@ -88,7 +90,7 @@ def standing(job: Any) -> str:
     if not isinstance(key, int):
         return ""
     try:
-        return marker_of(job.rule.name, key).read_text(encoding="utf-8", errors="replace").strip()
+        return marker_of(key).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:  # there is none
         return ""
 
