@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from volforge.errors import VolforgeError
-from volforge.workflow import jobs, study_jobs, study_settings
+from volforge.workflow import fail_once, jobs, study_jobs, study_settings
 from volforge.workflow.code_hash import code_hash, keep_in
 from volforge.workflow.one_timer import keep_one_timer
 from volforge.workflow.run import load_run
@@ -16,14 +16,15 @@ from volforge.workflow.unfinished import Left, page_so_far
 
 # Jobs find the command line of the environment that Snakemake itself runs in, activated or not. Conda and
 # containers bring the libraries; the package is taken from beside this file.
+guard = fail_once.shell_guard()
 if workflow.deployment_settings.deployment_method:
     shell.prefix(
-        f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
+        f"{guard}export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
         'volforge() {{ python -m volforge "$@"; }}; '
     )
 else:
     shell.prefix(
-        f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
+        f'{guard}export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
     )
 
 keep_one_timer()
@@ -31,6 +32,9 @@ keep_in(Path(".snakemake/volforge_code.json"))
 try:
     # Files of the sheets are looked for once, not again in every job of a cluster.
     RUN = load_run(workflow.configfiles, config, check_files=workflow.is_main_process)
+    failure_key = fail_once.keys_of(workflow.configfiles, RUN.cohorts.values())
+    if workflow.is_main_process and not workflow.dryrun:
+        fail_once.forget()
 except VolforgeError as error:
     raise WorkflowError(f"\n{error}") from None
 
