@@ -20,7 +20,7 @@ from volforge.errors import VolforgeError
 from volforge.lasting import VARIABLE
 
 if TYPE_CHECKING:
-    from volforge.workflow.run import ResolvedCohort
+    from volforge.tasks.resolved import ResolvedCohort
 
 FOLDER = Path(".snakemake/volforge_lasting")
 RESOURCE = "failure_key"
