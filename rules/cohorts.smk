@@ -7,20 +7,20 @@ rule make_phantoms:
         "results/phantoms/{cohort}/truth.json",
     log:
         "logs/make_phantoms/{cohort}.log",
-    benchmark:
-        "benchmarks/jobs/make_phantoms/{cohort}.tsv"
     conda:
         "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(20),
+        failure_key=failure_key,
     params:
         arguments=phantom_arguments,
         rows=of_cohort(jobs.phantom_rows),
         folder=output_folder,
         code=code_hash("volforge.cli.cohort:phantoms"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge cohort phantoms {params.arguments} --out {params.folder:q} > {log:q} 2>&1"
 
 
@@ -60,6 +60,7 @@ rule make_labels:
         gpu=labels_resource("gpu"),
         mem_mb=labels_resource("mem_mb"),
         runtime=labels_resource("runtime_min"),
+        failure_key=failure_key,
     params:
         image=image_path,
         stamps=image_stamps,
@@ -68,6 +69,7 @@ rule make_labels:
         version=labels_version_command,
         code=code_hash("volforge.cli.scan:label_"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge scan label --image {params.image:q} --out {output.record:q} {params.refusal} "
         "--command {params.command:q} --version-command {params.version:q} > {log:q} 2>&1"
 
@@ -81,20 +83,20 @@ rule import_scan:
         record="results/cohorts/{cohort}/scans/{scan}/record.json",
     log:
         "logs/import_scan/{cohort}/{scan}.log",
-    benchmark:
-        "benchmarks/jobs/import_scan/{cohort}/{scan}.tsv"
     conda:
         "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=import_memory,
         runtime=growing_minutes(20),
+        failure_key=failure_key,
     params:
         arguments=import_arguments,
         stamps=source_stamps,
         folder=output_folder,
         code=code_hash("volforge.cli.scan:import_"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge scan import {params.arguments} --settings {input.settings:q} --record-refusal "
         "--out {params.folder:q} > {log:q} 2>&1"
 
@@ -113,6 +115,7 @@ rule collect_scans:
     resources:
         mem_mb=growing(1000),
         runtime=growing_minutes(20),
+        failure_key=failure_key,
     params:
         sheet=sheet_path,
         fields=of_cohort(jobs.sheet_fields),
@@ -120,5 +123,6 @@ rule collect_scans:
         records="results/cohorts/{cohort}/scans",
         code=code_hash("volforge.cli.cohort:collect"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge cohort collect --sheet {params.sheet:q} --records {params.records:q} "
         "--settings {params.settings:q} --out {output:q} > {log:q} 2>&1"

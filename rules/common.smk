@@ -8,27 +8,33 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from volforge.errors import VolforgeError
-from volforge.workflow import jobs, study_jobs, study_settings
+from volforge.workflow import fail_once, jobs, study_jobs, study_settings
 from volforge.workflow.code_hash import code_hash, keep_in
+from volforge.workflow.one_timer import keep_one_timer
 from volforge.workflow.run import load_run
 from volforge.workflow.unfinished import Left, page_so_far
 
 # Jobs find the command line of the environment that Snakemake itself runs in, activated or not. Conda and
 # containers bring the libraries; the package is taken from beside this file.
+guard = fail_once.shell_guard()
 if workflow.deployment_settings.deployment_method:
     shell.prefix(
-        f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
+        f"{guard}export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
         'volforge() {{ python -m volforge "$@"; }}; '
     )
 else:
     shell.prefix(
-        f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
+        f'{guard}export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
     )
 
+keep_one_timer()
 keep_in(Path(".snakemake/volforge_code.json"))
 try:
     # Files of the sheets are looked for once, not again in every job of a cluster.
     RUN = load_run(workflow.configfiles, config, check_files=workflow.is_main_process)
+    failure_key = fail_once.keys_of(workflow.configfiles, RUN.cohorts.values())
+    if workflow.is_main_process and not workflow.dryrun:
+        fail_once.forget()
 except VolforgeError as error:
     raise WorkflowError(f"\n{error}") from None
 
@@ -148,7 +154,12 @@ def import_arguments(wildcards):
 
 
 def import_memory(wildcards, attempt):
-    return jobs.import_memory_mb(checked_scan(wildcards), wildcards.scan, attempt)
+    return memory_of_import(checked_scan(wildcards).name, wildcards.scan, attempt)
+
+
+@cache
+def memory_of_import(cohort, scan, attempt):
+    return jobs.import_memory_mb(RUN.cohorts[cohort], scan, attempt)
 
 
 def growing(amount):
@@ -298,9 +309,13 @@ def checkpoints_of_model(wildcards):
 
 
 def train_memory(wildcards, attempt):
-    return study_jobs.train_memory_mb(
-        model_of(wildcards), wildcards.arm, wildcards.model, attempt
-    )
+    w = wildcards
+    return memory_of_training(model_of(w).name, w.arm, w.model, attempt)
+
+
+@cache  # it looks at every file of the cohort
+def memory_of_training(study, arm, model, attempt):
+    return study_jobs.train_memory_mb(RUN.studies[study], arm, model, attempt)
 
 
 def outside_stamps(wildcards):
@@ -326,7 +341,12 @@ def published_stamps(wildcards):
 
 
 def study_memory(wildcards, attempt):
-    return study_jobs.memory_mb(study_of(wildcards), attempt)
+    return memory_of_study(study_of(wildcards).name, attempt)
+
+
+@cache
+def memory_of_study(study, attempt):
+    return study_jobs.memory_mb(RUN.studies[study], attempt)
 
 
 def parts_of_study(name):

@@ -21,12 +21,14 @@ rule measure:
     resources:
         mem_mb=study_memory,
         runtime=growing_minutes(120),
+        failure_key=failure_key,
     params:
         predictions=predictions_folder,
         cases=cases_folder,
         options=of_fold(study_jobs.options_of_measures),
         code=of_study(study_jobs.measure_code),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge study measure --settings {input.settings:q} --scans {input.scans:q} "
         "--predictions {params.predictions:q} --fold {wildcards.fold} --seed {wildcards.seed} "
         "{params.options} --out {output.measures:q} --cases {params.cases:q} > {log:q} 2>&1"
@@ -47,9 +49,11 @@ rule collect_measures:
     resources:
         mem_mb=growing(1000),
         runtime=growing_minutes(10),
+        failure_key=failure_key,
     params:
         code=code_hash("volforge.study.measures:collect"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge study collect {input:q} --out {output:q} > {log:q} 2>&1"
 
 
@@ -93,11 +97,13 @@ rule make_table:
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(20),
+        failure_key=failure_key,
     params:
         folder=output_folder,
         published=published_stamps,
         code=code_hash("volforge.report.study_files:write_tables"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge study table --measures {input.measures:q} --settings {input.settings:q} "
         "--out {params.folder:q} > {log:q} 2>&1"
 
@@ -119,10 +125,12 @@ rule draw_figures:
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(20),
+        failure_key=failure_key,
     params:
         folder=output_folder,
         published=published_stamps,
         code=code_hash("volforge.report.study_files:write_study_figures"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge study figures --measures {input.measures:q} --settings {input.settings:q} "
         "--out {params.folder:q} > {log:q} 2>&1"

@@ -9,14 +9,13 @@ rule cut_scan:
         record="results/cohorts/{cohort}/recipes/{recipe}/{scan}/record.json",
     log:
         "logs/cut_scan/{cohort}/{recipe}/{scan}.log",
-    benchmark:
-        "benchmarks/jobs/cut_scan/{cohort}/{recipe}/{scan}.tsv"
     conda:
         "../envs/cpu.yaml"
     threads: 1
     resources:
         mem_mb=import_memory,
         runtime=growing_minutes(10),
+        failure_key=failure_key,
     params:
         scan=lambda wildcards, input: str(Path(input[0]).parent),
         folder=output_folder,
@@ -24,6 +23,7 @@ rule cut_scan:
         structures=structure_ids,
         code=code_hash("volforge.cli.scan:cut"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge scan cut {params.scan:q} --recipe {params.recipe:q} --structures {params.structures:q} "
         "--record-refusal --out {params.folder:q} > {log:q} 2>&1"
 
@@ -43,11 +43,13 @@ rule index_recipe:
     resources:
         mem_mb=growing(1000),
         runtime=growing_minutes(20),
+        failure_key=failure_key,
     params:
         folder=output_folder,
         on_bad_scan=on_bad_scan,
         code=code_hash("volforge.cli.cohort:index"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge cohort index --recipe {params.folder:q} --scans {input.scans:q} "
         "--on-bad-scan {params.on_bad_scan} --out {output:q} > {log:q} 2>&1"
 
@@ -67,9 +69,11 @@ rule export_slices:
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(60),
+        failure_key=failure_key,
     params:
         recipe=index_folder,
         folder=output_folder,
         code=code_hash("volforge.cli.scan:export"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge scan export {params.recipe:q} --scans {input.scans:q} --out {params.folder:q} > {log:q} 2>&1"

@@ -41,17 +41,20 @@ rule report:
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(20),
+        failure_key=failure_key,
     params:
         results=output_folder,
         templates=jobs.report_templates(),
         published=lambda wildcards: jobs.file_stamps(RUN.published),
         code=code_hash("volforge.cli.study:report"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge study report --results {params.results:q} --out {output.page:q} "
         "--provenance {output.provenance:q} --settings {input.settings:q} > {log:q} 2>&1"
 
 
 onstart:
+    fail_once.end_attempts(workflow.scheduler)
     # `exclude` says that the others go on, also where a cohort has lost all its scans
     if any(c.settings.on_bad_scan == "exclude" for c in RUN.cohorts.values()):
         workflow.scheduler.keepgoing = True

@@ -76,10 +76,12 @@ rule train_slice_encoder:
     resources:
         mem_mb=study_memory,
         runtime=growing_minutes(60),
+        failure_key=failure_key,
     params:
         folder=output_folder,
         code=code_hash("volforge.judging.train_encoder:train_encoder"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge model train-encoder --settings {input.settings:q} --scans {input.scans:q} "
         "--fold {wildcards.fold} --seed {wildcards.seed} --out {params.folder:q} > {log:q} 2>&1"
 
@@ -102,10 +104,12 @@ rule train_judging_segmenter:
     resources:
         mem_mb=study_memory,
         runtime=growing_minutes(60),
+        failure_key=failure_key,
     params:
         folder=output_folder,
         code=code_hash("volforge.judging.judge:train_judge"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge model train-judge --settings {input.settings:q} --scans {input.scans:q} "
         "--fold {wildcards.fold} --seed {wildcards.seed} --out {params.folder:q} > {log:q} 2>&1"
 
@@ -146,11 +150,13 @@ rule make_distances:
     resources:
         mem_mb=study_memory,
         runtime=growing_minutes(120),
+        failure_key=failure_key,
     params:
         folder=output_folder,
         ids=ids_of_study,
         code=code_hash("volforge.study.distances:make_distances"),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge model distances --scans {input.scans:q} --recipe {wildcards.recipe:q} --ids {params.ids:q} "
         "--out {params.folder:q} > {log:q} 2>&1"
 
@@ -171,7 +177,7 @@ rule train_model:
         "logs/train_model/{study}/{arm}-{model}/fold{fold}-seed{seed}.log",
     benchmark:
         "benchmarks/jobs/train_model/{study}/{arm}-{model}/fold{fold}-seed{seed}.tsv"
-    retries: 10
+    retries: 10 * workflow.is_main_process  # not within a job of a cluster, in what is left of it
     conda:
         "../envs/gpu.yaml"
     threads: of_model(study_jobs.train_threads)
@@ -181,12 +187,14 @@ rule train_model:
         gpu=of_model(study_jobs.train_gpus),
         workers=of_model(study_jobs.train_workers),
         attempt=lambda wildcards, attempt: attempt,
+        failure_key=failure_key,
     params:
         folder=output_folder,
         checkpoints=checkpoints_of_model,
         options=of_training(study_jobs.options_of_training),
         code=of_study(study_jobs.train_code),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge model train --settings {input.settings:q} --scans {input.scans:q} --fold {wildcards.fold} "
         "--seed {wildcards.seed} --checkpoints {params.checkpoints:q} {params.options} "
         "--minutes $(( {resources.runtime} * 9 / 10 )) --workers {resources.workers} "
@@ -212,11 +220,13 @@ rule predict:
         mem_mb=study_memory,
         runtime=growing_minutes(240),
         gpu=of_arm(study_jobs.predict_gpus),
+        failure_key=failure_key,
     params:
         folder=output_folder,
         outside=outside_stamps,
         options=of_prediction(study_jobs.options_of_prediction),
         code=of_arm(study_jobs.predict_code),
     shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
         "volforge model predict --settings {input.settings:q} --scans {input.scans:q} "
         "--fold {wildcards.fold} --seed {wildcards.seed} {params.options} --out {params.folder:q} > {log:q} 2>&1"

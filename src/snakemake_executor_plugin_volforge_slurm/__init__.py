@@ -9,6 +9,7 @@ version 2.8.0 was seen to hang or lose outputs there (docs/cluster.md says how):
 - states: from squeue and, where there is accounting, sacct together: array tasks by their own id, cancelled jobs
   reported, jobs that SLURM no longer knows cancelled and reported, clusters without accounting served. Nothing that
   may still run, or run again, is reported as failed before it was cancelled: its retry would write the same files.
+- lasting failures: a further attempt at what no attempt changes is reported as failed, and never queued.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from snakemake_executor_plugin_volforge_slurm.states import State, merged, parse_states, queries
+from volforge.workflow.fail_once import standing
 
 common_settings = slurm_common_settings
 LOST_AFTER_S = 120.0
@@ -69,6 +71,8 @@ class Executor(SlurmExecutor):
         if self._is_stopped:
             return
         try:
+            if self._is_ended(job):
+                return
             _refuse_clusters(job)
             super().run_job(job)
         except Exception as error:
@@ -88,6 +92,13 @@ class Executor(SlurmExecutor):
                 self.run_job_pre(job)
             self._job_submission_executor.submit(self._submit_together, members)
 
+    def _is_ended(self, job: Any) -> bool:
+        """Whether a further attempt would end as the one before: it is reported as failed, and never queued."""
+        said = standing(job) if job.attempt > 1 else ""
+        if said:
+            super()._report_job_error_threadsafe(SubmittedJobInfo(job), f"not submitted again: {said}\n")
+        return bool(said)
+
     def _find_event_loop(self) -> None:
         """Reports of the submitting threads go through the loop that the scheduler runs in, if it runs in one."""
         if getattr(self, "_main_event_loop", None) is None:
@@ -99,6 +110,8 @@ class Executor(SlurmExecutor):
         alike: dict[str, list[Any]] = {}
         for job in jobs:
             try:
+                if self._is_ended(job):
+                    continue
                 _refuse_clusters(job)
                 validate_slurm_extra(job)
                 alike.setdefault(self._request(job), []).append(job)

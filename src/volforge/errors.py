@@ -14,13 +14,15 @@ class VolforgeError(Exception):
         message: What is wrong, in one sentence.
         where: The file, scan or setting that is concerned; empty if there is no place.
         remedy: What to do about it.
+        may_pass: Whether the same may go well another time, with nothing mended: a full disk, a node without its GPU.
     """
 
-    def __init__(self, message: str, where: str = "", remedy: str = ""):
+    def __init__(self, message: str, where: str = "", remedy: str = "", *, may_pass: bool = False):
         super().__init__(message)
         self.message = message
         self.where = where
         self.remedy = remedy
+        self.may_pass = may_pass
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message

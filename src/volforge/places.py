@@ -11,6 +11,8 @@ from typing import Any
 
 from volforge.errors import VolforgeError
 
+STAMP = "volforge_stamp"  # what file a module was made of
+
 
 def at(place: str) -> Any:
     """What stands at a place.
@@ -37,8 +39,9 @@ def own_module(file: Path) -> ModuleType:
     """
     file = file.resolve()
     name = f"volforge_own_{file.stem}"
+    stamp = (str(file), file.stat().st_mtime_ns, file.stat().st_size)
     known = sys.modules.get(name)
-    if known is not None and known.__file__ == str(file):
+    if known is not None and getattr(known, STAMP, None) == stamp:
         return known
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
@@ -46,6 +49,7 @@ def own_module(file: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    setattr(module, STAMP, stamp)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

@@ -141,7 +141,7 @@ def _copy(url: str, target: Path) -> None:
         if error.errno in FULL:
             raise
         remedy = "download it elsewhere and run `volforge weights fetch NAME --from FILE`"
-        raise VolforgeError(f"cannot be fetched: {error}", url, remedy) from error
+        raise VolforgeError(f"cannot be fetched: {error}", url, remedy, may_pass=True) from error
 
 
 def _read(path: Path) -> bytes:

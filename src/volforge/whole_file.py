@@ -63,12 +63,14 @@ def not_written(error: Exception, path: Path, size: int | None = None) -> Volfor
         needed = f"{_shown(size)} are needed, " if size is not None else ""
         free = shutil.disk_usage(_standing(path)).free
         text = f"cannot be written: {which} ({needed}{_shown(free)} are free)"
-        return VolforgeError(text, str(path), f"free some space on the disk of {_standing(path)}, or write elsewhere")
+        remedy = f"free some space on the disk of {_standing(path)}, or write elsewhere"
+        return VolforgeError(text, str(path), remedy, may_pass=True)
     reason = getattr(error, "strerror", None) or str(error)
     blocking = next((p for p in path.parents if p.exists() and not p.is_dir()), None)
     if blocking is not None:
         return VolforgeError(f"cannot be written: {blocking} is a file, not a folder", str(path), "name another place")
-    return VolforgeError(f"cannot be written: {reason}", str(path), "check the path, and whether you may write there")
+    remedy = "check the path, and whether you may write there"
+    return VolforgeError(f"cannot be written: {reason}", str(path), remedy, may_pass=True)
 
 
 def is_full(error: Exception, path: Path) -> bool:

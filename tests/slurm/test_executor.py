@@ -119,9 +119,9 @@ def test_a_submission_that_raises_is_reported_whatever_the_job(executor, monkeyp
         raise AttributeError("a group has no rule")
 
     monkeypatch.setattr(plugin.SlurmExecutor, "run_job", broken)
-    executor.run_job(SimpleNamespace(resources={}))
+    executor.run_job(SimpleNamespace(attempt=1, resources={}))
     assert "cannot be submitted: a group has no rule" in executor.ended[0][1]
-    executor.run_job(SimpleNamespace(resources={"slurm_cluster": "other"}))
+    executor.run_job(SimpleNamespace(attempt=1, resources={"slurm_cluster": "other"}))
     assert "several clusters are not supported" in executor.ended[1][1]
 
 
@@ -134,7 +134,7 @@ def test_nothing_is_submitted_after_the_end_and_all_is_cancelled_by_name(executo
     monkeypatch.setattr(plugin.SlurmExecutor, "run_job", lambda self, job: called.append("submitted"))
     executor.cancel()
     assert called == [["scancel", "--name", "run"]] * 2  # also those that were on their way
-    executor.run_job(SimpleNamespace(resources={}))
+    executor.run_job(SimpleNamespace(attempt=1, resources={}))
     executor._submit_array("sbatch", [])
     assert "submitted" not in called
     assert executor.ended == []

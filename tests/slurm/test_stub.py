@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, snakemake
+from tests.conftest import ROOT, snakemake, volforge
+from tests.workflow.test_fail_once import CAUSE, train_in, write_trainings
 
 STUB = Path(__file__).parent / "stub" / "slurm_stub.py"
 
@@ -123,6 +124,41 @@ def test_odd_paths_and_missing_files_are_harmless_in_cluster_jobs(tmp_path, clus
     assert "good\tp\t" in table
     assert "file not found" in table
     assert not list(tmp_path.rglob("owned"))
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
+@pytest.mark.parametrize("hooks", [(), ("--no-hooks",)], ids=["ended", "refused"])
+def test_what_no_attempt_changes_is_submitted_once(tmp_path, cluster, hooks):
+    """A scan that is no volume, under `on_bad_scan: stop`: it was submitted three times (`retries: 2`)."""
+    folder = run_folder(tmp_path, "cohorts: {c: {sheet: s.tsv}}\n")
+    (folder / "a.nii.gz").write_bytes(b"no volume")
+    (folder / "s.tsv").write_text("subject\tscan\tmodality\timage\np\ts\tCT\ta.nii.gz\n")
+    how = ("--profile", "profiles/slurm", "--configfile", "config.yaml", *QUICK, *hooks)
+    done = snakemake("cohorts", *how, cwd=folder, env=cluster)
+    assert done.returncode != 0
+    submitted = [" ".join(c) for c in calls(cluster, "sbatch")]
+    assert len([c for c in submitted if "rule_collect_scans" in c]) == 1
+    assert done.stderr.count("not submitted again: volforge: 1 of 1 scans were refused") == (2 if hooks else 0)
+    found = json.loads(volforge("status", "--json", cwd=folder).stdout)
+    failed = [(e["rule"], e["attempts"]) for e in found if e["state"] == "failed"]
+    assert failed == [("collect_scans", 3 if hooks else 1)]
+    assert "damaged or truncated" in (folder / "logs/collect_scans/c.log").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
+def test_a_training_is_tried_again_as_a_new_job_and_only_if_that_may_help(tmp_path, cluster):
+    """It was: tried again within the same job too, in the time and memory that were left of it."""
+    folder = run_folder(tmp_path, "")
+    write_trainings(folder)
+    done, starts = train_in(folder, "--profile", "profiles/slurm", *QUICK, env=cluster)
+    assert done.returncode != 0
+    submitted = [" ".join(c) for c in calls(cluster, "sbatch")]
+    jobs = {arm: len([c for c in submitted if f"rule_train_model_wildcards_s_{arm}_" in c]) for arm in starts}
+    assert jobs == {"killed": 2, "stopped": 2, "wrong": 1}, submitted
+    assert starts == jobs
+    assert CAUSE in done.stderr
 
 
 def test_make_profile_links_the_profile_by_name(tmp_path, cluster):

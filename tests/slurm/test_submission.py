@@ -7,6 +7,9 @@ import pytest
 
 import snakemake_executor_plugin_volforge_slurm as plugin
 from tests.slurm.test_executor import executor, job, poll  # noqa: F401
+from volforge.errors import VolforgeError
+from volforge.lasting import leave_marker
+from volforge.workflow.fail_once import marker_of
 
 
 @pytest.fixture
@@ -48,9 +51,11 @@ class Resources(dict):
     __getattr__ = dict.get
 
 
-def task(number, mem_mb=1000, **resources):
-    resources = Resources(mem_mb=mem_mb, **resources)
-    return SimpleNamespace(jobid=number, name="cut", resources=resources, is_group=lambda: False, wildcards=[])
+def task(number, mem_mb=1000, attempt=1, **resources):
+    return SimpleNamespace(
+        jobid=number, name="cut", attempt=attempt, wildcards=[],
+        resources=Resources(mem_mb=mem_mb, **resources), is_group=lambda: False,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -160,3 +165,23 @@ def test_the_loop_waits_for_no_cancelled_job(executor, monkeypatch):  # noqa: F8
     monkeypatch.setattr(plugin, "_output", never)
     assert poll(executor, [job(), job("8")], {"7": "NODE_FAIL", "8": "COMPLETED"}) == []
     assert executor.ended[1] == ("8", "success")
+
+
+def test_a_further_attempt_at_what_lasts_is_reported_and_never_queued(cluster, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    leave_marker(marker_of(7).absolute(), VolforgeError("no scan can be used", "c", "look at the split"))
+    said = {}
+    monkeypatch.setattr(
+        plugin.SlurmExecutor, "_report_job_error_threadsafe", lambda self, info, msg: said.update({info.job.jobid: msg})
+    )
+    lasting = task(1, attempt=2, failure_key=7)
+    others = [task(0, attempt=2, failure_key=8), task(2, attempt=2), task(3, failure_key=7)]  # the last: a new start
+    cluster._submit_together([others[0], lasting, *others[1:]])
+    assert [n for n, _ in cluster.submitted] == [0, 2, 3]
+    cluster.submitted.clear()
+    for one in (lasting, *others):
+        cluster.run_job(one)
+    assert [n for n, _ in cluster.submitted] == [0, 2, 3]
+    assert list(said) == [1]
+    assert said[1].startswith("not submitted again: volforge: c: no scan can be used\n  remedy: look at the split")
+    assert cluster.failed == {}

@@ -76,10 +76,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot show
+    marker = os.environ.pop("VOLFORGE_LASTING", "")  # of the workflow; programs that a job starts are not told of it
     try:
         app()
     except VolforgeError as error:
         print(f"volforge: {error}", file=sys.stderr)
+        if marker:
+            from volforge.lasting import leave_marker
+
+            leave_marker(Path(marker), error)
         raise SystemExit(1) from error
     except OSError as error:  # of a library, of a file that vanished; our own readers and writers say more
         print(f"volforge: {_of_system(error)}", file=sys.stderr)

@@ -85,16 +85,17 @@ class Training(Model):
         description="weights that are kept: `best` by validation, `latest`, or those of a step that is validated",
     )
 
-    @model_validator(mode="after")
-    def _keeps_weights_that_there_are(self) -> Training:
+    def wrong(self) -> tuple[str, str]:
+        """Key and fault of values that do not fit together, empty where all do; asked once the defaults are in them."""
         if self.which != "best" and self.patience:
-            raise ValueError("`patience` ends a training by its best weights: leave it out, or keep `which: best`")
+            text = "`patience` ends a training by its best weights: leave it out, or keep `which: best`"
+            return "patience", text
         if isinstance(self.which, int) and (self.which > self.steps or self.which % self.validate_every):
             text = (
                 f"step {self.which} is none that is validated: a multiple of {self.validate_every} up to {self.steps}"
             )
-            raise ValueError(text)
-        return self
+            return "which", text
+        return "", ""
 
 
 class ModelOptions(Model):
@@ -113,7 +114,11 @@ class ModelOptions(Model):
     )
     recipe: Name | None = Field(default=None, description="recipe of the kind `region` that it sees scans through")
     region: Region | None = Field(default=None, description="boxes about the joints instead of the whole region")
-    needs: list[str] | None = Field(default=None, description="`shared/<model>`: the localiser that finds the joints")
+    needs: list[str] | None = Field(
+        default=None,
+        description="models that it needs: `<model>` of its own arm, `shared/<model>` (the localiser that finds the "
+        "joints), or `<study>/<arm>/<model>` of a study of the same cohort, folds and seeds",
+    )
     dilate_mm: float | None = Field(default=None, ge=0, le=50, description="localiser: its target is grown by this")
     training: Training | None = Field(default=None, description="how it is trained")
 

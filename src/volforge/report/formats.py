@@ -103,7 +103,8 @@ def table_markdown(table: StudyTable) -> str:
         if source:
             lines += [f"Labels of the reference: {source}.", ""]
         with_published = any(c.published for r in rows for c in r.cells.values())
-        head = ["structure", "measure", "unit", "n", *table.arms, *(["published"] if with_published else [])]
+        arms = [table.heading(a) for a in table.arms]
+        head = ["structure", "measure", "unit", "n", *arms, *(["published"] if with_published else [])]
         lines += _markdown_head(head)
         for r in rows:
             cells = [_marked(r.cells.get(a), main_cell(r.cells.get(a))) for a in table.arms]
@@ -219,7 +220,7 @@ def table_latex(table: StudyTable) -> str:
     caption = f"{table.study}: task {table.task}, cohort {table.cohort}. Mean $\\pm$ SD, best of a row in bold. "
     lines += [f"\\caption{{{_tex(caption)}{_tex(' '.join(table.notes))}}}", f"\\label{{tab:{table.study}}}"]
     lines += [f"\\begin{{tabular}}{{ll{'r' * (width - 2)}}}", "\\toprule"]
-    head = ["structure", "measure", "n", *arms, *(["published"] if with_published else [])]
+    head = ["structure", "measure", "n", *map(table.heading, arms), *(["published"] if with_published else [])]
     lines += [" & ".join(_tex(h) for h in head) + " \\\\", "\\midrule"]
     before = None
     for r in table.rows:
@@ -274,7 +275,8 @@ def _published_latex(table: StudyTable) -> list[str]:
 
 _TEX = {
     "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
-    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "†": "$\\dagger$", "–": "--",
+    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "†": "$\\dagger$", "‡": "$\\ddagger$",
+    "–": "--",
     "∞": "$\\infty$", "é": "\\'e",
     "<": "$<$", ">": "$>$", "→": "$\\rightarrow$",
     "μ": "$\\mu$", "≈": "$\\approx$", "−": "$-$", "Δ": "$\\Delta$", "’": "'",

@@ -87,7 +87,7 @@ def view_study(results: Path, name: str) -> StudyView:
     return StudyView(
         name,
         f"{table.task.replace('_', ' ')} on the cohort {table.cohort}",
-        list(table.arms),
+        [table.heading(a) for a in table.arms],
         _blocks(table),
         [_statistics(r.structure, r.measure, arm, cell) for r in table.rows for arm, cell in r.cells.items()],
         [test_cells(r, t) for r in table.rows for t in r.tests if t.p is not None],

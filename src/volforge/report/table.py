@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CEILING = "ceiling"  # kind of an arm that shows what can be reached, and competes with none
+LESS = "less"  # kind of an arm that was trained on less than another one of its study, and is ranked against none
+UNRANKED = (CEILING, LESS)
 ALWAYS_COUNTED = ("volume_mm3", "reference_volume_mm3")  # kept as measures for figures, not rows of the table
 
 
@@ -94,7 +96,8 @@ class StudyTable:
         study: Name.
         task: Task.
         cohort: Cohort.
-        arms: Kind of every arm: `baseline`, `predictions`, `model`, `shapes`, `ceiling` (the real images).
+        arms: Kind of every arm: `baseline`, `predictions`, `model`, `shapes`, `ceiling` (the real images), `less` (a
+            model that was trained on less than another).
         arm_notes: A sentence of the user for some arms.
         rows: Its rows.
         sides: Left against right, of negative volumes.
@@ -104,6 +107,7 @@ class StudyTable:
         notes: What a reader must know.
         made_from: SHA-256 by input.
         display: What the task says of the page.
+        budgets: Samples that the trainings of every arm saw; 0: none.
     """
 
     study: str
@@ -119,6 +123,11 @@ class StudyTable:
     notes: list[str] = field(default_factory=list)
     made_from: dict[str, str] = field(default_factory=dict)
     display: Display = field(default_factory=Display)
+    budgets: dict[str, int] = field(default_factory=dict)
+
+    def heading(self, arm: str) -> str:
+        """An arm as the head of a column names it."""
+        return f"{arm} ‡" if self.arms[arm] == LESS else arm
 
 
 def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
@@ -131,7 +140,9 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     from volforge.volume.folders import sha256_of, sha256_of_text
 
     frame = measures_frame(measures)
-    arms = {name: str(arm["kind"]) for name, arm in settings["arms"].items()}
+    budgets = {name: int(arm.get("budget", 0)) for name, arm in settings["arms"].items()}
+    most = max(budgets.values(), default=0)
+    arms = {n: LESS if 0 < budgets[n] < most else str(arm["kind"]) for n, arm in settings["arms"].items()}
     made_from = {"measures.tsv": sha256_of(measures)}
     numbers: list[PublishedNumber] = []
     notes: list[str] = []
@@ -156,6 +167,7 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     arm_notes = {name: str(arm["note"]) for name, arm in settings["arms"].items() if arm["note"]}
     made = StudyTable(settings["study"], settings["task"], settings["cohort"], arms, arm_notes, rows)
     made.published, made.same_data, made.published_notes, made.made_from = numbers, left, notes, made_from
+    made.budgets = budgets
     made.display = Display(*(settings[k] for k in ("shown", "judged_in", "picture", "note")))
     made.sides = compare_sides(frame, list(arms), settings["compares_sides"])
     made.notes = _notes(made)
@@ -186,7 +198,7 @@ def _rows(
             found = by_row.get(key)
             values = {arm: _values(found, arm) for arm in arms}
             cells = {arm: Cell(summarise(list(v.values())), failed.get((*key, arm), 0)) for arm, v in values.items()}
-            measured = {a: v for a, v in values.items() if v and arms[a] != CEILING}
+            measured = {a: v for a, v in values.items() if v and arms[a] not in UNRANKED}
             if measure in NOMINAL:  # nearer to the nominal level is what better means
                 measured = {a: {s: abs(x - NOMINAL[measure]) for s, x in v.items()} for a, v in measured.items()}
             tests = compare_arms(measured) if better(measure) != "neither" else []
@@ -249,7 +261,7 @@ def _judge(
 
     judged = better(measure) != "neither"
     marks = {a: (-c.failures, c.images or c.summary.n, _score(measure, c.summary.mean)) for a, c in cells.items()}
-    marks = {a: m for a, m in marks.items() if arms[a] != CEILING}
+    marks = {a: m for a, m in marks.items() if arms[a] not in UNRANKED}
     able = {a: m for a, m in marks.items() if not math.isnan(m[2])}
     first = max((m[:2] for m in marks.values()), default=None)
     best = max(able, key=lambda a: able[a]) if judged and len(marks) > 1 and able else None
@@ -259,7 +271,7 @@ def _judge(
     strongest = max(baselines, key=lambda a: baselines[a]) if baselines else None
     for arm, cell in cells.items():
         loses = ""
-        if strongest is not None and arms[arm] not in ("baseline", CEILING) and judged:
+        if strongest is not None and arms[arm] not in ("baseline", *UNRANKED) and judged:
             beaten = arm in able and able[arm] > baselines[strongest] and not _equal(able[arm], baselines[strongest])
             loses = "" if beaten else strongest
         cells[arm] = replace(cell, is_best=arm == best, loses_to=loses, published=published.get(names[arm]))
@@ -317,6 +329,11 @@ def _notes(table: StudyTable) -> list[str]:
     real = [a for a, kind in table.arms.items() if kind == CEILING]
     if real:
         notes.append(f"{', '.join(real)}: real images of the same subjects, what can be reached; never bold or tested.")
+    less = [a for a, kind in table.arms.items() if kind == LESS]
+    if less:
+        most = max(table.budgets.values())
+        seen = ", ".join(f"{a} {table.budgets[a]:,}" for a in less)
+        notes.append(f"‡ Trained on fewer samples than another arm ({most:,}): {seen}. Never bold, tested or ranked.")
     if any(c.loses_to for _, _, c in cells):
         notes.append("An arm marked † does not beat the best baseline of its row.")
     if len({r.label_source for r in table.rows if r.label_source}) > 1:

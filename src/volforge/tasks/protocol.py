@@ -93,6 +93,7 @@ class Task:
         note: A sentence below the list of cases; empty: none.
         compares_sides: Measures by which a cohort's left sides are compared with its right ones.
         trains_with_needs: Whether the models that a model `needs` are read in its training, not in predictions alone.
+        is_fitted: Whether its models are fitted at once, not trained in steps.
         memory: Memory of its jobs, as a multiple of what importing the largest scan asks for.
     """
 
@@ -111,6 +112,7 @@ class Task:
     note: ClassVar[str] = ""
     compares_sides: ClassVar[tuple[str, ...]] = ()
     trains_with_needs: ClassVar[bool] = True
+    is_fitted: ClassVar[bool] = False
     memory: ClassVar[float] = 1.0
 
     # --- what is measured, and on what
@@ -191,6 +193,16 @@ class Task:
     def may_need(self, study: ResolvedStudy, arm: str, model: str, needed: ModelOptions) -> str:
         """Why a model may not need another one that its `needs` names; empty where it may."""
         return ""
+
+    def budget(self, study: ResolvedStudy, arm: str) -> int:
+        """Samples that the trainings of an arm see, over all its models; 0 where nothing is trained step by step.
+
+        Arms of one study that had fewer than another are marked in its tables, and never ranked.
+        """
+        if self.is_fitted:
+            return 0
+        each = (study.training_of(arm, m) for m in study.models_of(arm))
+        return sum(t.steps * t.batch * t.devices for t in each)
 
     # --- predictions and measures
 

@@ -27,7 +27,6 @@ ALLOWED = ("pydantic", "volforge.tasks.protocol")
 """What a description may import beside the standard library and neighbours that obey the same rule."""
 
 
-@cache
 def task(name: str) -> Task:
     """The description of a task.
 
@@ -38,23 +37,29 @@ def task(name: str) -> Task:
         VolforgeError: There is none of this name, or its description breaks the import rule.
     """
     if name in TASKS:
-        made = places.at(TASKS[name])()
-    elif ".py:" in name:
-        file, found = name.rsplit(":", 1)
-        if not Path(file).is_file():
-            raise VolforgeError(f"file not found: {file}", "", "paths of own tasks start from the working directory")
-        broken = forbidden_imports(Path(file))
-        if broken:
-            text = f"a description of a task imports {', '.join(broken)}"
-            raise VolforgeError(text, file, f"import inside the entries; here: {' and '.join(ALLOWED)}")
-        kind = places.at(name)
-        if not (isinstance(kind, type) and issubclass(kind, Task)):
-            raise VolforgeError(f"no task '{found}' in {file}", "", "write a subclass of volforge.tasks.protocol.Task")
-        made = _with_entries_beside(kind(), Path(file))
-    else:
+        return _ours(name)
+    if ".py:" not in name:
         near = difflib.get_close_matches(name, list(TASKS), n=1)
         remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(TASKS)}, or file.py:Class"
         raise VolforgeError(f"no task '{name}'", "", remedy)
+    file = Path(name.rsplit(":", 1)[0])
+    if not file.is_file():
+        raise VolforgeError(f"file not found: {file}", "", "paths of own tasks start from the working directory")
+    broken = forbidden_imports(file)
+    if broken:
+        text = f"a description of a task imports {', '.join(broken)}"
+        raise VolforgeError(text, str(file), f"import inside the entries; here: {' and '.join(ALLOWED)}")
+    kind = places.at(name)
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise VolforgeError("this is no task", name, "write a subclass of volforge.tasks.protocol.Task")
+    made = _with_entries_beside(kind(), file)
+    made.name = name
+    return made
+
+
+@cache
+def _ours(name: str) -> Task:
+    made: Task = places.at(TASKS[name])()
     made.name = name
     return made
 

@@ -1,7 +1,8 @@
 """Retries of a training job: one that follows a try without a new step fails before anything slow is loaded.
 
 Snakemake empties a job's log before each try. What the first try said of its end is kept in the folder of the
-checkpoints, and said again by all that follow.
+checkpoints, and said again by all that follow. That serves failures that may pass, and did not: after one that no try
+changes there is no other try, of any command (`volforge.lasting`).
 """
 
 from __future__ import annotations

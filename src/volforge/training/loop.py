@@ -237,7 +237,10 @@ def _checkpoint(folder: Path, resume: Path | None, settings: dict[str, Any], fab
 def _fabric(plan: Plan) -> Fabric:
     if plan.accelerator == "gpu" and not torch.cuda.is_available():
         raise VolforgeError(
-            "no GPU is visible to this process", "training.accelerator", "run it on a GPU node, or set `cpu`"
+            "no GPU is visible to this process",
+            "training.accelerator",
+            "run it on a GPU node, or set `cpu`",
+            may_pass=True,  # of a cluster, one node's driver may be at fault
         )
     torch.set_num_threads(plan.threads)
     if plan.accelerator == "cpu":

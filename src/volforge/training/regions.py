@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -228,10 +229,15 @@ class Regions:
             result = {k: np.ascontiguousarray(v[:, ::-1]) for k, v in result.items()}
         return result
 
-    def _row_of(self, identifier: int) -> int:
+    @cached_property
+    def _rows(self) -> list[int]:
+        """Ids in the order of the distance maps; read once, not for every sample."""
         assert self.distances is not None
         ids: list[int] = read_json(self.distances / "distances.json")["ids"]
-        return ids.index(identifier)
+        return ids
+
+    def _row_of(self, identifier: int) -> int:
+        return self._rows.index(identifier)
 
     def _lut(self, side: str) -> Array:
         """Class by id."""

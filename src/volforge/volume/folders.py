@@ -110,7 +110,8 @@ def _take_place(scratch: Path, final: Path) -> None:
                 moved.append(old)
             except FileNotFoundError:  # another process moved it
                 continue
-        raise VolforgeError("other processes replace the folder all the time", str(final), "end all runs but one")
+        again = "other processes replace the folder all the time"
+        raise VolforgeError(again, str(final), "end all runs but one", may_pass=True)
     except BaseException:
         if moved and not final.exists():
             moved.pop().rename(final)

@@ -12,6 +12,7 @@ from volforge.errors import Problem, VolforgeError
 from volforge.tasks import registry
 from volforge.tasks.resolved import ResolvedCohort, ResolvedStudy
 from volforge.workflow import needs, study_folds
+from volforge.workflow.code_hash import code_hash
 from volforge.workflow.load import Loaded
 
 
@@ -64,9 +65,13 @@ def _problems(loaded: Loaded, resolved: ResolvedStudy, check_files: bool) -> Ite
     yield from _of_arms(loaded, resolved)
     for arm, model in resolved.trained():
         yield from resolved.task.problems_of_model(loaded, resolved, arm, model)
+        key, fault = resolved.training_of(arm, model).wrong()
+        if fault:
+            yield loaded.problem((*resolved.model_keys(arm, model), "training", key), fault, "see docs/training.md")
         yield from _of_components(loaded, resolved, arm, model)
     if not check_files:
         return
+    yield from _of_entries(loaded, resolved)
     if study.published is not None:
         from volforge.report.published import read_published
 
@@ -112,3 +117,17 @@ def _of_components(loaded: Loaded, study: ResolvedStudy, arm: str, model: str) -
         place = own if own in loaded.places else defaults if defaults in loaded.places else keys
         for message, remedy in components.check(kind, spec):  # type: ignore[arg-type]
             yield loaded.problem(place, message, remedy, spec["name"])
+
+
+def _of_entries(loaded: Loaded, study: ResolvedStudy) -> Iterator[Problem]:
+    """Functions that a task of the user's own file names."""
+    task = study.task
+    if ".py:" not in task.name:
+        return
+    for place in filter(None, (task.train, task.predict, task.measure, *task.baselines.values())):
+        try:
+            code_hash(place)
+        except (VolforgeError, LookupError, ValueError) as error:
+            yield loaded.problem(
+                ("studies", study.name, "task"), f"its entry {place}: {error}", "mend the file", task.name
+            )

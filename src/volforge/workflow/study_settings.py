@@ -96,7 +96,12 @@ def table_settings(study: ResolvedStudy) -> str:
     """What the study's table, figures and page read of the configuration."""
     task = study.task
     arms = {
-        name: {"kind": task.kind(arm), "published_as": arm.published_as or name, "note": arm.note}
+        name: {
+            "kind": task.kind(arm),
+            "published_as": arm.published_as or name,
+            "note": arm.note,
+            "budget": task.budget(study, name),
+        }
         for name, arm in study.settings.arms.items()
     }
     published = study.settings.published

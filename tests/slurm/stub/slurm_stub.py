@@ -2,24 +2,45 @@
 """Stand-in for the SLURM commands: jobs run on this machine, their state is kept in $CLUSTER_STUB.
 
 Called under the names sbatch, srun, sacct, squeue, scancel, sinfo and scontrol. It knows what the executor plugin
-asks and no more; tests with a real SLURM are elsewhere.
+asks and no more; tests with a real SLURM are elsewhere. Commands run side by side, as the plugin calls them: one at a
+time submits, and files appear whole. A job ends after $CLUSTER_STUB_LIMIT_S seconds at the latest, with the stacks of
+its Python processes in its log; $CLUSTER_STUB_SLOW names a command that does not answer.
 """
 
+import contextlib
+import fcntl
 import json
 import os
-import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 STATE = Path(os.environ["CLUSTER_STUB"])
-WITH_VALUE = {"-A", "-p", "-t", "-C", "-J", "-n", "-c", "--job-name", "--output", "--comment", "--mem", "-D"}
+LIMIT_S = int(os.environ.get("CLUSTER_STUB_LIMIT_S", "180"))
+WITH_VALUE = {"-A", "-p", "-t", "-C", "-J", "-n", "-c", "--job-name", "--output", "--comment", "--mem", "-D", "--name"}
+
+
+@contextlib.contextmanager
+def alone():
+    """One command at a time; the lock of one that is killed is gone with it."""
+    with (STATE / "lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write_whole(path, text):
+    scratch = path.with_name(f"{path.name}.{os.getpid()}")
+    scratch.write_text(text)
+    scratch.replace(path)
 
 
 def note(name, arguments):
-    with (STATE / "calls.jsonl").open("a") as file:
-        file.write(json.dumps([name, *arguments]) + "\n")
+    line = json.dumps([name, *arguments]) + "\n"
+    with alone(), (STATE / "calls.jsonl").open("a") as file:
+        file.write(line)
 
 
 def jobs():
@@ -28,15 +49,30 @@ def jobs():
 
 
 def state_of(number):
-    code = STATE / f"{number}.code"
     if (STATE / f"{number}.cancelled").exists():
         return "CANCELLED"
+    code = STATE / f"{number}.code"
     if not code.exists():
-        return "RUNNING"
-    return "COMPLETED" if code.read_text().strip() == "0" else "FAILED"
+        if processes(number):
+            return "RUNNING"
+        if not code.exists():  # looked for again: it may have ended between the two
+            return "NODE_FAIL"
+    return {"0": "COMPLETED", "124": "TIMEOUT"}.get(code.read_text().strip(), "FAILED")
 
 
-def sbatch(arguments):
+def processes(number):
+    """The processes of a job that are not over: those of its session."""
+    session = int((STATE / f"{number}.pid").read_text())
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] not in "ZX":
+                found.append(int(folder.name))
+    return found
+
+
+def parse(arguments):
     options, positional, skip = {}, [], None
     for word in arguments:
         if skip is not None:
@@ -50,31 +86,39 @@ def sbatch(arguments):
             options[word] = ""
         else:
             positional.append(word)
+    return options, positional
+
+
+def sbatch(arguments):
+    options, positional = parse(arguments)
     script = options.get("--wrap")
     if script is None:
         script = sys.stdin.read() if positional == ["/dev/stdin"] else Path(positional[0]).read_text()
-    parent = str(len({p.stem.split("_")[0] for p in STATE.glob("*.job")}) + 1)
     output = options.get("--output", os.devnull)
-    if "--array" in options:
-        for task in range(1, int(options["--array"].split("-")[1]) + 1):
-            log = output.replace("%A", parent).replace("%a", str(task))
-            start(f"{parent}_{task}", options, script, log, {"SLURM_ARRAY_TASK_ID": str(task)})
-    else:
-        start(parent, options, script, output.replace("%j", parent), {})
+    with alone():
+        parent = str(len({p.stem.split("_")[0] for p in STATE.glob("*.job")}) + 1)
+        if "--array" in options:
+            for task in range(1, int(options["--array"].split("-")[1]) + 1):
+                log = output.replace("%A", parent).replace("%a", str(task))
+                start(f"{parent}_{task}", options, script, log, {"SLURM_ARRAY_TASK_ID": str(task)})
+        else:
+            start(parent, options, script, output.replace("%j", parent), {})
     print(parent)
 
 
 def start(number, options, script, output, more):
-    (STATE / f"{number}.job").write_text(json.dumps({"name": options.get("--job-name", ""), "options": options}))
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     body = STATE / f"{number}.sh"
     body.write_text(script if script.startswith("#!") else f"#!/bin/bash\n{script}\n")
-    code = STATE / f"{number}.code"
-    # written under another name first: a poll between creation and content would read an empty state
-    command = f"bash {shlex.quote(str(body))}; echo $? > {code}.new; mv {code}.new {code}"
-    environment = dict(os.environ, SLURM_JOB_ID=number, SLURM_JOBID=number, **more)
+    code = shlex.quote(str(STATE / f"{number}.code"))
+    command = (
+        f"timeout --signal=ABRT --kill-after=10 {LIMIT_S} bash {shlex.quote(str(body))}; "
+        f"echo $? > {code}.new; mv {code}.new {code}"
+    )
+    environment = dict(os.environ, SLURM_JOB_ID=number, SLURM_JOBID=number, PYTHONFAULTHANDLER="1", **more)
+    name = options.get("--job-name", options.get("-J", ""))
     with open(output, "w") as log:
-        subprocess.Popen(
+        process = subprocess.Popen(
             ["bash", "-c", command],
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -82,6 +126,8 @@ def start(number, options, script, output, more):
             env=environment,
             start_new_session=True,
         )
+    write_whole(STATE / f"{number}.pid", str(process.pid))
+    write_whole(STATE / f"{number}.job", json.dumps({"name": name, "options": options}))
 
 
 def srun(arguments):
@@ -93,8 +139,7 @@ def srun(arguments):
 
 def sacct(arguments):
     if any("JobID" in a for a in arguments):
-        for number, _ in jobs():
-            print(f"{number}|{state_of(number)}")
+        squeue(arguments)
 
 
 def squeue(arguments):
@@ -103,9 +148,16 @@ def squeue(arguments):
 
 
 def scancel(arguments):
-    for word in arguments:
-        if re.fullmatch(r"\d+(_\d+)?", word):
-            (STATE / f"{word}.cancelled").touch()
+    options, positional = parse(arguments)
+    for number, job in list(jobs()):
+        is_named = job["name"] and job["name"] in (options.get("--name"), options.get("-n"))
+        if (is_named or {number, number.split("_")[0]} & set(positional)) and state_of(number) == "RUNNING":
+            (STATE / f"{number}.cancelled").touch()
+            while left := processes(number):
+                for pid in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                time.sleep(0.02)
 
 
 def sinfo(arguments):
@@ -119,4 +171,6 @@ def scontrol(arguments):
 if __name__ == "__main__":
     name = Path(sys.argv[0]).name
     note(name, sys.argv[1:])
+    if name == os.environ.get("CLUSTER_STUB_SLOW"):
+        time.sleep(600)
     globals()[name](sys.argv[1:])

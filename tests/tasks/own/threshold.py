@@ -6,6 +6,8 @@ from pydantic import Field
 
 from volforge.tasks.protocol import Name, Places, Problem, ResolvedStudy, Study, Task
 
+CT = {"modality": "CT", "contrast": None}
+
 
 class ThresholdStudy(Study):
     """Keys of its studies: those of all tasks, and one more."""
@@ -21,6 +23,7 @@ class Threshold(Task):
     reads = ("labels", "image")
     baselines = {"nothing": ":nothing"}
     shown = ("dice", "hd95_mm")
+    is_fitted = True
 
     def problems(self, loaded: Places, study: ResolvedStudy) -> Iterator[Problem]:
         """One structure: a threshold parts two things."""
@@ -40,11 +43,11 @@ def train(path, job):
 
     import numpy as np
 
-    from volforge.study.cases import Cohort, free_rows
+    from volforge.study.cases import Cohort, free_rows, of_modality
     from volforge.training.fitted import write_fitted
 
     start, settings, cohort = time.perf_counter(), json.loads(path.read_text()), Cohort(job.scans)
-    rows = [r for r in free_rows(cohort.rows, settings["by_fold"], job.fold) if cohort.has(r["scan"], "labels")]
+    rows = of_modality(free_rows(cohort.rows, settings["by_fold"], job.fold), CT)
     inside, rest = [], []
     for row in rows:
         image, labels = cohort.read(row["scan"], "image"), cohort.read(row["scan"], "labels")
@@ -68,7 +71,7 @@ def predict(settings, job):
     from volforge.tasks.registry import task
 
     start, cohort = time.perf_counter(), Cohort(job.scans)
-    cases = cases_with(settings, cohort, job.fold, ("labels", "image"))
+    cases = cases_with(settings, cohort, job.fold, ("labels", "image"), CT)
     if predict_without_models(settings, job, cohort, cases, task(settings.task).baselines, labels=True):
         return len(cases)
     (folder,) = job.models.values()

@@ -62,6 +62,9 @@ def _classes(study: ResolvedStudy) -> list[dict[str, Any]]:
 def problems(loaded: Places, study: ResolvedStudy, keys: tuple[str, ...], options: ModelOptions) -> Iterator[Problem]:
     """What is wrong with a generator."""
     own = synthesis_of(options)
+    key, fault = own.wrong()
+    if fault:
+        yield loaded.problem((*keys, "synthesis", key), fault, "see docs/semantic-synthesis.md", str(getattr(own, key)))
     if options.network is None:
         yield loaded.problem(keys, "a model needs a network", "add `network: oasis_generator` or `wavelet_generator`")
     for key in ("loss", "region", "needs", "dilate_mm", "structures"):

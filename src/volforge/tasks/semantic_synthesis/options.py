@@ -57,15 +57,15 @@ class Synthesis(Model):
     dark: StructureNames = Field(default=[], description="structures as dark as air, which no outline follows")
     rates: Rates = Field(default=Rates(), description="learning rates")
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Synthesis:
+    def wrong(self) -> tuple[str, str]:
+        """Key and fault of values that do not fit together, empty where all do; asked once the defaults are in them."""
         if self.discriminator is None and self.mode != "paired":
-            raise ValueError(f"the mode {self.mode} needs a discriminator: nothing else sees real images")
+            return "discriminator", f"the mode {self.mode} needs a discriminator: nothing else sees real images"
         if (self.mode == "semi") != bool(self.pairs):
-            raise ValueError("`pairs` belongs to the mode `semi`, and that mode needs some")
+            return "pairs", "`pairs` belongs to the mode `semi`, and that mode needs some"
         if self.moments and self.mode != "paired":
-            raise ValueError("`moments` compares a painted slice with its real one: only with the mode `paired`")
-        return self
+            return "moments", "`moments` compares a painted slice with its real one: only with the mode `paired`"
+        return "", ""
 
     def plain(self) -> dict[str, object]:
         """As settings keep it: networks as one mapping each."""
