@@ -27,7 +27,7 @@ rule all:
 rule cohorts:
     """Every cohort: scans imported, body masks, QC pictures, tables of scans."""
     input:
-        all_scan_tables(),
+        targets.scan_tables(RUN),
 
 
 rule recipes:
@@ -45,35 +45,34 @@ rule export_png:
 rule training:
     """Every model of every study."""
     input:
-        all_models(),
-        all_encoders(),
+        targets.models(RUN),
 
 
 rule predictions:
     """What every arm of every study makes of its test scans."""
     input:
-        of_every_part("predictions/predictions.tsv"),
+        targets.of_parts(RUN, "predictions/predictions.tsv"),
 
 
 rule shapes:
     """Negative volumes of every study that has some: masks, meshes, numbers."""
     input:
-        all_shapes(),
+        targets.shapes(RUN),
 
 
 rule measures:
     """All measures of every study, as tidy rows."""
     input:
-        of_every_study("measures.tsv"),
+        targets.of_studies(RUN, "measures.tsv"),
 
 
 rule tables:
     """The table of every study: TSV, Markdown, LaTeX, JSON."""
     input:
-        of_every_study("table.json"),
+        targets.of_studies(RUN, "table.json"),
 
 
 rule figures:
     """The figures of every study."""
     input:
-        of_every_study("figures/figures.json"),
+        targets.of_studies(RUN, "figures/figures.json"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from volforge.errors import VolforgeError
-from volforge.workflow import fail_once, jobs, study_jobs, study_settings
+from volforge.workflow import fail_once, jobs, study_jobs, study_settings, targets
 from volforge.workflow.code_hash import code_hash, keep_in
 from volforge.workflow.one_timer import keep_one_timer
 from volforge.workflow.run import load_run
@@ -178,10 +178,6 @@ def all_records(wildcards):
 
 def sheet_path(wildcards):
     return str(cohort_of(wildcards).sheet)
-
-
-def all_scan_tables():
-    return [f"{jobs.RESULTS}/cohorts/{name}/scans.tsv" for name in RUN.cohorts]
 
 
 # --- recipes
@@ -359,48 +355,6 @@ def parts_of_study(name):
 
 measures_of_study = parts_of_study("measures.tsv")
 costs_of_study = parts_of_study("predictions/predictions.tsv")
-
-
-def of_every_study(*names):
-    return [
-        f"{jobs.RESULTS}/studies/{study}/{name}"
-        for study in RUN.studies
-        for name in names
-    ]
-
-
-def of_every_part(name):
-    return [
-        f"{study_jobs.part(study, *part)}/{name}"
-        for study in RUN.studies.values()
-        for part in study.parts()
-    ]
-
-
-def all_shapes():
-    return [
-        f"{study_jobs.part(study, *part)}/predictions/predictions.tsv"
-        for study in RUN.studies.values()
-        for part in study.parts()
-        if study.task.kind(study.settings.arms[part[0]]) == "shapes"
-    ]
-
-
-def all_models():
-    return [
-        study_jobs.model_file(study, *training)
-        for study in RUN.studies.values()
-        for training in study_jobs.trainings(study)
-    ]
-
-
-def all_encoders():
-    return [
-        weights
-        for study in RUN.studies.values()
-        for fold in study.folds
-        for weights in study_jobs.judging_networks(study, fold)
-    ]
 
 
 # --- report

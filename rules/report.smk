@@ -24,11 +24,11 @@ rule report:
     """One self-contained page of the run, and its provenance."""
     input:
         settings="results/report.json",
-        scans=all_scan_tables(),
+        scans=targets.scan_tables(RUN),
         indices=jobs.indices(RUN),
-        tables=of_every_study("table.json"),
-        figures=of_every_study("figures/figures.json"),
-        cases=of_every_part("cases/cases.tsv"),
+        tables=targets.of_studies(RUN, "table.json"),
+        figures=targets.of_studies(RUN, "figures/figures.json"),
+        cases=targets.of_parts(RUN, "cases/cases.tsv"),
         published=report_published(),
     output:
         page="results/report.html",
