@@ -38,9 +38,10 @@ def prepare() -> bool:
 
 
 def regions(settings, fold: int = 0):
-    from volforge.tasks.segmentation.train import Run, regions_of
+    from volforge.study.jobs import TrainJob
+    from volforge.tasks.segmentation.train import regions_of
 
-    return regions_of(settings, Run(SCANS, fold, 0, Path("unused")))
+    return regions_of(settings, TrainJob(SCANS, fold, 0, Path("unused"), Path("unused")))
 
 
 def make_task(settings):
@@ -172,7 +173,8 @@ def ours(settings, minutes: float) -> list[float]:
     from dataclasses import replace
 
     from volforge.inference.model import make_network
-    from volforge.tasks.segmentation.train import Run, plan_of
+    from volforge.study.jobs import TrainJob
+    from volforge.tasks.segmentation.train import plan_of
     from volforge.training.loop import train
     from volforge.training.stop import Stop
 
@@ -180,7 +182,8 @@ def ours(settings, minutes: float) -> list[float]:
         training = {**settings.training, "steps": steps, "validate_every": -(-steps // 4)}
         chosen = replace(settings, training=training)
         with tempfile.TemporaryDirectory() as folder:
-            return train(make_task(chosen), plan_of(chosen, Run(SCANS, 0, 0, Path(folder))), 0, Path(folder), Stop())
+            job = TrainJob(SCANS, 0, 0, Path(folder), Path("unused"))
+            return train(make_task(chosen), plan_of(chosen, job), 0, Path(folder), Stop())
 
     short, long = go(10), go(90)  # the difference is steps alone: no start, no first touch of memory
     began = time.monotonic()

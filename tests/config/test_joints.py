@@ -6,9 +6,9 @@ import yaml
 from tests.conftest import ROOT
 from volforge.errors import ProblemsError
 from volforge.tasks.negative_volume.checks import joint_content
-from volforge.tasks.segmentation.checks import model_settings
 from volforge.workflow.run import load_run
-from volforge.workflow.study_jobs import labels_of_part, reference_of_part
+from volforge.workflow.study_jobs import inputs_of_measures, inputs_of_prediction
+from volforge.workflow.study_settings import model_settings
 
 
 def loaded(folder, joint=None, arms=None, segmentation=None, recipes=None):
@@ -40,10 +40,11 @@ def test_ids_by_side_come_from_the_table_of_structures(tmp_path):
     assert content["sides"]["left"] == {"condyle": [1], "barrier": [3], "others": [5], "drawn": []}
     assert content["sides"]["right"]["condyle"] == [2]
     assert content["inflation"]["method"] == "mesh"
-    assert labels_of_part(study, run.studies, "labels", 0, 0) == []
-    (source,) = labels_of_part(study, run.studies, "seg", 0, 0)
-    assert source == "results/studies/seg/threshold/fold0/seed0/predictions/predictions.tsv"
-    assert reference_of_part(study, 0) == "results/studies/nv/labels/fold0/seed0/predictions/predictions.tsv"
+    assert inputs_of_prediction(run.studies, study, "labels", 0, 0) == {}
+    source = "results/studies/seg/threshold/fold0/seed0/predictions/predictions.tsv"
+    assert inputs_of_prediction(run.studies, study, "seg", 0, 0) == {"labels": source}
+    reference = "results/studies/nv/labels/fold0/seed0/predictions/predictions.tsv"
+    assert inputs_of_measures(study, 0) == {"reference": reference}
 
 
 @pytest.mark.parametrize(
@@ -52,8 +53,8 @@ def test_ids_by_side_come_from_the_table_of_structures(tmp_path):
         ({"joint": {"condyle": "jaw"}}, "no left and no right structure of the group 'jaw'"),
         ({"joint": {"derive": {"mandible": "jaw", "skull": "temporal_bone"}}}, "no such structure or group"),
         ({"joint": {"r_max_mm": 0}}, "greater than 0"),
-        ({"arms": {"a": {"inflation": {"labels_from": "seg/none"}}}}, "no such arm of a segmentation study"),
-        ({"arms": {"a": {"inflation": {"labels_from": "nv/labels"}}}}, "no such arm of a segmentation study"),
+        ({"arms": {"a": {"inflation": {"labels_from": "seg/none"}}}}, "no such arm of another study"),
+        ({"arms": {"a": {"inflation": {"labels_from": "nv/labels"}}}}, "that study makes no label maps"),
         ({"arms": {"a": {"baseline": "mean_labels"}}}, "needs `inflation`"),
         ({"arms": {"a": {"inflation": {"labels_from": "labels", "method": "direct"}}}}, "needs it"),
         (
@@ -84,9 +85,16 @@ def test_what_is_wrong_is_named(tmp_path, options, words):
     assert "config.yaml" in str(error.value)
 
 
-def test_inflation_belongs_to_negative_volumes(tmp_path):
-    with pytest.raises(ProblemsError, match="no negative volume"):
-        loaded(tmp_path, segmentation={"arms": {"a": {"inflation": {"labels_from": "labels"}}}})
+@pytest.mark.parametrize(
+    ("segmentation", "key"),
+    [
+        ({"arms": {"a": {"inflation": {"labels_from": "labels"}}}}, "arms.a.inflation"),
+        ({"joint": {"condyle": "condyle"}}, "joint"),
+    ],
+)
+def test_inflation_belongs_to_negative_volumes(tmp_path, segmentation, key):
+    with pytest.raises(ProblemsError, match=f"studies.seg.{key}: unknown key"):
+        loaded(tmp_path, segmentation=segmentation)
 
 
 def test_structures_may_be_predicted_by_their_own_names(tmp_path):

@@ -3,8 +3,8 @@
 import pytest
 
 from volforge.errors import VolforgeError
-from volforge.tasks.segmentation.checks import model_settings, models_of, trained
 from volforge.workflow.run import load_run
+from volforge.workflow.study_settings import model_settings
 
 SHEET = "subject\tscan\tmodality\timage\tlabels\tlabel_source\na\ts\tCT\ti.nii.gz\tl.nii.gz\texpert\n"
 STRUCTURES = "structure\tid\tside\tgroup\nhead_left\t1\tleft\thead\nhead_right\t2\tright\thead\nplate\t3\t\t\n"
@@ -45,7 +45,7 @@ GOOD = """\
 
 def test_defaults_and_what_overrides_them(tmp_path):
     study = load(tmp_path, GOOD).studies["s"]
-    assert list(trained(study)) == [("shared", "finder"), ("a", "heads"), ("a", "plate")]
+    assert list(study.trained()) == [("shared", "finder"), ("a", "heads"), ("a", "plate")]
     heads, plate, finder = (model_settings(study, *k) for k in (("a", "heads"), ("a", "plate"), ("shared", "finder")))
     assert (heads["training"]["steps"], heads["training"]["rate"]) == (5, 0.2)
     assert (plate["training"]["steps"], plate["training"]["rate"]) == (5, 0.1)
@@ -62,8 +62,8 @@ def test_null_takes_back_a_default(tmp_path):
     study = load(tmp_path, text.replace("plate: {structures", "plate: {region: null, needs: null, structures")).studies[
         "s"
     ]
-    assert models_of(study, "a")["plate"].region is None
-    assert models_of(study, "a")["heads"].region is not None
+    assert study.models_of("a")["plate"].region is None
+    assert study.models_of("a")["heads"].region is not None
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_null_takes_back_a_default(tmp_path):
         ("around: head", "around: plate", "no such structure with sides"),
         ("[head], region", "[plate], region", "has no left and right"),
         ("needs: [shared/finder], ", "", "boxes about joints need a localiser"),
-        ("needs: [shared/finder]", "needs: [shared/other]", "localisers: shared/finder"),
+        ("needs: [shared/finder]", "needs: [shared/other]", "models: shared/finder"),
         ("plate: {structures", "plate: {kind: localiser, structures", "write it under `shared`"),
         ("structures: [head]}\n", "structures: [head], loss: dice_boundary}\n", "has no distance maps"),
         ("structures: [plate], network", "training: {flip: [x]}, network", "exchange left and right of head"),
         ("training: {rate: 0.2}", "training: {rat: 0.2}", "did you mean 'rate'?"),
         ("training: {rate: 0.2}", "training: {rate: -1}", "greater than 0"),
-        ("    arms:", "    arms:\n      b: {}", "an arm needs one of `models`, `baseline`, `predictions` and `inflation`"),
+        ("    arms:", "    arms:\n      b: {}", "an arm needs one of `models`, `baseline` and `predictions`"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_with_their_line(tmp_path, old, new, said):
@@ -107,9 +107,36 @@ def test_all_mistakes_come_at_once(tmp_path):
     assert all(w in str(error.value) for w in ("no loss 'cross'", "'plates'", "'widht'"))
 
 
-def test_models_belong_to_segmentation(tmp_path):
-    with pytest.raises(VolforgeError, match="serve the task segmentation"):
-        load(tmp_path, GOOD, BASE.replace("task: segmentation", "task: semantic_synthesis"))
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("semantic_synthesis", "a generator serves its own arm: leave out `shared`"),
+        ("implant", "studies.s.shared: the task implant trains no models yet"),
+        ("implant", "studies.s.arms.a.models: the task implant trains no models yet"),
+    ],
+)
+def test_models_belong_to_tasks_that_train_such(tmp_path, task, said):
+    with pytest.raises(VolforgeError) as error:
+        load(tmp_path, GOOD, BASE.replace("task: segmentation", f"task: {task}"))
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["source: {modality: MR}", "target: {modality: CT}", "joint: {condyle: head}"])
+def test_keys_belong_to_their_task(tmp_path, key):
+    with pytest.raises(VolforgeError, match=f"studies.s.{key.split(':')[0]}: unknown key"):
+        load(tmp_path, f"    {key}\n{GOOD}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("network: unet3d,", "network: unet3d, synthesis: {mode: paired},", "defaults.synthesis"),
+        ("plate: {structures", "plate: {synthesis: {mode: paired}, structures", "arms.a.models.plate.synthesis"),
+    ],
+)
+def test_only_generators_are_told_how_to_paint(tmp_path, old, new, place):
+    with pytest.raises(VolforgeError, match=f"studies.s.{place}: unknown key"):
+        load(tmp_path, GOOD.replace(old, new, 1))
 
 
 def test_balls_need_their_groups(tmp_path):

@@ -7,10 +7,10 @@ import yaml
 
 from tests.conftest import ROOT
 from volforge.errors import ProblemsError
-from volforge.tasks.segmentation.checks import model_settings
 from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
 from volforge.workflow.run import load_run
-from volforge.workflow.study_jobs import models_of_part, recipe_of_model
+from volforge.workflow.study_jobs import inputs_of_measures, inputs_of_prediction, recipe_of_model
+from volforge.workflow.study_settings import judge_settings, measure_settings, model_settings
 
 RECIPE = {"kind": "slices", "spacing_mm": 6, "size": [64, 64], "ct_window": {"kind": "hu", "low": -1024, "high": 1500}}
 
@@ -51,8 +51,8 @@ def test_a_generator_resolves_to_all_that_its_training_reads(tmp_path):
     assert settings.edge == pytest.approx(-0.5)
     assert settings.training["steps"] == 9
     assert recipe_of_model(study, "volforge", "image").endswith("body/recipes/r/index.tsv")
-    (weights,) = models_of_part(study, "volforge", 0, 0)
-    assert weights == "results/studies/paint/volforge/fold0/seed0/models/image/weights.safetensors"
+    weights = "results/studies/paint/volforge/fold0/seed0/models/image/weights.safetensors"
+    assert inputs_of_prediction(run.studies, study, "volforge", 0, 0) == {"image": weights}
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_images_of_mr_are_in_percent_of_their_own_window(tmp_path):
     settings = SynthesisSettings.of(model_settings(study, "volforge", "image"))
     assert settings.window == (0, 100)
     assert settings.edge == pytest.approx(-0.9)
-    metrics = json.loads(study.measure_settings("volforge", {}))["metrics"]
+    metrics = json.loads(measure_settings(study, "volforge", {}))["metrics"]
     assert metrics["range_hu"] == metrics["window_hu"] == [0, 100]
-    assert json.loads(study.encoder_settings())["metrics"]["window_hu"] == [0, 100]
+    assert json.loads(judge_settings(study))["metrics"]["window_hu"] == [0, 100]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_another_window_of_mr_is_refused(tmp_path, options, words):
 
 
 def test_no_segmenter_is_trained_where_none_is_wanted(tmp_path):
-    assert mr(tmp_path).studies["paint"].has_segmenter
+    assert set(inputs_of_measures(mr(tmp_path).studies["paint"], 0)) == {"slice_encoder", "judging_segmenter"}
     study = mr(tmp_path, {"segmenter_steps": 0}).studies["paint"]
-    assert not study.has_segmenter
-    assert "segmenter_steps" not in json.loads(study.encoder_settings())["metrics"]
+    assert set(inputs_of_measures(study, 0)) == {"slice_encoder"}
+    assert "segmenter_steps" not in json.loads(judge_settings(study))["metrics"]

@@ -12,6 +12,7 @@ from volforge.metrics.measure import Measure, nothing
 from volforge.report.page import write_report
 from volforge.report.study_files import write_study_figures, write_tables
 from volforge.study.measures import Origin, row, write_measures
+from volforge.tasks.registry import task
 from volforge.volume.folders import write_json
 from volforge.whole_file import write_whole
 from volforge.workflow.configuration import Report
@@ -63,6 +64,8 @@ def results(tmp_path_factory):
     arms["base"] = {"kind": "baseline", "published_as": "base", "note": ""}
     settings = {"study": "s", "task": "segmentation", "cohort": "c", "arms": arms, "published": published}
     settings["parts"] = [["volforge", 0, 0], ["base", 0, 0]]
+    settings |= {k: getattr(task("segmentation"), k) for k in ("shown", "judged_in", "picture", "note")}
+    settings["compares_sides"] = []
     write_json(study / "table.settings.json", settings)
     write_tables(study / "measures.tsv", settings, study)
     write_study_figures(study / "measures.tsv", settings, study / "figures")

@@ -13,6 +13,7 @@ from volforge.report.formats import table_json, table_latex, table_markdown, tab
 from volforge.report.study_files import write_tables
 from volforge.report.table import study_table
 from volforge.study.measures import Origin, row, write_measures
+from volforge.tasks.registry import task
 
 ARMS = {
     "volforge": {"kind": "model", "published_as": "volforge", "note": ""},
@@ -20,15 +21,13 @@ ARMS = {
 }
 
 
-def settings(arms=None, published=None):
+def settings(arms=None, published=None, name="segmentation"):
+    own = task(name)
     return {
-        "study": "s_1",
-        "task": "segmentation",
-        "cohort": "c",
-        "arms": arms or ARMS,
-        "published": published,
-        "parts": [],
-    }
+        "study": "s_1", "task": name, "cohort": "c", "arms": arms or ARMS, "published": published, "parts": [],
+        "shown": own.shown, "judged_in": own.judged_in, "picture": own.picture, "note": own.note,
+        "compares_sides": own.compares_sides,
+    }  # fmt: skip
 
 
 def line(arm, subject, value, *, measure="dice", structure="bone", source="expert", **more):
@@ -230,7 +229,7 @@ def test_left_and_right_of_a_cohort_are_compared(tmp_path):
     lines += [line("volforge", "p0", 1200.0, side="left", scan="p0-2", **joint)]
     lines += [line("volforge", "alone", 900.0, side="left", **joint)]
     write_measures(tmp_path / "measures.tsv", lines)
-    made = study_table(tmp_path / "measures.tsv", settings() | {"task": "negative_volume"})
+    made = study_table(tmp_path / "measures.tsv", settings(name="negative_volume"))
     (found,) = made.sides
     assert (found.found.n, found.arm, found.measure) == (8, "volforge", "joint_space_mm3")
     differences = [150.0, *(100.0 + k for k in range(1, 8))]

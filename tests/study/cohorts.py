@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from tests.conftest import ball_ct, save
+from volforge import places
 from volforge.cohort.collect import collect_scans
 from volforge.cohort.sheet import read_sheet
+from volforge.study.jobs import MeasureJob, PredictJob
+from volforge.study.measures import read_measures
 from volforge.study.settings import ArmSettings
+from volforge.tasks.registry import task
 from volforge.volume.folders import write_json
 from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
 
@@ -71,10 +75,28 @@ def arm(folder: Path, **more) -> ArmSettings:
         "structures": [
             {"structure": "ball", "side": "left", "id": 1}, {"structure": "ball", "side": "right", "id": 2},
         ],
-        "source": {"modality": "MR", "contrast": None}, "target": {"modality": "CT", "contrast": None},
         "metrics": METRICS, "cases": 6, "predictions": "", "weights": {}, "baseline": None,
         "threshold_hu": 250, "constant_hu": 40, "closing_mm": 20,
     }  # fmt: skip
+    if more.get("task") in ("semantic_synthesis", "translation"):
+        content |= {
+            "source": {"modality": "MR", "contrast": None},
+            "target": {"modality": "CT", "contrast": None},
+        }
     path = folder / "settings.json"
     path.write_text(json.dumps(content | more))
     return ArmSettings.load(path)
+
+
+def predict(settings: ArmSettings, scans: Path, fold: int, out: Path, **more) -> int:
+    """Predict the cases of an arm as its task does; keywords are further parts of the job."""
+    made: int = places.at(task(settings.task).predict)(settings, PredictJob(scans, fold, out, **more))
+    return made
+
+
+def measure(settings: ArmSettings, scans: Path, folder: Path, fold: int = 0, **more) -> list[dict[str, str]]:
+    """Measure `predictions` of a folder as the arm's task does, into `measures.tsv` and `cases` beside them."""
+    out = folder / "measures.tsv"
+    job = MeasureJob(scans, folder / "predictions", out, folder / "cases", fold, **more)
+    assert places.at(task(settings.task).measure)(settings, job) == len(read_measures(out))
+    return read_measures(out)

@@ -7,13 +7,21 @@ import numpy as np
 import pytest
 
 from tests.conftest import ball_ct, save
-from tests.study.cohorts import AFFINE, METRICS, SHAPE, arm, imported, labelled_cohort, labels_of
+from tests.study.cohorts import (
+    AFFINE,
+    METRICS,
+    SHAPE,
+    arm,
+    imported,
+    labelled_cohort,
+    labels_of,
+    measure,
+    predict,
+)
 from tests.volume.test_seg_nrrd import write_segments
 from volforge.errors import VolforgeError
-from volforge.study.cases import Cohort, measured_cases, training_rows
-from volforge.study.measure_arm import Place, chosen_cases, measure_arm
-from volforge.study.measures import read_measures
-from volforge.study.predict import predict
+from volforge.study.cases import Cohort, cases_with, training_rows
+from volforge.study.chosen import chosen_cases
 from volforge.study.predictions import Prediction, read_predictions
 from volforge.volume.read import read_volume
 
@@ -25,8 +33,7 @@ def scans(tmp_path_factory):
 
 def measured(folder, settings, scans, fold=0):
     predict(settings, scans, fold, folder / "predictions")
-    measure_arm(settings, scans, folder / "predictions", Place(fold, 0), folder / "measures.tsv", folder / "cases")
-    return read_measures(folder / "measures.tsv")
+    return measure(settings, scans, folder, fold)
 
 
 def value(rows, scan, side, measure="dice"):
@@ -105,12 +112,12 @@ def test_baselines_learn_from_training_subjects_only(scans, tmp_path):
     settings = arm(tmp_path, by_fold=True)
     cohort = Cohort(scans)
     for fold in (0, 1):
-        tested = {c.subject for c in measured_cases(settings, cohort, fold)}
+        tested = {c.subject for c in cases_with(settings, cohort, fold, ("labels",))}
         learnt = {r["subject"] for r in training_rows(settings, cohort, fold)}
         assert tested
         assert learnt
         assert not tested & learnt
-    assert {c.scan for c in measured_cases(arm(tmp_path), cohort, 0)} == {"s2", "s3"}
+    assert {c.scan for c in cases_with(arm(tmp_path), cohort, 0, ("labels",))} == {"s2", "s3"}
     assert {r["scan"] for r in training_rows(arm(tmp_path), cohort, 0)} == {"s0", "s1"}
 
 
@@ -213,18 +220,18 @@ def test_deviation_gives_coverage_and_samples_give_diversity(tmp_path):
         save(folder / "sd.nii.gz", np.full(SHAPE, 20, np.float32))
         made = [Prediction("a", "p", "a", "expert", n, "x.nii.gz", deviation="sd.nii.gz") for n in (0, 1)]
         write_predictions(folder, made)
-    out = tmp_path / "out"
-    measure_arm(settings, scans, out / "predictions", Place(0, 0), out / "measures.tsv", out / "cases")
-    rows = {(r["measure"], r["structure"], r["sample"]): r for r in read_measures(out / "measures.tsv")}
+    rows = {(r["measure"], r["structure"], r["sample"]): r for r in measure(settings, scans, tmp_path / "out")}
     assert float(rows["coverage_95", "body", "0"]["value"]) == pytest.approx(0.95, abs=0.02)
     assert float(rows["diversity_ms_ssim", "body", "0"]["value"]) == pytest.approx(1)
     assert METRICS["range_hu"] == [-1024, 3000]
 
 
-def test_what_a_model_learns_beside_is_no_row_of_the_study(tmp_path):
-    from volforge.study.measure_arm import _cross_entropy
-    from volforge.study.predictions import by_structure
+def test_what_a_model_learns_beside_is_no_row_of_the_study(scans, tmp_path):
+    from volforge.study.predictions import by_structure, write_predictions
 
     cell = by_structure([("ball", "left", 0.5), ("other", "", 0.25)])
-    found = _cross_entropy(arm(tmp_path), Prediction("a", "p", "a", "expert", cross_entropy_nats=cell))
-    assert [(side, m.structure, m.value) for side, m in found] == [("left", "ball", 0.5)]
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    write_predictions(folder, [Prediction("s2", "p2", "s2", "expert", cross_entropy_nats=cell)])
+    rows = [r for r in measure(arm(tmp_path), scans, tmp_path) if r["measure"] == "cross_entropy_nats"]
+    assert [(r["side"], r["structure"], float(r["value"])) for r in rows] == [("left", "ball", 0.5)]

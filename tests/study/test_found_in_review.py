@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import save
-from tests.study.cohorts import AFFINE, SHAPE, arm, labelled_cohort
+from tests.study.cohorts import AFFINE, SHAPE, arm, labelled_cohort, measure, predict
 from tests.study.test_arm import COARSE, measured, trunks
-from volforge.config.studies import Study
 from volforge.errors import VolforgeError
 from volforge.metrics.measure import FAILURES, better
 from volforge.report.published import COLUMNS, read_published
-from volforge.study.measures import read_measures
 from volforge.study.outside import unmatched
-from volforge.study.predict import predict
+from volforge.tasks.translation.task import TranslationStudy
 from volforge.workflow.run import load_run
 
 
@@ -77,8 +75,9 @@ def test_structures_of_one_group_and_side_keep_their_own_names(tmp_path):
         ),
         ("{task: segmentation, cohort: c, arms: {a: {baseline: mirror}}}", "not one of the task"),
         ("{task: implant, cohort: c, arms: {a: {baseline: mirror}}}", "has both `defective` and `implant`"),
+        ("{task: segmentation, cohort: c, arms: {a: {}}}", "one of `models`, `baseline` and `predictions`"),
         (
-            "{task: segmentation, cohort: c, arms: {a: {}}}",
+            "{task: negative_volume, cohort: c, arms: {a: {}}}",
             "one of `models`, `baseline`, `predictions` and `inflation`",
         ),
         ("{task: translation, cohort: c, arms: {a: {baseline: constant}}}", "no scan of this modality"),
@@ -94,15 +93,19 @@ def test_a_study_that_cannot_be_is_refused_before_anything_runs(tmp_path, change
 def test_translation_makes_ct():
     arms = {"a": {"baseline": "constant"}}
     with pytest.raises(ValueError, match="translation makes CT"):
-        Study.model_validate({"task": "translation", "cohort": "c", "target": {"modality": "MR"}, "arms": arms})
+        TranslationStudy.model_validate(
+            {"task": "translation", "cohort": "c", "target": {"modality": "MR"}, "arms": arms}
+        )
     same = {"modality": "CT"}
     with pytest.raises(ValueError, match="source and target are the same"):
-        Study.model_validate({"task": "translation", "cohort": "c", "source": same, "target": same, "arms": arms})
+        TranslationStudy.model_validate(
+            {"task": "translation", "cohort": "c", "source": same, "target": same, "arms": arms}
+        )
 
 
 def test_nothing_is_chosen_by_what_only_describes():
-    for measure in ("legacy_hd_voxels", "volume_error_percent", "frechet_slice_encoder_floor", "diversity_ms_ssim"):
-        assert better(measure) == "neither", measure
+    for name in ("legacy_hd_voxels", "volume_error_percent", "frechet_slice_encoder_floor", "diversity_ms_ssim"):
+        assert better(name) == "neither", name
     assert better("coverage_95") == "nominal"
     assert "not_finite" in FAILURES
 
@@ -138,10 +141,6 @@ def test_the_region_of_calibration_is_the_references(tmp_path):
             array = read_volume(path, labels=False).array.copy()
             array[0:3, 0:3, 0:3] = 1
             save(path, array, AFFINE)
-        from volforge.study.measure_arm import Place, measure_arm
-
-        out = tmp_path / name
-        measure_arm(settings, scans, out / "predictions", Place(0, 0), out / "m.tsv", out / "cases")
-        rows = read_measures(out / "m.tsv")
+        rows = measure(settings, scans, tmp_path / name)
         counts.append([r["n"] for r in rows if r["measure"] == "calibration_error"])
     assert counts[0] == counts[1]

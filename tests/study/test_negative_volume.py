@@ -10,13 +10,9 @@ import pytest
 
 from tests.conftest import save, volforge
 from tests.shape.joints import UNDER_FOSSA_MM3, joint
-from tests.study.cohorts import METRICS, arm, imported
+from tests.study.cohorts import METRICS, arm, imported, measure, predict
 from volforge.study.cases import Cohort
-from volforge.study.measure_arm import Place
-from volforge.study.measures import read_measures
 from volforge.study.predictions import Prediction, read_predictions, write_predictions
-from volforge.tasks.negative_volume.measure import measure_joints
-from volforge.tasks.negative_volume.predict import inflate_arm
 from volforge.volume.voxelise import read_surface
 
 IDS = {"condyle_left": 1, "condyle_right": 2, "temporal_left": 3, "temporal_right": 4}
@@ -87,7 +83,7 @@ def settings(folder, **more):
 @pytest.fixture(scope="module")
 def labels_arm(scans, tmp_path_factory):
     folder = tmp_path_factory.mktemp("labels")
-    inflate_arm(
+    predict(
         settings(folder, repeatability=REPEATS | {"shifts": 2, "noises": 2, "offset_hu": 50.0, "widths": True}),
         scans,
         0,
@@ -97,16 +93,7 @@ def labels_arm(scans, tmp_path_factory):
 
 
 def measured(own, scans, folder, reference):
-    measure_joints(
-        own,
-        scans,
-        folder / "predictions",
-        reference / "predictions",
-        Place(0, 0),
-        folder / "measures.tsv",
-        folder / "cases",
-    )
-    return read_measures(folder / "measures.tsv")
+    return measure(own, scans, folder, reference=reference / "predictions")
 
 
 def value(rows, scan, side, structure, measure):
@@ -196,7 +183,7 @@ def test_meshes_are_closed_and_in_patient_coordinates(scans, labels_arm):
 @pytest.mark.parametrize("method", ["mesh", "geodesic", "euclid", "ball"])
 def test_other_methods_are_compared_with_the_rays(scans, labels_arm, tmp_path, method):
     own = settings(tmp_path, arm=method, method=method, widths=False, meshes=False)
-    inflate_arm(own, scans, 0, tmp_path / "predictions")
+    predict(own, scans, 0, tmp_path / "predictions")
     rows = measured(own, scans, tmp_path, labels_arm)
     dice = float(value(rows, "even", "left", "joint_space", "dice")["value"])
     assert dice > {"mesh": 0.95, "geodesic": 0.97, "euclid": 0.8, "ball": 0.8}[method]
@@ -220,7 +207,7 @@ def test_predicted_labels_are_named_so_and_missing_ones_are_counted(scans, label
         predictions.append(Prediction(scan, scan, scan, "expert", file=f"{scan}.nii.gz"))
     write_predictions(folder, predictions)
     own = settings(tmp_path, arm="net", labels_from="seg/net")
-    inflate_arm(own, scans, 0, tmp_path / "predictions", folder)
+    predict(own, scans, 0, tmp_path / "predictions", labels=folder)
     rows = measured(own, scans, tmp_path, labels_arm)
     assert value(rows, "even", "left", "joint_space", "joint_space_mm3")["label_source"] == "predicted"
     assert value(rows, "even", "left", "joint_space", "dice") | {} == {
@@ -250,7 +237,7 @@ def test_direct_segmentations_of_the_space_are_measured_as_they_are(scans, label
     options = joint_options(method="direct", labels_from="seg/net", structure="ball", meshes=False)
     options["sides"]["left"]["drawn"], options["sides"]["right"]["drawn"] = [5], [6]
     own = arm(tmp_path, arm="direct", task="negative_volume", structures=[], metrics=METRICS, joint=options)
-    inflate_arm(own, scans, 0, tmp_path / "predictions", folder)
+    predict(own, scans, 0, tmp_path / "predictions", labels=folder)
     rows = measured(own, scans, tmp_path, labels_arm)
     assert float(value(rows, "even", "left", "joint_space", "dice")["value"]) > 0.9
     assert float(value(rows, "even", "right", "negative_volume", "negative_volume_mm3")["value"]) == 0
@@ -337,7 +324,7 @@ def test_a_speck_of_condyle_ends_no_arm(tmp_path):
         lines.append(f"{name}\t{name}\tmask\t{name}.nii.gz\texpert\ttest")
     scans = imported(tmp_path, lines, IDS)
     own = settings(tmp_path, widths=False, meshes=True, repeatability=REPEATS | {"shifts": 4})
-    assert inflate_arm(own, scans, 0, tmp_path / "predictions") == 2
+    assert predict(own, scans, 0, tmp_path / "predictions") == 2
     record = json.loads((tmp_path / "predictions/shapes/speck/negative_volume.json").read_text())
     assert len(record["sides"]["right"]["repeats"]["shift"]["joint_space_mm3"]) == 4
     assert None in record["sides"]["right"]["repeats"]["shift"]["joint_space_mm3"]
@@ -367,7 +354,7 @@ def test_widths_from_an_image_that_is_not_there_are_not_those_of_labels(tmp_path
     save(tmp_path / "a.nii.gz", values, affine)
     lines = ["subject\tscan\tmodality\tlabels\tlabel_source\tsplit", "a\ta\tmask\ta.nii.gz\texpert\ttest"]
     scans = imported(tmp_path, lines, IDS)
-    inflate_arm(settings(tmp_path, width="image", meshes=False), scans, 0, tmp_path / "predictions")
+    predict(settings(tmp_path, width="image", meshes=False), scans, 0, tmp_path / "predictions")
     left = json.loads((tmp_path / "predictions/shapes/a/negative_volume.json").read_text())["sides"]["left"]
     assert "no_image" in left["flags"]
     assert "joint_space_mean_mm" not in left
@@ -375,7 +362,7 @@ def test_widths_from_an_image_that_is_not_there_are_not_those_of_labels(tmp_path
 
 def test_surface_elements_have_their_own_names(scans, labels_arm, tmp_path):
     own = settings(tmp_path, arm="ball", method="ball", widths=False, meshes=False)
-    inflate_arm(own, scans, 0, tmp_path / "predictions")
+    predict(own, scans, 0, tmp_path / "predictions")
     metrics = {**METRICS, "near": None, "surface": "elements"}
     own = arm(tmp_path, arm="ball", task="negative_volume", structures=[], metrics=metrics, joint=joint_options())
     rows = measured(own, scans, tmp_path, labels_arm)

@@ -10,19 +10,16 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ball_ct, save
-from tests.study.cohorts import AFFINE, SHAPE, arm, imported, labels_of
+from tests.study.cohorts import AFFINE, SHAPE, arm, imported, labels_of, measure, predict
 from volforge.config.models import SliceRecipe
 from volforge.config.training import Inference, Training
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort
-from volforge.study.measure_arm import Place, measure_arm
-from volforge.study.measures import read_measures
-from volforge.study.predict import Weights, predict
-from volforge.tasks.segmentation.train import Run
+from volforge.study.jobs import TrainJob
 from volforge.tasks.semantic_synthesis.options import Synthesis
 from volforge.tasks.semantic_synthesis.predict import load_generator, painted
 from volforge.tasks.semantic_synthesis.settings import SynthesisSettings, domains
-from volforge.tasks.semantic_synthesis.train import task_of, train_synthesis
+from volforge.tasks.semantic_synthesis.train import task_of, train_generator
 from volforge.volume.cut_scan import cut_scan
 from volforge.volume.folders import read_json
 from volforge.volume.geometry import Grid
@@ -62,7 +59,8 @@ def settings(mode="unpaired", source=MR, training=None, **more):
     options = Training(steps=6, batch=2, ema=0.9, validate_every=3, flip=["x"], **(training or {})).model_dump()
     return SynthesisSettings.of(
         {
-            "study": "s", "arm": "a", "model": "image", "cohort": "c", "by_fold": False, "kind": "synthesis",
+            "study": "s", "arm": "a", "model": "image", "task": "semantic_synthesis", "cohort": "c",
+            "by_fold": False, "kind": "synthesis",
             "classes": [
                 {"structure": "ball", "side": "left", "id": 1, "mirrored": 2},
                 {"structure": "ball", "side": "right", "id": 2, "mirrored": 1},
@@ -74,14 +72,14 @@ def settings(mode="unpaired", source=MR, training=None, **more):
     )  # fmt: skip
 
 
-def run_in(folder, scans):
-    return Run(scans, 0, 0, folder / "checkpoints")
+def job_in(folder, scans):
+    return TrainJob(scans, 0, 0, folder / "checkpoints", folder / "image")
 
 
 @pytest.fixture(scope="module")
 def model(scans, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    assert train_synthesis(settings(), run_in(folder, scans), folder / "image") == ""
+    assert train_generator(settings(), job_in(folder, scans)) == ""
     return folder / "image"
 
 
@@ -104,7 +102,7 @@ def test_a_generator_s_folder_says_what_it_is(model):
 @pytest.mark.parametrize(("which", "step"), [("latest", 6), (3, 3), (6, 6)])
 def test_the_weights_that_are_kept_can_be_chosen(scans, tmp_path, which, step):
     own = settings(training={"which": which})
-    assert train_synthesis(own, run_in(tmp_path, scans), tmp_path / "image") == ""
+    assert train_generator(own, job_in(tmp_path, scans)) == ""
     about = read_json(tmp_path / "image/model.json")
     assert (about["step"], about["steps"]) == (step, 6)
     assert load_generator(tmp_path / "image").settings.training["which"] == which
@@ -116,7 +114,7 @@ def test_label_maps_become_images_in_hu_on_the_grid_of_their_source(scans, model
         inference={**PLAIN, "samples": 2}, baseline=None,
     )  # fmt: skip
     out = tmp_path / "out"
-    assert predict(own, scans, 0, out / "predictions", Weights({"image": model})) == 2
+    assert predict(own, scans, 0, out / "predictions", models={"image": model}) == 2
     source = nib.load(scans.parents[3] / "s7.nii.gz")
     volumes = [nib.load(out / "predictions" / f"s7{n}.nii.gz") for n in ("", ".1")]
     for made in volumes:
@@ -136,17 +134,16 @@ def test_label_maps_become_images_in_hu_on_the_grid_of_their_source(scans, model
     assert sheet.std() > 5
     assert (np.ptp(tiles[0], axis=2) > 50).any()  # labels are coloured, images are grey
     assert not (np.ptp(tiles[1][:, 10:-10], axis=2) > 50).any()
-    measure_arm(own, scans, out / "predictions", Place(0, 0), out / "measures.tsv", out / "cases")
-    found = read_measures(out / "measures.tsv")
+    found = measure(own, scans, out)
     names = {r["measure"] for r in found}
     assert {"mae_hu", "outline_dice", "texture_sd_ratio", "slice_change_ratio", "diversity_ms_ssim"} <= names
     assert {r["side"] for r in found if r["measure"] == "texture_sd_ratio"} == {"left"}
     short = replace(own, inference={**own.inference, "truncation": 0.0})
-    predict(short, scans, 0, tmp_path / "short", Weights({"image": model}))
+    predict(short, scans, 0, tmp_path / "short", models={"image": model})
     first, second = ((tmp_path / f"short/s7{n}.nii.gz").read_bytes() for n in ("", ".1"))
     assert first == second  # nothing is left of the latents
     way = replace(own, inference={**own.inference, "samples": 3, "between": True})
-    predict(way, scans, 0, tmp_path / "way", Weights({"image": model}))
+    predict(way, scans, 0, tmp_path / "way", models={"image": model})
     with (tmp_path / "way/samples.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [r["share"] for r in rows[:3]] == ["0", "0.5", "1"]
@@ -155,7 +152,7 @@ def test_label_maps_become_images_in_hu_on_the_grid_of_their_source(scans, model
     near, far = (np.abs(steps[0] - s).sum() for s in steps[1:])
     assert 0 < near < far
     local = replace(own, inference={**own.inference, "vary": ["ball"]})
-    predict(local, scans, 0, tmp_path / "local", Weights({"image": model}))
+    predict(local, scans, 0, tmp_path / "local", models={"image": model})
     with (tmp_path / "local/samples.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert len({r["latent_sha256"] for r in rows[:2]}) == 1
@@ -166,7 +163,7 @@ def test_label_maps_become_images_in_hu_on_the_grid_of_their_source(scans, model
     change = np.abs(pair[1] - pair[0])
     assert change[ball].mean() > 2 * change[~ball].mean() > 0
     again = tmp_path / "again"
-    predict(own, scans, 0, again, Weights({"image": model}))
+    predict(own, scans, 0, again, models={"image": model})
     assert (again / "s7.1.nii.gz").read_bytes() == (out / "predictions/s7.1.nii.gz").read_bytes()
 
 
@@ -177,7 +174,7 @@ def test_samples_are_drawn_from_the_seed_of_the_training(scans, model, tmp_path)
     )  # fmt: skip
     found = []
     for seed in (0, 1):
-        predict(own, scans, 0, tmp_path / str(seed), Weights({"image": model}), seed)
+        predict(own, scans, 0, tmp_path / str(seed), models={"image": model}, seed=seed)
         with (tmp_path / f"{seed}/samples.tsv").open() as file:
             found.append(list(csv.DictReader(file, delimiter="\t")))
     assert [{r["seed"] for r in rows} for rows in found] == [{"0"}, {"1"}]
@@ -207,7 +204,7 @@ def test_slices_are_painted_where_they_were_cut_for_training(tmp_path, model, mo
         tmp_path, task="semantic_synthesis", structures=[{"structure": "ball", "side": "left", "id": 1}],
         inference=PLAIN, baseline=None,
     )  # fmt: skip
-    predict(own, found, 0, tmp_path / "out", Weights({"image": model}))
+    predict(own, found, 0, tmp_path / "out", models={"image": model})
     assert np.array_equal(seen[0], SliceStore(cut)["labels"][:])
 
 
@@ -229,10 +226,10 @@ def test_the_other_modes_train(scans, tmp_path, mode):
     own = settings(mode)
     if mode == "semi":  # its pairs come from images whose label maps are known
         with pytest.raises(VolforgeError, match="image and labels"):
-            task_of(own, run_in(tmp_path, scans))
+            task_of(own, job_in(tmp_path, scans))
         return
     with pytest.raises(VolforgeError, match="image and labels"):  # no training CT has labels here
-        train_synthesis(own, run_in(tmp_path, scans), tmp_path / "image")
+        train_generator(own, job_in(tmp_path, scans))
 
 
 def test_subjects_that_could_give_both_are_dealt():

@@ -5,16 +5,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import ball_ct, save
-from tests.study.cohorts import AFFINE, METRICS, SHAPE, arm, imported, labels_of
-from tests.study.test_synthesis import MR, PLAIN, run_in, settings
+from tests.study.cohorts import AFFINE, METRICS, SHAPE, arm, imported, labels_of, measure, predict
+from tests.study.test_synthesis import MR, PLAIN, job_in, settings
 from volforge.config.models import SliceRecipe
 from volforge.judging.judge import train_judge
 from volforge.study.cases import Cohort
-from volforge.study.measure_arm import Place, measure_arm
-from volforge.study.measures import read_measures
-from volforge.study.predict import Weights, predict
 from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
-from volforge.tasks.semantic_synthesis.train import train_synthesis
+from volforge.tasks.semantic_synthesis.train import train_generator
 from volforge.volume.cut_scan import cut_scan
 from volforge.volume.folders import read_json
 
@@ -58,20 +55,19 @@ def mr_arm(folder, **more):
 @pytest.mark.parametrize("mode", ["paired", "semi"])
 def test_images_are_made_and_measured_in_percent(scans, tmp_path, mode):
     own = mr_arm(tmp_path)
-    assert train_synthesis(mr_settings(mode), run_in(tmp_path, scans), tmp_path / "image") == ""
+    assert train_generator(mr_settings(mode), job_in(tmp_path, scans)) == ""
     about = read_json(tmp_path / "image/model.json")
     assert ("discriminator" in about["parameters_of"]) == (mode == "semi")
     assert len(about["subjects"]["pairs"]) == (mode == "semi")
     train_judge(own, scans, 0, 0, tmp_path / "judge")
     out = tmp_path / "out"
-    assert predict(own, scans, 0, out / "predictions", Weights({"image": tmp_path / "image"})) == 2
+    assert predict(own, scans, 0, out / "predictions", models={"image": tmp_path / "image"}) == 2
     made = np.asarray(nib.load(out / "predictions/s3.nii.gz").dataobj)
     assert made.dtype == np.float32
     assert made.min() >= 0
     assert made.max() <= 100
     judge = tmp_path / "judge/weights.safetensors"
-    measure_arm(own, scans, out / "predictions", Place(0, 0), out / "measures.tsv", out / "cases", judge=judge)
-    names = {r["measure"] for r in read_measures(out / "measures.tsv")}
+    names = {r["measure"] for r in measure(own, scans, out, judge=judge)}
     assert {"mae", "psnr_db", "outline_dice", "segmenter_dice_ratio", "utility_dice", "texture_sd_ratio"} <= names
     assert not {n for n in names if n.endswith("_hu")}
 
@@ -93,13 +89,8 @@ def test_controls_of_mr_are_in_percent_too(scans, tmp_path, baseline):
     train_judge(own, scans, 0, 0, tmp_path / "judge")
     out = tmp_path / "out"
     assert predict(own, scans, 0, out / "predictions") == 2
-    measure_arm(
-        own, scans, out / "predictions", Place(0, 0), out / "measures.tsv", out / "cases",
-        judge=tmp_path / "judge/weights.safetensors",
-    )  # fmt: skip
-    found = {
-        r["measure"]: float(r["value"]) for r in read_measures(out / "measures.tsv") if r["scan"] == "s3" and r["value"]
-    }
+    rows = measure(own, scans, out, judge=tmp_path / "judge/weights.safetensors")
+    found = {r["measure"]: float(r["value"]) for r in rows if r["scan"] == "s3" and r["value"]}
     assert 0 <= found["mae"] < 100
     if baseline == "real":
         assert found["mae"] == pytest.approx(0, abs=1e-3)

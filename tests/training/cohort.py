@@ -36,7 +36,8 @@ def content(**more) -> dict:
     training = {**TRAINING, **more.pop("training", {})}
     recipe = json.loads(RegionRecipe(**RECIPE).model_dump_json())
     return {
-        "study": "s", "arm": "a", "model": "m", "cohort": "c", "by_fold": False, "kind": "structures",
+        "study": "s", "arm": "a", "model": "m", "task": "segmentation", "cohort": "c", "by_fold": False,
+        "kind": "structures",
         "classes": [
             {"structure": "ball", "side": "left", "ids": {"": 1}},
             {"structure": "ball", "side": "right", "ids": {"": 2}},

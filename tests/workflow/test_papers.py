@@ -36,7 +36,7 @@ def test_negative_volume_plans_the_whole_table(tmp_path):
 
 def test_negative_volume_has_the_published_arms_structures_and_sizes(tmp_path):
     from volforge.report.published import read_published
-    from volforge.tasks.segmentation.checks import model_settings, models_of
+    from volforge.workflow.study_settings import model_settings
 
     config = jaw_joints(tmp_path)
     study = load_run([config], None, check_files=True).studies["tmj_segmentation"]
@@ -47,8 +47,8 @@ def test_negative_volume_has_the_published_arms_structures_and_sizes(tmp_path):
     assert arms <= set(study.settings.arms)
     assert {p.structure for p in numbers} <= {s["structure"] for s in study.structures()}
     for arm in arms:
-        assert set(models_of(study, arm)) == {"condyle", "temporal_bone", "negative_volume"}
-        for name in models_of(study, arm):
+        assert set(study.models_of(arm)) == {"condyle", "temporal_bone", "negative_volume"}
+        for name in study.models_of(arm):
             settings = model_settings(study, arm, name)
             assert [c["structure"] for c in settings["classes"]] == [name]
             assert (settings["training"]["optimizer"], settings["training"]["rate"]) == ("adam", 1e-4)
@@ -91,8 +91,8 @@ def test_the_ablation_on_the_phantom_plans_two_backgrounds_two_generators_two_lo
 
 def test_semantic_synthesis_has_the_published_networks_and_rates(tmp_path):
     from volforge import components
-    from volforge.tasks.segmentation.checks import model_settings
     from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
+    from volforge.workflow.study_settings import model_settings
 
     study = load_run([autopet(tmp_path)], None, check_files=True).studies["semantic_synthesis"]
     published = {"oasis_generator": 71.1e6, "wavelet_generator": 54.2e6, "volforge": 71.1e6}
@@ -153,11 +153,11 @@ class SteppingHands:
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", ["oasis_generator_mask", "wavelet_generator_mask"])
 def test_networks_of_paper_size_take_one_real_step(tmp_path, arm):
-    from volforge.tasks.segmentation.checks import model_settings
     from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
     from volforge.tasks.semantic_synthesis.train import synthesis_plan
     from volforge.tasks.semantic_synthesis.training import SemanticTask
     from volforge.training.slice_augment import SliceAugmentation
+    from volforge.workflow.study_settings import model_settings
 
     study = load_run([autopet(tmp_path)], None, check_files=True).studies["semantic_synthesis"]
     plan = synthesis_plan(SynthesisSettings.of(model_settings(study, arm, "image")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from volforge.volume.restore import on_scan_grid
 MOST_PAIRS = 10
 
 
-class ImageArm:
+class ImageArm(ABC):
     """The measuring of one arm; tasks say how a case is loaded, and what else they measure."""
 
     colours: dict[int, RGB] | None = None  # of the structures of a source that is a label map
@@ -36,9 +37,9 @@ class ImageArm:
         self.primary = "mae_hu" if settings.is_hounsfield else "mae"
         self.slices = Slices(settings)
 
+    @abstractmethod
     def load(self, prediction: Prediction) -> Volumes:
         """A prediction and the real image on the reference's grid."""
-        raise NotImplementedError
 
     def measure(
         self, volumes: Volumes, prediction: Prediction, confidence: Array | None, deviation: Array | None
