@@ -31,11 +31,10 @@ def measure(
     """Measure all predictions of an arm."""
     from volforge.study.jobs import MeasureJob
     from volforge.study.settings import ArmSettings
-    from volforge.tasks.registry import task
 
     loaded = ArmSettings.load(settings)
     job = MeasureJob(scans, predictions, out, cases, fold, seed, encoder, cache, judge, reference)
-    typer.echo(f"{places.at(task(loaded.task).measure)(loaded, job)} measures in {out}")
+    typer.echo(f"{places.at(loaded.entry)(loaded, job)} measures in {out}")
 
 
 @app.command()
