@@ -146,6 +146,8 @@ def predict(
     if localiser is not None:
         models["shared/localiser"] = localiser
     loaded = ArmSettings.load(settings)
+    if loaded.metrics:
+        raise VolforgeError("these settings are those of measuring", str(settings), "name predict.json beside them")
     job = PredictJob(scans, fold, out, seed, models, labels, device)
     typer.echo(f"{places.at(loaded.entry)(loaded, job)} predictions in {out}")
 
