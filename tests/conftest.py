@@ -7,6 +7,7 @@ import os
 # two workers of pytest share two cores: libraries that take all of them wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -72,17 +73,36 @@ def volforge(
 def snakemake(
     *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None, timeout: int = 900
 ) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake on the project's Snakefile in a folder of the test's own."""
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        check=False,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-    )
+    """Run Snakemake on the project's Snakefile in a folder of the test's own.
+
+    A run that does not end is a failure that shows its last output and where each of its threads was.
+    """
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *map(str, arguments)]
+    process = subprocess.Popen(
+        command, cwd=cwd, env={**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        err = _said_at_last(process)
+        pytest.fail(f"snakemake {' '.join(map(str, arguments))}: no end within {timeout} s; it said:\n{err[-8000:]}")
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def _said_at_last(process: subprocess.Popen[str]) -> str:
+    """Standard error of a process that was told to end, even if one of its children holds it open."""
+    for _ in range(2):
+        try:
+            return process.communicate(timeout=20)[1]
+        except subprocess.TimeoutExpired as error:
+            said = error.stderr or b""
+            os.killpg(process.pid, signal.SIGKILL)
+    return said.decode(errors="replace") if isinstance(said, bytes) else said
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ version 2.8.0 was seen to hang or lose outputs there (docs/cluster.md says how):
 - arrays: jobs of one rule that ask for the same go out as one job array as soon as they are ready. Each task runs
   what its job would run alone, and nothing else is asked of the others. What is wrong with one job is said of that job;
   an array that sbatch refuses is submitted job by job.
+- nothing is waited for without anybody knowing: an error in a thread that submits or looks ends the run and its jobs.
 - states: from squeue and, where there is accounting, sacct together: array tasks by their own id, cancelled jobs
   reported, jobs that SLURM no longer knows cancelled and reported, clusters without accounting served. Nothing that
   may still run, or run again, is reported as failed before it was cancelled: its retry would write the same files.
@@ -20,7 +21,7 @@ import shlex
 import subprocess
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class Executor(SlurmExecutor):
     """Submits single jobs as the SLURM plugin does, and arrays and states as said above."""
 
     _submitting = threading.Lock()
+    _is_stopped = False  # the thread that looks for states starts before `__post_init__`
+    _lost: BaseException | None = None
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
@@ -60,7 +63,6 @@ class Executor(SlurmExecutor):
         self._unknown_since: dict[str, float] = {}
         self._numbers: set[str] = set()
         self._held: set[str] = set()
-        self._is_stopped = False
         self._warned_at = 0.0
         self._has_accounting = True
 
@@ -80,17 +82,16 @@ class Executor(SlurmExecutor):
 
     def run_jobs(self, jobs: Sequence[Any]) -> None:
         """Submit jobs that are ready: those of the array rules together, others one by one; none waits."""
-        self._find_event_loop()
+        if self._lost is not None:
+            raise WorkflowError(f"The SLURM executor has stopped: {self._lost!r}") from self._lost
         by_rule: dict[str, list[Any]] = {}
         for job in jobs:
             if not job.is_group() and ("all" in self.array_jobs or job.rule.name in self.array_jobs):
                 by_rule.setdefault(job.rule.name, []).append(job)
             else:
-                self._submit_job(job)
+                self._hand_over(self.run_job, [job], job)
         for members in by_rule.values():
-            for job in members:
-                self.run_job_pre(job)
-            self._job_submission_executor.submit(self._submit_together, members)
+            self._hand_over(self._submit_together, members, members)
 
     def _is_ended(self, job: Any) -> bool:
         """Whether a further attempt would end as the one before: it is reported as failed, and never queued."""
@@ -99,16 +100,48 @@ class Executor(SlurmExecutor):
             super()._report_job_error_threadsafe(SubmittedJobInfo(job), f"not submitted again: {said}\n")
         return bool(said)
 
-    def _find_event_loop(self) -> None:
-        """Reports of the submitting threads go through the loop that the scheduler runs in, if it runs in one."""
-        if getattr(self, "_main_event_loop", None) is None:
-            with contextlib.suppress(RuntimeError):
-                self._main_event_loop: Any = asyncio.get_running_loop()
+    def _hand_over(self, function: Callable[[Any], None], jobs: Sequence[Any], given: Any) -> None:
+        """Let another thread submit. What it raises would be kept there, and the run would wait for ever."""
+
+        def submit() -> None:
+            try:
+                function(given)
+            except BaseException as error:
+                self._end_run(error)
+
+        for job in jobs:
+            self.run_job_pre(job)
+        self._job_submission_executor.submit(submit)
+
+    def _wait_thread(self) -> None:
+        """Look for states until the end of the run; it ends too if that is not possible any more."""
+        try:
+            asyncio.run(self._wait_for_jobs())
+        except BaseException as error:
+            self._end_run(error)
+
+    def _end_run(self, error: BaseException) -> None:
+        """Let the scheduler end the run for an error in a thread of ours; where there is none yet, `run_jobs` does."""
+        self._lost = error
+        self._is_stopped = True
+        if self.workflow.scheduler is not None:
+            known = (
+                error if isinstance(error, Exception) else WorkflowError(f"The SLURM executor has stopped: {error!r}")
+            )
+            self.workflow.scheduler.executor_error_callback(known)
+
+    def shutdown(self) -> None:
+        """End the threads; after an error in one of them also the jobs, since nobody looks after them any more."""
+        super().shutdown()
+        if self._lost is not None:
+            self._cancel_all()
 
     def _submit_together(self, jobs: Sequence[Any]) -> None:
         """Jobs of one rule: one array for all that ask for the same, a single job where there is but one."""
         alike: dict[str, list[Any]] = {}
         for job in jobs:
+            if self._is_stopped:
+                return
             try:
                 if self._is_ended(job):
                     continue
@@ -287,16 +320,32 @@ class Executor(SlurmExecutor):
             if name == "sacct" and not self._has_accounting:
                 answers.append(None)
                 continue
-            text, error = await _output(command)
+            text, error = await self._unless_stopped(_output(command))
             if name == "sacct" and text is None and ("accounting storage is disabled" in error or error == MISSING):
                 self._has_accounting = False
                 self.logger.info("No accounting on this cluster: states come from squeue alone.")
-            elif text is None and time.monotonic() - self._warned_at > 600:
+            elif text is None and not self._is_stopped and time.monotonic() - self._warned_at > 600:
                 self._warned_at = time.monotonic()
                 self.logger.warning(f"{name} does not answer ({error}); running jobs are waited for.")
             answers.append(None if text is None else parse_states(text))
         queue, accounts = answers
         return merged(queue, accounts), queue is not None and (accounts is not None or not self._has_accounting)
+
+    async def _unless_stopped(self, asking: Coroutine[Any, Any, tuple[str | None, str]]) -> tuple[str | None, str]:
+        """An answer, or none once the run is ended: Ctrl-C waits for no silent accounting."""
+        task = asyncio.ensure_future(asking)
+        while not self._is_stopped and not (await asyncio.wait({task}, timeout=0.2))[0]:
+            pass
+        if not task.done():
+            task.cancel()
+            return None, "the run was ended"
+        return task.result()
+
+    async def sleep(self) -> None:
+        """Wait for the next look at states, but not beyond the end of the run."""
+        end = time.monotonic() + self.next_seconds_between_status_checks
+        while self.wait and (left := end - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, 0.5))
 
     async def _cancel(self, number: str) -> str:
         """End a job that may come back; what is left to say of it. Killed first: a job that is asked to end keeps a
@@ -358,6 +407,9 @@ async def _output(command: Sequence[str]) -> tuple[str | None, str]:
     except TimeoutError:
         process.kill()
         return None, "no answer within 60 s"
+    except asyncio.CancelledError:
+        process.kill()
+        raise
     return (
         (out.decode(errors="replace"), "") if process.returncode == 0 else (None, err.decode(errors="replace").strip())
     )

@@ -46,12 +46,15 @@ def run_folder(tmp_path: Path, body: str) -> Path:
     return folder
 
 
-QUICK = (
-    "--seconds-between-status-checks",
-    "1",
-    "--latency-wait",
-    "5",
-)
+QUICK = ("--seconds-between-status-checks", "1", "--latency-wait", "5")
+PATIENCE_S = 600  # beyond the limit of a job of the stand-in, which says more
+
+
+def run(folder, cluster, *arguments):
+    arguments = ("--profile", "profiles/slurm", "--configfile", "config.yaml", *QUICK, *arguments)
+    return snakemake(*arguments, cwd=folder, env=cluster, timeout=PATIENCE_S)
+
+
 SKULL = """cohorts:
   skull: {sheet: sheets/skull.tsv, phantom: {kind: skull, spacing_mm: 8}, recipes: [whole], folds: 2}
 recipes:
@@ -63,7 +66,7 @@ recipes:
 @pytest.mark.xdist_group("cluster")
 def test_small_workflow_runs_through_the_profile(tmp_path, cluster):
     folder = run_folder(tmp_path, SKULL)
-    done = snakemake("--profile", "profiles/slurm", "--configfile", "config.yaml", *QUICK, cwd=folder, env=cluster)
+    done = run(folder, cluster, "--retries", "0")  # a job that is lost or hangs is a failure here
     assert done.returncode == 0, done.stderr[-4000:]
     assert (folder / "results/report.html").exists()
     submitted = [" ".join(c) for c in calls(cluster, "sbatch")]
@@ -97,7 +100,7 @@ def test_gpu_job_goes_to_the_gpu_partition_and_failures_grow(tmp_path, cluster):
         "cohorts:\n  c:\n    sheet: s.tsv\n    labels_command:\n      gpu: 1\n      mem_mb: 1000\n"
         f"      command: [python, '{folder}/segment.py', '{{image}}', '{{labels}}']\n"
     )
-    done = snakemake("--profile", "profiles/slurm", "--configfile", "config.yaml", *QUICK, cwd=folder, env=cluster)
+    done = run(folder, cluster)
     assert done.returncode == 0, done.stderr[-4000:]
     labelled = [" ".join(c) for c in calls(cluster, "sbatch") if "rule_make_labels" in " ".join(c)]
     assert len(labelled) == 2
@@ -118,7 +121,7 @@ def test_odd_paths_and_missing_files_are_harmless_in_cluster_jobs(tmp_path, clus
     rows = [f"p\tgood\tCT\t{odd}/a.nii.gz", "q\tgone\tCT\tgone.nii.gz"]
     (folder / "s.tsv").write_text("subject\tscan\tmodality\timage\n" + "\n".join(rows) + "\n")
     (folder / "config.yaml").write_text("cohorts: {c: {sheet: s.tsv, on_bad_scan: exclude}}\n")
-    done = snakemake("--profile", "profiles/slurm", "--configfile", "config.yaml", *QUICK, cwd=folder, env=cluster)
+    done = run(folder, cluster, "--retries", "0")
     assert done.returncode == 0, done.stderr[-4000:]
     table = (folder / "results/cohorts/c/scans.tsv").read_text()
     assert "good\tp\t" in table

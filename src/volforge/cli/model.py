@@ -41,7 +41,6 @@ def train(
     """Train a model of a study. A signal (SIGTERM, SIGUSR1) keeps a checkpoint first."""
     from volforge.cli.arguments import named_folders
     from volforge.study.jobs import TrainJob
-    from volforge.tasks.registry import task
     from volforge.training.attempt import failure_kept
     from volforge.volume.folders import read_object
 
@@ -61,9 +60,9 @@ def train(
         code,
         read,
     )
-    solved = task(read_object(settings, "the settings of a model", "task")["task"])
+    entry = read_object(settings, "the settings of a model", "entry")["entry"]
     with failure_kept(checkpoints, attempt, code):
-        stopped = places.at(solved.train)(settings, job)
+        stopped = places.at(entry)(settings, job)
     if stopped:
         typer.echo(f"stopped by {stopped}; the same command goes on from {checkpoints / 'last.pt'}", err=True)
         raise typer.Exit(75)
@@ -142,14 +141,15 @@ def predict(
     from volforge.cli.arguments import named_folders
     from volforge.study.jobs import PredictJob
     from volforge.study.settings import ArmSettings
-    from volforge.tasks.registry import task
 
     models = named_folders(model or [], "--model")
     if localiser is not None:
         models["shared/localiser"] = localiser
     loaded = ArmSettings.load(settings)
+    if loaded.metrics:
+        raise VolforgeError("these settings are those of measuring", str(settings), "name predict.json beside them")
     job = PredictJob(scans, fold, out, seed, models, labels, device)
-    typer.echo(f"{places.at(task(loaded.task).predict)(loaded, job)} predictions in {out}")
+    typer.echo(f"{places.at(loaded.entry)(loaded, job)} predictions in {out}")
 
 
 def number_in(option: str, text: str) -> float:

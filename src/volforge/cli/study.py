@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from volforge import places
+from volforge.errors import VolforgeError
 
 app = typer.Typer(no_args_is_help=True, help="Results of a study: measures, table, figures, and the report page.")
 
@@ -31,11 +32,12 @@ def measure(
     """Measure all predictions of an arm."""
     from volforge.study.jobs import MeasureJob
     from volforge.study.settings import ArmSettings
-    from volforge.tasks.registry import task
 
     loaded = ArmSettings.load(settings)
+    if not loaded.metrics:
+        raise VolforgeError("these settings are those of predictions", str(settings), "name settings.json beside them")
     job = MeasureJob(scans, predictions, out, cases, fold, seed, encoder, cache, judge, reference)
-    typer.echo(f"{places.at(task(loaded.task).measure)(loaded, job)} measures in {out}")
+    typer.echo(f"{places.at(loaded.entry)(loaded, job)} measures in {out}")
 
 
 @app.command()

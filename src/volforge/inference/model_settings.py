@@ -41,7 +41,7 @@ class ModelSettings:
         network, loss: Name and keywords.
         training: As in the configuration.
         own: Hashes of the user's own files.
-        task: The task that it belongs to.
+        task, entry: The task that it belongs to, and the place of what trained it.
     """
 
     study: str
@@ -60,6 +60,7 @@ class ModelSettings:
     training: Mapping[str, Any]
     own: str = ""
     task: str = ""
+    entry: str = ""
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> ModelSettings:

@@ -49,6 +49,7 @@ class ArmSettings:
         baseline: Name of the baseline, else None.
         options: Numbers of the baselines.
         weights: Paths of public weights by name.
+        entry: Place of the task's function that these settings are for.
         inference: How models are applied: overlap, flips, keep, threads.
         own: What only the task knows of.
     """
@@ -65,6 +66,7 @@ class ArmSettings:
     baseline: str | None
     options: Mapping[str, float]
     weights: Mapping[str, str]
+    entry: str = ""
     inference: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volforge.config.models import Cohort
-from volforge.config.studies import SHARED, Arm, Study
+from volforge.config.studies import SHARED, Study
 from volforge.config.training import ModelOptions, Training, resolve
 
 if TYPE_CHECKING:
@@ -148,8 +148,3 @@ class ResolvedStudy:
             if s["side"]:
                 found.setdefault(s["structure"], {})[s["side"]] = s["id"]
         return found
-
-
-def is_learnt(arm: Arm) -> bool:
-    """Whether an arm has models."""
-    return bool(arm.models)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from functools import cache
 from pathlib import Path
 
 from volforge.config.studies import SHARED
@@ -17,6 +18,7 @@ from volforge.workflow.study_settings import inference, model_settings
 
 GPU_WORKERS = 4
 LABELS, REFERENCE = "labels", "reference"
+_hash_of = cache(code_hash)  # waiting jobs are asked for their parameters again and again
 
 
 def part(study: ResolvedStudy, arm: str, fold: int | str, seed: int | str) -> str:
@@ -160,18 +162,18 @@ def predict_threads(study: ResolvedStudy, arm: str) -> int:
 
 def train_code(study: ResolvedStudy) -> str:
     """Hash of the code that trains the models of a study."""
-    return code_hash(study.task.train)
+    return _hash_of(study.task.train)
 
 
 def predict_code(study: ResolvedStudy, arm: str) -> str:
     """Hash of the code that makes the predictions of an arm."""
     baseline = study.settings.arms[arm].baseline
-    return code_hash(study.task.predict, *([study.task.baselines[baseline]] if baseline else []))
+    return _hash_of(study.task.predict, *([study.task.baselines[baseline]] if baseline else []))
 
 
 def measure_code(study: ResolvedStudy) -> str:
     """Hash of the code that measures the arms of a study."""
-    return code_hash(study.task.measure)
+    return _hash_of(study.task.measure)
 
 
 def recipe_of_model(study: ResolvedStudy, arm: str, model: str) -> list[str]:

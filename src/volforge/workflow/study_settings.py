@@ -32,6 +32,7 @@ def model_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]
         "arm": arm,
         "model": model,
         "task": study.task.name,
+        "entry": study.task.train,
         "cohort": study.cohort.name,
         "by_fold": bool(study.settings.folds),
         **study.task.model_settings(study, arm, model),
@@ -47,18 +48,18 @@ def model_settings_json(study: ResolvedStudy, arm: str, model: str) -> str:
 def measure_settings(study: ResolvedStudy, arm: str, weights: Mapping[str, str]) -> str:
     """`settings.json` of an arm: all that measuring reads."""
     own = weights if ENCODER in study.task.judges(study) else {}
-    return _settings(study, arm, study.task.metrics(study), study.settings.cases, own)
+    return _settings(study, arm, study.task.measure, study.task.metrics(study), study.settings.cases, own)
 
 
 def predict_settings(study: ResolvedStudy, arm: str) -> str:
     """`predict.json` of an arm: what its predictions depend on, and nothing that only measuring reads."""
-    return _settings(study, arm, {}, 0, {})
+    return _settings(study, arm, study.task.predict, {}, 0, {})
 
 
 def judge_settings(study: ResolvedStudy) -> str:
     """What the networks that only measure are trained by; no arm has a part in it."""
     own = (*ENCODED_BY, *(READ_BY if SEGMENTER in study.task.judges(study) else ()))
-    return _settings(study, SHARED, {k: v for k, v in study.task.metrics(study).items() if k in own}, 0, {})
+    return _settings(study, SHARED, "", {k: v for k, v in study.task.metrics(study).items() if k in own}, 0, {})
 
 
 def inference(study: ResolvedStudy, arm: str) -> dict[str, Any]:
@@ -68,7 +69,12 @@ def inference(study: ResolvedStudy, arm: str) -> dict[str, Any]:
 
 
 def _settings(
-    study: ResolvedStudy, arm: str, metrics: Mapping[str, Any], cases: int, weights: Mapping[str, str]
+    study: ResolvedStudy,
+    arm: str,
+    entry: str,
+    metrics: Mapping[str, Any],
+    cases: int,
+    weights: Mapping[str, str],
 ) -> str:
     chosen = study.settings.arms.get(arm)  # the judging networks are of no arm
     # an arm without learning is all that they are told of arms: its keys with their defaults
@@ -77,6 +83,7 @@ def _settings(
         "study": study.name,
         "arm": arm,
         "task": study.task.name,
+        "entry": entry,
         "cohort": study.cohort.name,
         "by_fold": bool(study.settings.folds),
         "structures": study.structures(),

@@ -49,7 +49,7 @@ class SynthesisSettings:
         synthesis: Mode, segmenter, discriminator, losses.
         training: As in the configuration.
         own: Hashes of the user's own files.
-        task: The task that it belongs to.
+        task, entry: The task that it belongs to, and the place of what trained it.
     """
 
     study: str
@@ -68,6 +68,7 @@ class SynthesisSettings:
     training: Mapping[str, Any]
     own: str = ""
     task: str = ""
+    entry: str = ""
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> SynthesisSettings:

@@ -1,0 +1,67 @@
+"""Arms that were trained on less than another one of their study are marked, and never ranked."""
+
+from tests.report.test_table import line
+from volforge.report.formats import table_latex, table_markdown
+from volforge.report.table import study_table
+from volforge.study.measures import write_measures
+from volforge.workflow.study_settings import table_settings
+
+SUBJECTS = [f"p{n}" for n in range(8)]
+
+
+def settings(**budgets):
+    arms = {
+        name: {"kind": "model" if budget else "baseline", "published_as": name, "note": "", "budget": budget}
+        for name, budget in budgets.items()
+    }
+    return {
+        "study": "s_1", "task": "any", "cohort": "c", "arms": arms, "published": None, "parts": [], "shown": [],
+        "judged_in": [], "picture": "", "note": "", "compares_sides": [],
+    }  # fmt: skip
+
+
+def table_of(tmp_path, values, **budgets):
+    lines = [line(arm, s, v + k / 100) for arm, v in values.items() for k, s in enumerate(SUBJECTS)]
+    write_measures(tmp_path / "m.tsv", lines)
+    return study_table(tmp_path / "m.tsv", settings(**budgets))
+
+
+def test_an_arm_with_fewer_samples_is_neither_best_nor_tested_nor_said_to_lose(tmp_path):
+    values = {"few": 0.9, "ours": 0.8, "theirs": 0.6, "base": 0.85}
+    table = table_of(tmp_path, values, few=100, ours=200, theirs=200, base=0)
+    (row,) = table.rows
+    assert row.cells["base"].is_best
+    assert not row.cells["few"].is_best
+    assert row.cells["few"].loses_to == ""
+    assert row.cells["ours"].loses_to == "base"
+    assert {frozenset((t.a, t.b)) for t in row.tests} == {
+        frozenset(p) for p in (("ours", "theirs"), ("ours", "base"), ("theirs", "base"))
+    }
+    text = table_markdown(table)
+    assert "few ‡" in text
+    assert "ours ‡" not in text
+    assert "‡ Trained on fewer samples than another arm (200): few 100. Never bold, tested or ranked." in text
+    assert "few $\\ddagger$" in table_latex(table)
+
+
+def test_equal_budgets_and_arms_without_training_have_no_mark(tmp_path):
+    table = table_of(tmp_path, {"ours": 0.8, "theirs": 0.9, "base": 0.5}, ours=200, theirs=200, base=0)
+    assert table.rows[0].cells["theirs"].is_best
+    assert "‡" not in table_markdown(table)
+
+
+def test_budgets_are_samples_over_all_models(tmp_path, monkeypatch):
+    import json
+
+    from tests.conftest import ROOT
+    from volforge.workflow.run import load_run
+
+    run = load_run([ROOT / "config/config.yaml"], check_files=False)
+    for name in ("tmj_segmentation", "body_semantic_synthesis"):
+        study = run.studies[name]
+        budgets = {a: c["budget"] for a, c in json.loads(table_settings(study))["arms"].items()}
+        trained = [b for b in budgets.values() if b]
+        assert len(trained) == 2
+        assert len(set(trained)) == 1, "arms of the default run stand side by side"
+    models = {m for a in study.settings.arms for m in study.models_of(a)}
+    assert models == {"image"}
