@@ -25,7 +25,7 @@ def train(folder, scans, recipe: dict, structures: dict[str, int], imported_as: 
     (scans.parent / "settings.json").write_text(json.dumps({**cohort, **imported_as}))
     content = {
         "study": "s", "arm": "a", "model": "m", "task": "segmentation", "cohort": "c", "by_fold": False,
-        "kind": "structures",
+        "kind": "structures", "entry": "volforge.tasks.segmentation.train:train",
         "classes": [{"structure": n, "side": "", "ids": {"": i}} for n, i in structures.items()],
         "recipe": "r", "recipe_settings": json.loads(settings.model_dump_json()), "region": None, "dilate_mm": 5,
         "network": NETWORK, "loss": {"name": "dice_ce"}, "own": "",

@@ -12,6 +12,7 @@ from tests.conftest import save, volforge
 from tests.shape.joints import UNDER_FOSSA_MM3, joint
 from tests.study.cohorts import METRICS, arm, imported, measure, predict
 from volforge.study.cases import Cohort
+from volforge.study.measures import read_measures
 from volforge.study.predictions import Prediction, read_predictions, write_predictions
 from volforge.volume.voxelise import read_surface
 
@@ -76,8 +77,9 @@ def joint_options(**more):
 
 def settings(folder, **more):
     name = more.pop("arm", "labels")
-    metrics = {**METRICS, "near": None}
-    return arm(folder, arm=name, task="negative_volume", structures=[], metrics=metrics, joint=joint_options(**more))
+    entry, metrics = more.pop("entry", ""), more.pop("metrics", {**METRICS, "near": None})
+    options = joint_options(**more)
+    return arm(folder, arm=name, task="negative_volume", structures=[], metrics=metrics, entry=entry, joint=options)
 
 
 @pytest.fixture(scope="module")
@@ -308,6 +310,26 @@ def test_by_hand_refuses_other_grids(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert "not on the grid of" in done.stderr
+
+
+def test_an_arm_is_inflated_and_measured_by_hand(scans, labels_arm, tmp_path):
+    """The commands that runs of older versions printed; those of all tasks do the same now."""
+    own = {"widths": False, "meshes": False, "sensitivity_mm": []}
+    settings(tmp_path, **own, entry="volforge.tasks.negative_volume.predict:predict", metrics={})
+    (tmp_path / "settings.json").rename(tmp_path / "predict.json")
+    settings(tmp_path, **own, entry="volforge.tasks.negative_volume.measure:measure")
+    done = volforge(
+        "shape", "inflate-arm", "--settings", tmp_path / "predict.json", "--scans", scans, "--out",
+        tmp_path / "predictions",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    reference = labels_arm / "predictions"
+    done = volforge(
+        "shape", "measure-arm", "--settings", tmp_path / "settings.json", "--scans", scans, "--predictions",
+        tmp_path / "predictions", "--reference", reference, "--out", tmp_path / "m.tsv", "--cases", tmp_path / "cases",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert value(read_measures(tmp_path / "m.tsv"), "even", "left", "joint_space", "dice")["value"] == "1"
 
 
 def test_a_speck_of_condyle_ends_no_arm(tmp_path):

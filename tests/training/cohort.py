@@ -37,7 +37,7 @@ def content(**more) -> dict:
     recipe = json.loads(RegionRecipe(**RECIPE).model_dump_json())
     return {
         "study": "s", "arm": "a", "model": "m", "task": "segmentation", "cohort": "c", "by_fold": False,
-        "kind": "structures",
+        "kind": "structures", "entry": "volforge.tasks.segmentation.train:train",
         "classes": [
             {"structure": "ball", "side": "left", "ids": {"": 1}},
             {"structure": "ball", "side": "right", "ids": {"": 2}},
