@@ -154,12 +154,9 @@ def test_a_file_that_holds_no_state_is_refused(tmp_path, content):
         weights.load_state(path)
 
 
-def test_heads_of_lpips_come_with_torchmetrics_and_are_checked(monkeypatch):
-    pytest.importorskip("torchmetrics", reason="torchmetrics is not installed")
-    assert weights.lpips_heads().name == "alex.pth"
+def test_heads_of_lpips_come_with_the_package_and_are_checked(monkeypatch):
+    path = weights.lpips_heads()
+    assert "Richard Zhang" in path.with_suffix(".LICENSE").read_text()
     monkeypatch.setattr(weights, "LPIPS_HEADS_SHA256", "0" * 64)
     with pytest.raises(VolforgeError, match="not the known heads"):
-        weights.lpips_heads()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(VolforgeError, match="torchmetrics"):
         weights.lpips_heads()

@@ -52,7 +52,7 @@ REGISTRY = {
         ),
     )
 }
-# the heads of LPIPS 0.1 for AlexNet come with the package torchmetrics
+# the heads of LPIPS 0.1 for AlexNet (1,152 numbers; BSD-2-Clause) come with this package, as their authors publish them
 LPIPS_HEADS_SHA256 = "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
 
 
@@ -171,20 +171,16 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def lpips_heads() -> Path:
-    """The file of LPIPS heads for AlexNet in the installed package torchmetrics.
+    """The file of LPIPS heads for AlexNet, `weights/v0.1/alex.pth` of the package lpips.
+
+    Source: Zhang et al. 2018, version 0.1; its terms lie beside it.
 
     Raises:
-        VolforgeError: Not installed, or another version of the file.
+        VolforgeError: It is missing or damaged.
     """
-    from importlib.util import find_spec
-
     from volforge.volume.folders import sha256_of
 
-    spec = find_spec("torchmetrics")
-    remedy = "install the extra `train`"
-    if spec is None or spec.origin is None:
-        raise VolforgeError("LPIPS needs the package torchmetrics for its heads", remedy=remedy)
-    path = Path(spec.origin).parent / "functional" / "image" / "lpips_models" / "alex.pth"
+    path = Path(__file__).parent / "networks" / "lpips_heads.pth"
     if not path.exists() or sha256_of(path) != LPIPS_HEADS_SHA256:
-        raise VolforgeError("not the known heads of LPIPS", str(path), remedy)
+        raise VolforgeError("not the known heads of LPIPS", str(path), "install volforge anew")
     return path

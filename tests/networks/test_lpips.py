@@ -116,7 +116,6 @@ def test_equals_a_computation_after_the_paper(network, size):
 
 
 def test_published_heads_weigh_slices_of_any_size(tmp_path):
-    pytest.importorskip("torchmetrics", reason="torchmetrics is not installed")
     torch.save(alexnet_state(), tmp_path / "alexnet.pth")
     heads = load_state(lpips_heads())
     assert [tuple(heads[f"lin{k}.model.1.weight"].shape) for k in range(5)] == [(1, c, 1, 1) for c in CHANNELS]

@@ -77,7 +77,7 @@ def test_two_processes_have_a_pool_each(tmp_path):
 
 def test_states_of_processes_may_differ_in_size(tmp_path, monkeypatch):
     """What one process sends is filled up to the longest, and cut to its own length again."""
-    from lightning.fabric import Fabric
+    from lightning_fabric import Fabric
 
     from volforge.training import state
 

@@ -16,7 +16,7 @@ from volforge import __version__
 PACKAGES = (
     "snakemake", "numpy", "scipy", "nibabel", "SimpleITK", "connected-components-3d", "edt", "blosc2",
     "pillow", "pydantic", "trimesh", "pandas", "matplotlib", "scikit-image", "safetensors", "torch",
-    "lightning", "monai",
+    "lightning-fabric", "monai",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.fabric.plugins.precision.amp import MixedPrecision
+from lightning_fabric.plugins.precision.amp import MixedPrecision
 
 
 class OneScale(MixedPrecision):

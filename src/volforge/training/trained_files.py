@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from volforge.training.loop import Trained
     from volforge.training.task import Plan
 
-VERSIONS = ("volforge", "torch", "monai", "lightning", "numpy")
+VERSIONS = ("volforge", "torch", "monai", "lightning-fabric", "numpy")
 
 
 def versions(names: Sequence[str] = VERSIONS) -> dict[str, str]:

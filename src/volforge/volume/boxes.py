@@ -33,19 +33,29 @@ def structure_boxes(labels: Array, ids: Iterable[int]) -> dict[int, Box]:
         labels: Label map of whole numbers, any integer type.
         ids: Ids to look for, above 0.
     """
-    from scipy import ndimage
+    import cc3d
 
-    whole = foreground_box(labels)
-    if whole is None:
+    wanted = list(ids)
+    whole, top = foreground_box(labels), max(wanted, default=0)
+    if whole is None or top < 1:
         return {}
-    found = ndimage.find_objects(labels[whole], max_label=max(ids, default=0))
-    boxes = {}
-    for i in ids:
-        if found[i - 1] is not None:
-            boxes[i] = tuple(
-                slice(w.start + s.start, w.start + s.stop) for w, s in zip(whole, found[i - 1], strict=True)
-            )
-    return boxes
+    part = labels[whole]
+    if part.dtype.kind != "u" or part.max() > top:  # the table of boxes is as long as the largest id
+        part = np.where((part > 0) & (part <= top), part, 0).astype(np.min_scalar_type(top))
+    found: dict[int, Box | None]
+    if part.size > top:
+        step = -1 if part.strides[0] < part.strides[-1] else 1  # it is three times as fast along C order
+        table = cc3d.statistics(part.transpose(range(part.ndim)[::step]))
+        rows = zip(table["bounding_boxes"], table["voxel_counts"], strict=True)
+        places = [box[::step] if n else None for box, n in rows]
+        found = {i: places[i] for i in wanted if i < len(places)}
+    else:  # ids as large as the number of voxels are more than it takes
+        found = {i: foreground_box(part == i) for i in wanted}
+    return {
+        i: tuple(slice(w.start + s.start, w.start + s.stop) for w, s in zip(whole, box, strict=True))
+        for i, box in found.items()
+        if box is not None
+    }
 
 
 def union(a: Box | None, b: Box | None) -> Box | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from volforge.errors import ScanError
 from volforge.volume.geometry import Affine, Array, Grid, check_affine, corner_displacement_mm
+from volforge.volume.nibabel_alone import load_nibabel
 from volforge.volume.source_volume import SourceVolume
 from volforge.volume.stand_ins import GZIP, refuse_stand_in_bytes
 
@@ -43,7 +44,7 @@ def read_nifti(path: Path, channel: int | None) -> SourceVolume:
 
 def _loaded(path: Path, flags: list[str]) -> tuple[Any, Array, Array]:
     """The image, its stored values, and pixdim as the file holds it (nibabel turns 0 into 1 and drops signs)."""
-    import nibabel as nib
+    nib = load_nibabel()
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from volforge.volume.geometry import Array, Grid
+from volforge.volume.nibabel_alone import load_nibabel
 from volforge.whole_file import write_whole
 
 
@@ -19,9 +20,9 @@ def nifti_bytes(array: Array, grid: Grid, header: dict[str, Any] | None = None) 
         grid: Its grid in mm.
         header: Placing fields of a source file (`SourceVolume.header`) that are kept as they were.
     """
-    import nibabel as nib
     from isal import igzip
 
+    nib = load_nibabel()
     image = nib.Nifti1Image(np.asarray(array), None)
     fields = image.header
     if header:
