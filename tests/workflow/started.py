@@ -3,7 +3,8 @@
 Usage: python -m tests.workflow.started FOLDER      prints a JSON object: job, heavy packages
 
 Jobs are the commands that the rules call. Processes are forked from one that has loaded nothing, so that only what a
-job imports itself is seen; jobs with networks from one that has loaded torch, which all of them need.
+job imports itself is seen; jobs with networks from one that has loaded torch, which all of them need, and some from one
+that has loaded MONAI as well: the import takes seconds.
 """
 
 from __future__ import annotations
@@ -197,8 +198,8 @@ def light_jobs(folder: Path) -> dict[str, Callable[[], None]]:
     }  # fmt: skip
 
 
-def network_jobs(folder: Path) -> dict[str, Callable[[], None]]:
-    """Jobs that need torch."""
+def network_jobs(folder: Path) -> tuple[dict[str, Callable[[], None]], dict[str, Callable[[], None]]]:
+    """Jobs that need torch, and after them jobs that need MONAI too."""
     balls, slices = (folder / name / "results/cohorts/c/scans.tsv" for name in ("balls", "slices"))
 
     def train(name: str, scans: Path) -> Callable[[], None]:
@@ -210,27 +211,28 @@ def network_jobs(folder: Path) -> dict[str, Callable[[], None]]:
         return job("model", "predict", "--settings", folder / name / "settings.json", "--scans", scans, *words)
 
     painted = ("--settings", folder / "painted/settings.json", "--scans", slices)
-    return {
+
+    def measure(name: str, *more: str | Path) -> Callable[[], None]:
+        own = ("--out", folder / f"{name}.tsv", "--cases", folder / name)
+        encoder = ("--encoder", folder / "encoder/weights.safetensors")
+        return job("study", "measure", *painted, "--predictions", folder / "painted/predictions", *own, *encoder, *more)
+
+    alone = {
         "train": train("plain", balls),
         "train, augmented": train("augmented", balls),
-        "train, validated by windows": train("windows", balls),
         "predict, one window": predict("one", balls, "plain"),
-        "predict, several windows": predict("several", balls, "plain"),
         "train, generator": train("image", slices),
         "predict, generator": predict("painted", slices, "image"),
         "train an encoder": job("model", "train-encoder", *painted, "--out", folder / "encoder"),
+        "measure, generated images": measure("measured"),
+    }
+    with_monai = {
+        "train, validated by windows": train("windows", balls),
+        "predict, several windows": predict("several", balls, "plain"),
         "train a judge": job("model", "train-judge", *painted, "--out", folder / "judge"),
-        "measure, generated images": job(
-            "study", "measure", *painted, "--predictions", folder / "painted/predictions",
-            "--out", folder / "painted/measures.tsv", "--cases", folder / "painted/cases",
-            "--encoder", folder / "encoder/weights.safetensors",
-        ),
-        "measure, generated images, judged": job(
-            "study", "measure", *painted, "--predictions", folder / "painted/predictions",
-            "--out", folder / "painted/judged.tsv", "--cases", folder / "painted/judged",
-            "--encoder", folder / "encoder/weights.safetensors", "--judge", folder / "judge/weights.safetensors",
-        ),
-    }  # fmt: skip
+        "measure, generated images, judged": measure("judged", "--judge", folder / "judge/weights.safetensors"),
+    }
+    return alone, with_monai
 
 
 def main(folder: Path) -> None:
@@ -238,9 +240,13 @@ def main(folder: Path) -> None:
     sys.modules["torchmetrics"] = None  # type: ignore[assignment]
     forked(lambda: prepare(folder))
     found = {name: forked(work) for name, work in light_jobs(folder).items()}
+    alone, with_monai = network_jobs(folder)
     import torch  # noqa: F401
 
-    found |= {name: forked(work) for name, work in network_jobs(folder).items()}
+    found |= {name: forked(work) for name, work in alone.items()}
+    import monai  # noqa: F401
+
+    found |= {name: forked(work) for name, work in with_monai.items()}
     print(json.dumps(found))
 
 
