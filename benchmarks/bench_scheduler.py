@@ -68,8 +68,8 @@ def run(way: str, jobs: int) -> tuple[float, float, int, dict[str, str]]:
 
 def main() -> None:
     """Print one row per number of jobs and way."""
-    most = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    most_own = int(sys.argv[2]) if len(sys.argv) > 2 else min(most, 1000)
+    most = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    most_own = int(sys.argv[2]) if len(sys.argv) > 2 else min(most, 500)
     print("| jobs | timers | processor s of the main process | ms per job | wall s | most timer threads |")
     print("| --- | --- | --- | --- | --- | --- |")
     for jobs in (most // 8, most // 4, most // 2, most):
