@@ -82,13 +82,14 @@ def prepare(folder: Path) -> None:
     """Cohorts and settings that the jobs read."""
     from dataclasses import asdict
 
+    from volforge.config.configuration import Report
+
     from tests.conftest import ball_ct, save
     from tests.study import test_negative_volume as joints
     from tests.study import test_synthesis as synthesis
     from tests.study.cohorts import AFFINE, METRICS, SHAPE, arm, imported, labels_of
     from tests.study.test_arm import trunks
     from tests.training.cohort import content, cut_cohort
-    from volforge.config.configuration import Report
     from volforge.config.training import Inference
     from volforge.volume.cut_scan import cut_scan
     from volforge.volume.folders import write_json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +69,7 @@ def predict(settings: ArmSettings, job: PredictJob) -> int:
         for case in cases:
             inputs = _inputs(settings, cohort, case, job.labels, given)
             predictions.append(_one_case(settings, cohort, case, inputs, scratch))
+            gc.collect()  # surfaces refer to themselves: those of all cases would be held, half a gigabyte
         write_predictions(scratch, predictions)
         write_json(scratch / "cost.json", cost(len(cases), start))
     return len(cases)
