@@ -77,9 +77,8 @@ def joint_options(**more):
 
 def settings(folder, **more):
     name = more.pop("arm", "labels")
-    entry, metrics = more.pop("entry", ""), more.pop("metrics", {**METRICS, "near": None})
-    options = joint_options(**more)
-    return arm(folder, arm=name, task="negative_volume", structures=[], metrics=metrics, entry=entry, joint=options)
+    metrics = {**METRICS, "near": None}
+    return arm(folder, arm=name, task="negative_volume", structures=[], metrics=metrics, joint=joint_options(**more))
 
 
 @pytest.fixture(scope="module")
@@ -314,10 +313,7 @@ def test_by_hand_refuses_other_grids(tmp_path):
 
 def test_an_arm_is_inflated_and_measured_by_hand(scans, labels_arm, tmp_path):
     """The commands that runs of older versions printed; those of all tasks do the same now."""
-    own = {"widths": False, "meshes": False, "sensitivity_mm": []}
-    settings(tmp_path, **own, entry="volforge.tasks.negative_volume.predict:predict", metrics={})
-    (tmp_path / "settings.json").rename(tmp_path / "predict.json")
-    settings(tmp_path, **own, entry="volforge.tasks.negative_volume.measure:measure")
+    settings(tmp_path, widths=False, meshes=False, sensitivity_mm=[])
     done = volforge(
         "shape", "inflate-arm", "--settings", tmp_path / "predict.json", "--scans", scans, "--out",
         tmp_path / "predictions",
