@@ -55,7 +55,7 @@ def test_a_generator_resolves_to_all_that_its_training_reads(tmp_path):
     assert settings.window == (-1024, 1500)
     assert settings.edge == pytest.approx(-0.5)
     assert settings.training["steps"] == 9
-    assert recipe_of_model(study, "volforge", "image").endswith("body/recipes/r/index.tsv")
+    assert recipe_of_model(study, "volforge", "image") == ["results/cohorts/body/recipes/r/index.tsv"]
     weights = "results/studies/paint/volforge/fold0/seed0/models/image/weights.safetensors"
     assert inputs_of_prediction(run.studies, study, "volforge", 0, 0) == {"image": weights}
 
