@@ -83,10 +83,10 @@ def prepare(folder: Path) -> None:
     from dataclasses import asdict
 
     from tests.conftest import ball_ct, save
-    from tests.study import test_negative_volume as joints
-    from tests.study import test_synthesis as synthesis
     from tests.study.cohorts import AFFINE, METRICS, SHAPE, arm, imported, labels_of
     from tests.study.test_arm import trunks
+    from tests.tasks.negative_volume import test_arm as joints
+    from tests.tasks.semantic_synthesis import test_arm as synthesis
     from tests.training.cohort import content, cut_cohort
     from volforge.config.training import Inference
     from volforge.tasks.registry import task
