@@ -1,6 +1,5 @@
 """Small imported cohorts and arm settings for the tests of studies."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +68,7 @@ def imported(folder: Path, lines: list[str], structures: dict[str, int], **setti
 
 
 def arm(folder: Path, **more) -> ArmSettings:
-    """Settings of an arm; keywords replace the defaults."""
+    """Settings of an arm, predict.json and settings.json of a folder; keywords replace the defaults."""
     content = {
         "study": "s", "arm": "a", "task": "segmentation", "cohort": "c", "by_fold": False,
         "structures": [
@@ -83,9 +82,11 @@ def arm(folder: Path, **more) -> ArmSettings:
             "source": {"modality": "MR", "contrast": None},
             "target": {"modality": "CT", "contrast": None},
         }
-    path = folder / "settings.json"
-    path.write_text(json.dumps(content | more))
-    return ArmSettings.load(path)
+    content |= more
+    own = task(content["task"])
+    write_json(folder / "predict.json", content | {"metrics": {}, "cases": 0, "entry": own.predict})
+    write_json(folder / "settings.json", content | {"entry": own.measure})
+    return ArmSettings.load(folder / "settings.json")
 
 
 def predict(settings: ArmSettings, scans: Path, fold: int, out: Path, **more) -> int:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.training.test_semantic import task
+from tests.tasks.semantic_synthesis.test_training import task
 from volforge.training.loop import train
 from volforge.training.state import State
 from volforge.training.stop import Stop

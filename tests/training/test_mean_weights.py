@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from tests.training.test_semantic import batch_of, made, task
+from tests.tasks.semantic_synthesis.test_training import batch_of, made, task
 from volforge.networks.spectral import settle_spectral_norms, spectral_norm
 from volforge.training.ema import Ema, spectral_vectors
 

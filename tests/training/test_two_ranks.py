@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from tests.training.test_semantic import task
+from tests.tasks.semantic_synthesis.test_training import task
 from volforge.training.loop import train
 from volforge.training.stop import Stop
 from volforge.training.task import Plan

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from tests.training.test_semantic import task
+from tests.tasks.semantic_synthesis.test_training import task
 from volforge.training.loop import train
 from volforge.training.stop import Stop
 from volforge.training.task import Plan

@@ -85,14 +85,16 @@ def prepare(folder: Path) -> None:
     from volforge.config.configuration import Report
 
     from tests.conftest import ball_ct, save
-    from tests.study import test_negative_volume as joints
-    from tests.study import test_synthesis as synthesis
     from tests.study.cohorts import AFFINE, METRICS, SHAPE, arm, imported, labels_of
     from tests.study.test_arm import trunks
+    from tests.tasks.negative_volume import test_arm as joints
+    from tests.tasks.semantic_synthesis import test_arm as synthesis
     from tests.training.cohort import content, cut_cohort
     from volforge.config.training import Inference
+    from volforge.tasks.registry import task
     from volforge.volume.cut_scan import cut_scan
     from volforge.volume.folders import write_json
+    from volforge.workflow.configuration import Report
 
     def settings_of(name: str, **more: object) -> None:
         (folder / name).mkdir()
@@ -139,6 +141,8 @@ def prepare(folder: Path) -> None:
     arms = {"mean": {"kind": "baseline", "published_as": "", "note": ""}}
     parts = [["mean", 0, 0]]
     study = {"study": "s", "task": "segmentation", "cohort": "c", "arms": arms, "published": None, "parts": parts}
+    shown = ("shown", "judged_in", "picture", "note", "compares_sides")
+    study |= {k: getattr(task("segmentation"), k) for k in shown}
     write_json(folder / "results/studies/s/table.settings.json", study)
     report = {"report": Report(title="t").model_dump(), "cohorts": {}, "studies": ["s"], "published": []}
     write_json(folder / "report.json", {**report, "configuration": {}})
@@ -167,21 +171,21 @@ def light_jobs(folder: Path) -> dict[str, Callable[[], None]]:
             "--settings", SPLITS, "--out", folder / "scans.tsv",
         ),
         "predict, baseline": job(
-            "model", "predict", "--settings", folder / "mean/settings.json", "--scans", cohort / "scans.tsv",
+            "model", "predict", "--settings", folder / "mean/predict.json", "--scans", cohort / "scans.tsv",
             "--out", arm / "predictions",
         ),
         "measure, label maps": job("study", "measure", *measured("mean", cohort / "scans.tsv", arm)),
         "predict, baseline of images": job(
-            "model", "predict", "--settings", folder / "constant/settings.json", "--scans", slices,
+            "model", "predict", "--settings", folder / "constant/predict.json", "--scans", slices,
             "--out", constant / "predictions",
         ),
         "measure, images": job("study", "measure", *measured("constant", slices, constant)),
         "inflate": job(
-            "shape", "inflate-arm", "--settings", folder / "inflated/settings.json", "--scans", joints,
+            "model", "predict", "--settings", folder / "inflated/predict.json", "--scans", joints,
             "--out", inflated / "predictions",
         ),
         "measure, joints": job(
-            "shape", "measure-arm", *measured("inflated", joints, inflated), "--reference", inflated / "predictions"
+            "study", "measure", *measured("inflated", joints, inflated), "--reference", inflated / "predictions"
         ),
         "measures of a study": job("study", "collect", arm / "measures.tsv", "--out", study / "measures.tsv"),
         "table": job(
@@ -209,7 +213,7 @@ def network_jobs(folder: Path) -> tuple[dict[str, Callable[[], None]], dict[str,
 
     def predict(name: str, scans: Path, model: str) -> Callable[[], None]:
         words = ("--model", f"m={folder / model}.model", "--out", folder / name / "predictions")
-        return job("model", "predict", "--settings", folder / name / "settings.json", "--scans", scans, *words)
+        return job("model", "predict", "--settings", folder / name / "predict.json", "--scans", scans, *words)
 
     painted = ("--settings", folder / "painted/settings.json", "--scans", slices)
 

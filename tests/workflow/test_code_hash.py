@@ -1,6 +1,8 @@
 """The code hash of every rule: what changes it, what does not, and what is loaded when the code runs."""
 
 import ast
+import importlib
+import inspect
 import json
 import re
 import subprocess
@@ -91,15 +93,32 @@ def test_rules_have_entries_and_each_has_a_hash_of_its_own():
     assert len({code_hash(e) for e in ENTRIES}) == len(ENTRIES)
 
 
+OF_TASKS = {
+    "volforge model train": "of_study(study_jobs.train_code)",
+    "volforge model predict": "of_arm(study_jobs.predict_code)",
+    "volforge study measure": "of_study(study_jobs.measure_code)",
+}
+
+
 def test_every_rule_with_a_command_has_the_hash_of_its_command(root):
-    nouns = {"import": "import_", "label": "label_", "train-encoder": "train_encoder_", "train-judge": "train_judge_"}
-    nouns |= {"inflate-arm": "inflate_arm_", "measure-arm": "measure_arm_"}
+    """Of the command, of the function that it calls, or of the entry of the study's task."""
+    names = {"import": "import_", "label": "label_", "train-encoder": "train_encoder_", "train-judge": "train_judge_"}
     for file in sorted((root / "rules").glob("*.smk")):
         for rule in re.split(r"\n(?=rule )", file.read_text()):
             command = re.search(r"volforge (\w+) ([\w-]+)", rule.split("shell:")[-1]) if "shell:" in rule else None
-            if command:
-                entry = f'code_hash("volforge.cli.{command[1]}:{nouns.get(command[2], command[2])}")'
-                assert entry in rule, (file.name, command[0])
+            if command is None:
+                continue
+            place = (file.name, command[0])
+            if command[0] in OF_TASKS:
+                assert f"code={OF_TASKS[command[0]]}" in rule, place
+                continue
+            found = re.search(r'code=code_hash\("([\w.]+):(\w+)"\)', rule)
+            assert found is not None, place
+            module, name = f"volforge.cli.{command[1]}", names.get(command[2], command[2])
+            if (found[1], found[2]) != (module, name):
+                code = inspect.getsource(getattr(importlib.import_module(module), name))
+                assert re.search(rf"from {re.escape(found[1])} import .*\b{found[2]}\b", code), place
+                assert f"{found[2]}(" in code, place
 
 
 def test_order_and_repetition_do_not_matter_and_every_entry_does():
@@ -250,9 +269,9 @@ def test_hash_of_a_training_covers_all_but_the_networks_and_losses_which_setting
     scans = cut_cohort(tmp_path, 3)
     settings = content(training={"steps": 1, "validation": 0, "augmentation": "none"})
     (loaded,) = loaded_by(words(tmp_path / "run", scans, settings))
-    loaded -= {"volforge.cli", "volforge.cli.model"}
+    loaded -= {"volforge.cli", "volforge.cli.model", "volforge.cli.arguments", "volforge.places"}
     by_name = {m for m in loaded if m.startswith(("volforge.networks.", "volforge.losses."))}
     assert by_name == {f"volforge.{m}" for m in (
         "networks.vnet", "losses.combined", "losses.cross_entropy", "losses.dice",
     )}  # fmt: skip
-    assert loaded - by_name - {"volforge.networks", "volforge.losses"} <= modules_of("volforge.cli.model:train")
+    assert loaded - by_name - {"volforge.networks", "volforge.losses"} <= modules_of(settings["entry"])

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from volforge.cohort.collect import as_tsv
-from volforge.inference.model import load_model
-from volforge.inference.segment import Scan, Segmented, segment
 from volforge.study.cases import Case, Cohort, cases_with
 from volforge.study.jobs import PredictJob
 from volforge.study.predict import cost, predict_without_models, written
@@ -22,6 +21,9 @@ from volforge.tasks.segmentation.joints_file import JOINT_COLUMNS, JOINTS
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from volforge.inference.segment import Segmented
 
 FILES = ("labels",)
 
@@ -78,7 +80,10 @@ def segmenter(
         localiser: Folder of the localiser, or None.
         device: `cpu` or `cuda`.
     """
-    import torch
+    import torch  # not at the top: baselines are predicted without it
+
+    from volforge.inference.model import load_model
+    from volforge.inference.segment import Scan, segment
 
     torch.set_num_threads(int(settings.inference["threads"]))
     loaded = [[load_model(folder, device)] for folder in models.values()]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import ball_ct, save
 from tests.study.cohorts import AFFINE, METRICS, SHAPE, arm, imported, labels_of, measure, predict
-from tests.study.test_synthesis import MR, PLAIN, job_in, settings
+from tests.tasks.semantic_synthesis.test_arm import MR, PLAIN, job_in, settings
 from volforge.config.models import SliceRecipe
 from volforge.judging.judge import train_judge
 from volforge.study.cases import Cohort

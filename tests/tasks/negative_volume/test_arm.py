@@ -1,4 +1,4 @@
-"""Negative volumes of a study and by hand: label maps in; volumes, meshes, numbers and failures out."""
+"""Negative volumes of a study: label maps in; volumes, meshes, numbers and failures out."""
 
 import csv
 import json
@@ -77,9 +77,8 @@ def joint_options(**more):
 
 def settings(folder, **more):
     name = more.pop("arm", "labels")
-    entry, metrics = more.pop("entry", ""), more.pop("metrics", {**METRICS, "near": None})
-    options = joint_options(**more)
-    return arm(folder, arm=name, task="negative_volume", structures=[], metrics=metrics, entry=entry, joint=options)
+    metrics = {**METRICS, "near": None}
+    return arm(folder, arm=name, task="negative_volume", structures=[], metrics=metrics, joint=joint_options(**more))
 
 
 @pytest.fixture(scope="module")
@@ -245,79 +244,9 @@ def test_direct_segmentations_of_the_space_are_measured_as_they_are(scans, label
     assert float(value(rows, "even", "right", "negative_volume", "negative_volume_mm3")["value"]) == 0
 
 
-def test_by_hand_on_any_two_masks(scans, tmp_path):
-    values, affine = head()
-    save(tmp_path / "condyle.nii.gz", (values == 1).astype(np.uint8), affine)
-    save(tmp_path / "bones.nii.gz", values, affine)
-    done = volforge(
-        "shape", "inflate", "--condyle", tmp_path / "condyle.nii.gz", "--barrier", tmp_path / "bones.nii.gz",
-        "--barrier-ids", "3", "--out", tmp_path / "out", "--sensitivity", "8",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "out/negative_volume.json").read_text())
-    assert record["joint_space_mm3"] == pytest.approx(UNDER_FOSSA_MM3, rel=0.05)
-    assert record["sensitivity"][0]["r_max_mm"] == 8
-    assert {p.name for p in (tmp_path / "out").iterdir()} >= {
-        "negative_volume.nii.gz", "negative_volume.json", "joint_condyle.stl", "joint_negative_volume.ply"
-    }  # fmt: skip
-    assert "joint space 16" in done.stdout
-    both = volforge(
-        "shape", "asymmetry", "--left", tmp_path / "bones.nii.gz", "--left-ids", "1", "--left-barrier",
-        tmp_path / "bones.nii.gz", "--left-barrier-ids", "3", "--right", tmp_path / "bones.nii.gz", "--right-ids", "2",
-        "--right-barrier", tmp_path / "bones.nii.gz", "--right-barrier-ids", "4", "--out", tmp_path / "a.json",
-    )  # fmt: skip
-    assert both.returncode == 0, both.stderr
-    found = json.loads((tmp_path / "a.json").read_text())["asymmetry"]
-    assert found["joint_space_mm3"]["percent"] < 1
-    near = volforge(
-        "shape", "inflate", "--condyle", tmp_path / "condyle.nii.gz", "--barrier", tmp_path / "bones.nii.gz",
-        "--barrier-ids", "3", "--out", tmp_path / "near", "--joint-space", "3",
-    )  # fmt: skip
-    assert near.returncode == 0, near.stderr
-    bounded = json.loads((tmp_path / "near/negative_volume.json").read_text())
-    assert (bounded["joint_space_mm"], bounded["r_max_mm"]) == (3, 14)
-    assert bounded["joint_space_mm3"] == 0  # the gap is 4 mm wide
-    assert bounded["negative_volume_mm3"] == record["negative_volume_mm3"]
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--barrier-ids", "9"], "ids of the file: 0, 1, 2, 3, 4"),
-        (["--barrier-ids", "three"], "are no ids"),
-        (["--barrier-ids", "3", "--condyle-ids", "7"], "no voxel has the id 7"),
-        (["--barrier-ids", "3", "--condyle-ids", "1", "--method", "blender"], "one of ray, mesh"),
-        ([], "the same voxels"),
-    ],
-)
-def test_by_hand_says_what_is_wrong(tmp_path, options, words):
-    values, affine = head()
-    save(tmp_path / "bones.nii.gz", values, affine)
-    bones = tmp_path / "bones.nii.gz"
-    done = volforge("shape", "inflate", "--condyle", bones, "--barrier", bones, "--out", tmp_path / "out", *options)
-    assert done.returncode == 1
-    assert words in done.stderr
-    assert not (tmp_path / "out").exists()
-
-
-def test_by_hand_refuses_other_grids(tmp_path):
-    values, affine = head()
-    save(tmp_path / "bones.nii.gz", values, affine)
-    save(tmp_path / "shifted.nii.gz", values, affine + np.array([[0, 0, 0, 5]] + [[0] * 4] * 3))
-    done = volforge(
-        "shape", "inflate", "--condyle", tmp_path / "bones.nii.gz", "--condyle-ids", "1", "--barrier",
-        tmp_path / "shifted.nii.gz", "--barrier-ids", "3", "--out", tmp_path / "out",
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "not on the grid of" in done.stderr
-
-
 def test_an_arm_is_inflated_and_measured_by_hand(scans, labels_arm, tmp_path):
     """The commands that runs of older versions printed; those of all tasks do the same now."""
-    own = {"widths": False, "meshes": False, "sensitivity_mm": []}
-    settings(tmp_path, **own, entry="volforge.tasks.negative_volume.predict:predict", metrics={})
-    (tmp_path / "settings.json").rename(tmp_path / "predict.json")
-    settings(tmp_path, **own, entry="volforge.tasks.negative_volume.measure:measure")
+    settings(tmp_path, widths=False, meshes=False, sensitivity_mm=[])
     done = volforge(
         "shape", "inflate-arm", "--settings", tmp_path / "predict.json", "--scans", scans, "--out",
         tmp_path / "predictions",
@@ -390,16 +319,3 @@ def test_surface_elements_have_their_own_names(scans, labels_arm, tmp_path):
     rows = measured(own, scans, tmp_path, labels_arm)
     assert value(rows, "even", "left", "joint_space", "hd95_elements_mm")["status"] == "ok"
     assert not [r for r in rows if r["measure"] == "hd95_mm"]
-
-
-@pytest.mark.parametrize("option", ["--cube", "--step", "--r-max"])
-def test_lengths_by_hand_lie_above_0(tmp_path, option):
-    values, affine = head()
-    save(tmp_path / "bones.nii.gz", values, affine)
-    bones = tmp_path / "bones.nii.gz"
-    done = volforge(
-        "shape", "inflate", "--condyle", bones, "--condyle-ids", "1", "--barrier", bones, "--barrier-ids", "3",
-        "--out", tmp_path / "out", option, "0",
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert option in done.stderr

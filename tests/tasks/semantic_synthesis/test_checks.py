@@ -12,13 +12,18 @@ from volforge.workflow.run import load_run
 from volforge.workflow.study_jobs import inputs_of_measures, inputs_of_prediction, recipe_of_model
 from volforge.workflow.study_settings import judge_settings, measure_settings, model_settings
 
+BODY = {
+    "sheet": str(ROOT / "config/examples/sheets/phantom_body.tsv"),
+    "structures": str(ROOT / "config/cohorts/body.structures.tsv"),
+    "phantom": {"kind": "body", "seed": 1},
+}
 RECIPE = {"kind": "slices", "spacing_mm": 6, "size": [64, 64], "ct_window": {"kind": "hu", "low": -1024, "high": 1500}}
 
 
 def loaded(folder, model=None, recipe=None, defaults=None, **arm):
     generator = {"network": "oasis_generator", "recipe": "r", **(model or {})}
     content = {
-        "cohorts": {"body": {"sheet": str(ROOT / "config/cohorts/body.tsv"), "phantom": {"kind": "body", "seed": 1}}},
+        "cohorts": {"body": BODY},
         "recipes": {"r": {**RECIPE, **(recipe or {})}},
         "studies": {
             "paint": {
@@ -50,7 +55,7 @@ def test_a_generator_resolves_to_all_that_its_training_reads(tmp_path):
     assert settings.window == (-1024, 1500)
     assert settings.edge == pytest.approx(-0.5)
     assert settings.training["steps"] == 9
-    assert recipe_of_model(study, "volforge", "image").endswith("body/recipes/r/index.tsv")
+    assert recipe_of_model(study, "volforge", "image") == ["results/cohorts/body/recipes/r/index.tsv"]
     weights = "results/studies/paint/volforge/fold0/seed0/models/image/weights.safetensors"
     assert inputs_of_prediction(run.studies, study, "volforge", 0, 0) == {"image": weights}
 
@@ -91,7 +96,7 @@ def test_what_is_wrong_is_named(tmp_path, options, words):
 def mr(folder, metrics=None, recipe=None):
     path = folder / "config.yaml"
     content = {
-        "cohorts": {"body": {"sheet": str(ROOT / "config/cohorts/body.tsv"), "phantom": {"kind": "body", "seed": 1}}},
+        "cohorts": {"body": BODY},
         "recipes": {"r": {"kind": "slices", "spacing_mm": 6, "size": [64, 64], **(recipe or {})}},
         "studies": {
             "paint": {

@@ -60,7 +60,7 @@ def settings(mode="unpaired", source=MR, training=None, **more):
     return SynthesisSettings.of(
         {
             "study": "s", "arm": "a", "model": "image", "task": "semantic_synthesis", "cohort": "c",
-            "by_fold": False, "kind": "synthesis",
+            "by_fold": False, "kind": "synthesis", "entry": "volforge.tasks.semantic_synthesis.train:train",
             "classes": [
                 {"structure": "ball", "side": "left", "id": 1, "mirrored": 2},
                 {"structure": "ball", "side": "right", "id": 2, "mirrored": 1},
