@@ -14,7 +14,6 @@ import numpy as np
 from volforge.cohort.collect import as_tsv
 from volforge.errors import VolforgeError
 from volforge.study.cases import Case, Cohort, Row, measured_cases, of_modality, training_rows
-from volforge.study.measure_case import whole_numbers
 from volforge.study.outside import prediction_file, unmatched
 from volforge.study.predictions import JOINT_COLUMNS, JOINTS, Prediction, by_structure, write_predictions
 from volforge.study.settings import ArmSettings
@@ -156,6 +155,8 @@ def _check_outside(settings: ArmSettings, cohort: Cohort, cases: list[Case]) -> 
     Raises:
         VolforgeError: Files on another grid, unreadable ones, label maps that are none or hold none of the ids.
     """
+    from volforge.study.measure_case import whole_numbers
+
     wrong = []
     ids = {p.id for p in settings.structures}
     for case in cases:
