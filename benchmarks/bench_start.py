@@ -1,8 +1,8 @@
 """What starting costs: to the first training step, to the first prediction, and a whole import of a small scan.
 
-Usage: python benchmarks/bench_start.py [--runs 7]. Every process is timed from its start by this one; peers take turns, so
-that a busy machine slows all of them, and ratios are medians over the turns. Processor time is printed beside the wall
-time: on a busy machine it is the steadier of the two.
+Usage: python benchmarks/bench_start.py [--runs 7]. Every process is timed from its start by this one; peers take turns,
+so that a busy machine slows all of them, and ratios are medians over the turns. Processor time is printed beside the
+wall time: on a busy machine it is the steadier of the two.
 
 1. `volforge model train` until its first optimiser step is done, against the shortest script that does the same with
    torch: import, a small network, AdamW, one step. Aim: at most 1.15 times. With the published augmentation it imports
@@ -140,21 +140,25 @@ def trainings(folder: Path, scans: Path) -> dict[str, Callable[[], tuple[float, 
 
 
 def predictions(folder: Path, scans: Path) -> dict[str, Callable[[], tuple[float, float]]]:
+    from tests.study.cohorts import arm
     from tests.training.cohort import content
+
+    from volforge.config.training import Inference
 
     settings = folder / "short.train.json"
     settings.write_text(json.dumps(content(training={"augmentation": "none", "validation": 0, "steps": 1})))
     model = folder / "model"
     words = ["--settings", settings, "--scans", scans, "--checkpoints", folder / "short", "--out", model]
     subprocess.run([sys.executable, "-m", "volforge", "model", "train", *map(str, words)], check=True)
-    image = scans.parents[3] / "s0.nii.gz"
-    words = ["model", "predict", "--image", image, "--weights", model, "--out", folder / "labels.nii.gz"]
-    return {
-        "import torch": lambda: until_said("import torch; " + SAY),
-        "volforge model predict, one window": command("predict", *words, "--window", "64,64,64"),
-        "volforge model predict, several windows (MONAI)": command("predict", *words),
-        "import torch, monai, alone": lambda: until_said("import torch, monai; " + SAY),
-    }
+    found = {"import torch": lambda: until_said("import torch; " + SAY)}
+    for name, window in {"one window": [32, 32, 32], "several windows (MONAI)": [16, 16, 16]}.items():
+        options = Inference(window=window).model_dump() | {"threads": 1}
+        own = folder / f"arm-{window[0]}"
+        own.mkdir()
+        arm(own, inference=options)
+        words = ["--settings", own / "settings.json", "--scans", scans, "--model", f"m={model}", "--out", own / "made"]
+        found[f"volforge model predict, {name}"] = command("predict", "model", "predict", *words)
+    return {**found, "import torch, monai, alone": lambda: until_said("import torch, monai; " + SAY)}
 
 
 def imports(folder: Path) -> dict[str, Callable[[], tuple[float, float]]]:

@@ -6,9 +6,10 @@ Snakemake reads configurations by the rules of YAML 1.1 (PyYAML). What it would 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
+if TYPE_CHECKING:
+    import yaml
 
 READ_AS = {"bool": "a truth value", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -16,6 +17,8 @@ EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 def kind_of(node: yaml.Node) -> str:
     """What YAML takes an unquoted scalar for: a key of `READ_AS`, empty for text and all else."""
+    import yaml  # late: jobs read settings as JSON
+
     kind = node.tag.rpartition(":")[2] if isinstance(node, yaml.ScalarNode) else ""
     return kind if kind in READ_AS else ""
 
@@ -35,6 +38,8 @@ def misread_key(node: yaml.Node) -> tuple[str, str] | None:
 
 def misread_value(node: yaml.Node) -> tuple[str, str] | None:
     """What is wrong with a value, and what to do; None where it is read as it looks."""
+    import yaml
+
     kind = kind_of(node)
     if kind not in ("int", "float", "timestamp"):
         return None
