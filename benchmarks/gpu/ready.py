@@ -10,6 +10,7 @@ Only the standard library is imported, and torch for the last.
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -46,8 +47,16 @@ PARTS = {
 
 
 def absent(modules: dict[str, str]) -> dict[str, str]:
-    """Those that are not there."""
-    return {m: d for m, d in modules.items() if importlib.util.find_spec(m) is None}
+    """Those that are not there, or not under the name that models note the version of."""
+    return {m: d for m, d in modules.items() if importlib.util.find_spec(m) is None or not _is_installed(d)}
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def pinned(distributions: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from volforge import __version__
 from volforge.cohort.collect import as_tsv
 from volforge.study.measures import number
 from volforge.volume.folders import sha256_of, write_json
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from volforge.training.loop import Trained
     from volforge.training.task import Plan
 
-VERSIONS = ("volforge", "torch", "monai", "lightning", "numpy")
+VERSIONS = ("torch", "monai", "lightning", "numpy")
 
 
 def versions() -> dict[str, str]:
     """Versions of what a training depends on."""
-    return {name: version(name) for name in VERSIONS}
+    return {"volforge": __version__, **{name: version(name) for name in VERSIONS}}  # our own may not be installed
 
 
 def multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
