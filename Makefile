@@ -7,12 +7,13 @@ export PATH := $(BIN):$(PATH)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 PINS := pyproject.toml envs/constraints.txt
 
-.PHONY: run test profile bench generated lock clean help
+.PHONY: run test profile bench gpu generated lock clean help
 
 help:
 	@echo "make run       set up and run config/config.yaml; ARGS=... goes to snakemake"
 	@echo "make test      set up and run all tests; ARGS=... goes to pytest"
 	@echo "make bench     benchmarks against named peers"
+	@echo "make gpu       what a GPU is worth: tests, rays, networks at paper size; eight minutes"
 	@echo "make profile   link profiles/slurm, so that 'snakemake --profile slurm' works"
 	@echo "make generated write schemas, reference, environments from the code"
 	@echo "make lock      pin every installed package anew in envs/constraints.txt"
@@ -42,6 +43,9 @@ test: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@for file in benchmarks/bench_*.py; do python $$file || exit 1; done
+
+gpu: $(VENV)/.test
+	@PYTHON=$(BIN)/python bash benchmarks/gpu.sh $(ARGS)
 
 generated: $(VENV)/.run
 	@python -m volforge.generate

@@ -16,7 +16,7 @@ from volforge.training.trained_files import versions, write_files
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array
 
-VERSIONS = ("volforge", "numpy")
+VERSIONS = ("numpy",)
 
 
 def write_fitted(

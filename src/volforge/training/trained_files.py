@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from volforge import __version__
 from volforge.cohort.collect import as_tsv
 from volforge.metrics.measure import number
 from volforge.volume.folders import sha256_of, write_json
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from volforge.training.loop import Trained
     from volforge.training.task import Plan
 
-VERSIONS = ("volforge", "torch", "monai", "lightning-fabric", "numpy")
+VERSIONS = ("torch", "monai", "lightning-fabric", "numpy")
 
 
 def versions(names: Sequence[str] = VERSIONS) -> dict[str, str]:
     """Versions of what a training depends on."""
-    return {name: version(name) for name in names}
+    own = {"volforge": __version__}  # it may not be installed
+    return own | {name: version(name) for name in names}
 
 
 def multiply_adds(network: nn.Module, *inputs: Tensor) -> int:

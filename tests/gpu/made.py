@@ -1,0 +1,301 @@
+"""Small cohorts and trainings of every task, by one way in: what the tests here know of the tasks' own modules.
+
+A later task adds its training to TRAININGS, and is then tested like the others; and to WHOLE, whose steps are timed.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from volforge.config.synthesis import Synthesis
+from volforge.study.model_settings import ModelSettings
+from volforge.study.synthesis_settings import SynthesisSettings
+from volforge.study.train_model import Run, train_model
+from volforge.study.train_synthesis import train_synthesis
+from volforge.training.segmentation import SegmentationTask
+from volforge.training.semantic import SemanticTask, SynthesisPlan
+
+from tests.conftest import ball_ct, save
+from tests.study.cohorts import AFFINE, SHAPE, arm, imported, labels_of
+from tests.training.cohort import content, cut_cohort
+from volforge.config.models import SliceRecipe
+from volforge.config.training import Inference, Training
+from volforge.study.predict import Weights, predict
+from volforge.training.regions import Region
+from volforge.training.slice_augment import SliceAugmentation
+from volforge.training.slices import outline_of
+from volforge.volume.cut_scan import cut_scan
+
+STEPS = 4
+SLICES = SliceRecipe(kind="slices", spacing_mm=3, size=[16, 16], ct_window={"kind": "hu", "low": -1024, "high": 1500})
+ANY = {"modality": "CT", "contrast": None}
+JUDGES = {
+    "segmenter": {"name": "oasis_segmenter", "width": 2, "levels": 2},
+    "discriminator": {"name": "wavelet_discriminator", "width": 2, "most": 4},
+}
+# a rate at which little depends on the last bits of the first steps, which two kinds of hardware do not share
+PLAIN = {
+    "steps": STEPS, "validate_every": STEPS, "validation": 0.0, "augmentation": "none", "ema": 0.0, "which": "latest",
+    "optimizer": "sgd", "rate": 1e-3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of training, small.
+
+    Attributes:
+        cohort: Name of its cohort.
+        settings: Settings of the model, by options of its training.
+        entry: What trains: settings, run, folder of the model; returns why it ended early.
+        model: Name of the model in its arm.
+        arm: Keys of the settings of an arm that predicts with it.
+    """
+
+    cohort: str
+    settings: Callable[[Mapping[str, Any]], Any]
+    entry: Callable[[Any, Run, Path], str]
+    model: str
+    arm: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _regions(folder: Path) -> Path:
+    return cut_cohort(folder)
+
+
+def _slices(folder: Path) -> Path:
+    """Nine CTs with labels, the last two of the split `test`."""
+    lines = ["subject\tscan\tmodality\timage\tlabels\tlabel_source\tsplit"]
+    for i in range(9):
+        image = ball_ct(SHAPE, 9 + i % 3)
+        save(folder / f"s{i}.nii.gz", image, AFFINE)
+        save(folder / f"s{i}_l.nii.gz", labels_of(image), AFFINE)
+        split = "test" if i > 6 else "train"
+        lines.append(f"p{i}\ts{i}\tCT\ts{i}.nii.gz\ts{i}_l.nii.gz\texpert\t{split}")
+    scans = imported(folder, lines, {"ball_left": 1, "ball_right": 2})
+    for i in range(9):
+        cut_scan(scans.parent / "scans" / f"s{i}", SLICES, scans.parent / "recipes" / "slices" / f"s{i}")
+    return scans
+
+
+COHORTS: dict[str, Callable[[Path], Path]] = {"regions": _regions, "slices": _slices}
+
+
+def _segmentation(training: Mapping[str, Any]) -> ModelSettings:
+    network = {"name": "residual_unet", "width": 4, "levels": 2}
+    return ModelSettings.of(content(network=network, training=dict(training)))
+
+
+def _synthesis(mode: str, training: Mapping[str, Any]) -> SynthesisSettings:
+    # a penalty every step: its second derivatives are what mixed precision and compilation may break
+    own = Synthesis(mode=mode, pairs=1 if mode == "semi" else 0, penalty_every=1, **JUDGES).plain()
+    kept = {k: v for k, v in training.items() if k in Training.model_fields}
+    return SynthesisSettings.of(
+        {
+            "study": "s", "arm": "a", "model": "image", "cohort": "c", "by_fold": False, "kind": "synthesis",
+            "classes": [
+                {"structure": "ball", "side": "left", "id": 1, "mirrored": 2},
+                {"structure": "ball", "side": "right", "id": 2, "mirrored": 1},
+            ],
+            "recipe": "slices", "recipe_settings": json.loads(SLICES.model_dump_json()), "source": ANY, "target": ANY,
+            "network": {"name": "oasis_generator", "width": 1, "noise": 3, "blocks": 3, "hidden": 4},
+            "synthesis": own, "training": Training(batch=2, **kept).model_dump(), "own": "",
+        }
+    )  # fmt: skip
+
+
+SEGMENTS: dict[str, Any] = {"task": "segmentation", "inference": Inference().model_dump() | {"threads": 1}}
+PAINTS: dict[str, Any] = {
+    "task": "semantic_synthesis", "inference": Inference().model_dump() | {"threads": 1},
+    "structures": [{"structure": "ball", "side": "left", "id": 1}], "source": ANY,
+}  # fmt: skip
+TRAININGS: dict[str, Kind] = {
+    "segmentation": Kind("regions", _segmentation, train_model, "m", SEGMENTS),
+    **{
+        f"synthesis_{mode}": Kind("slices", partial(_synthesis, mode), train_synthesis, "image", PAINTS)
+        for mode in ("unpaired", "paired", "semi")
+    },
+}
+# one of each task, for what does not depend on how a task is taught
+ONE_OF_EACH = list({kind.arm["task"]: name for name, kind in reversed(TRAININGS.items())}.values())[::-1]
+
+
+class Cohorts:
+    """Cohorts by name, each made once."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.made: dict[str, Path] = {}
+
+    def __getitem__(self, name: str) -> Path:
+        if name not in self.made:
+            (self.folder / name).mkdir()
+            self.made[name] = COHORTS[name](self.folder / name)
+        return self.made[name]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left: the folder of the model, its history and its last checkpoint; why it ended early."""
+
+    folder: Path
+    checkpoints: Path
+    stopped: str
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """What was logged: means over the steps between two validations."""
+        with (self.folder / "history.tsv").open() as file:
+            return [{k: float(v) for k, v in r.items() if v} for r in csv.DictReader(file, delimiter="\t")]
+
+    @property
+    def losses(self) -> list[dict[str, float]]:
+        """The losses, without what a validation found."""
+        return [
+            {k: v for k, v in row.items() if k != "step" and not k.startswith("validation_")} for row in self.history
+        ]
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights that are kept."""
+        from safetensors.numpy import load_file
+
+        return dict(load_file(self.folder / "weights.safetensors"))
+
+    @property
+    def checkpoint(self) -> dict[str, Any]:
+        """The last checkpoint."""
+        return dict(torch.load(self.checkpoints / "last.pt", map_location="cpu", weights_only=True))
+
+
+def train(name: str, cohorts: Cohorts, folder: Path, device: str, minutes: float | None = None, **training) -> Trained:
+    """Train, or go on in the same folder: `minutes=0` stops after one step."""
+    kind = TRAININGS[name]
+    options = {**PLAIN, "accelerator": "gpu" if device == "cuda" else "cpu", **training}
+    run = Run(cohorts[kind.cohort], 0, 0, folder / "checkpoints", minutes=minutes)
+    stopped = kind.entry(kind.settings(options), run, folder / "model")
+    return Trained(folder / "model", run.checkpoints, stopped)
+
+
+def predicted(name: str, cohorts: Cohorts, model: Path, folder: Path, device: str) -> dict[str, np.ndarray]:
+    """Volumes that a model makes of the test scans, by file name."""
+    kind = TRAININGS[name]
+    folder.mkdir(parents=True)
+    weights = Weights({kind.model: model}, device=device)
+    predict(arm(folder, baseline=None, **kind.arm), cohorts[kind.cohort], 0, folder / "predictions", weights)
+    paths = sorted((folder / "predictions").glob("*.nii.gz"))
+    return {p.name: np.asanyarray(nib.load(p).dataobj) for p in paths}
+
+
+class Whole:
+    """A training of a task as its paper has it, on volumes made here: what a step costs with all that belongs to it.
+
+    Args:
+        task: What is trained.
+        batch: Samples of a step.
+        averaged: The network whose mean weights are kept.
+        clip: Largest norm of the gradient.
+        options: Settings that say how batches lie in memory, or None.
+    """
+
+    def __init__(self, task: Any, batch: int, averaged: str, clip: float, options: dict[str, Any] | None = None):
+        self.task, self.batch, self.averaged, self.clip, self.options = task, batch, averaged, clip, options
+        self.settings: dict[str, Any] = {}
+        self.channels_last = False
+        self.networks, self.optimizers, self.sample = task.networks, task.optimizers, task.sample
+
+    def step(self, networks: Any, batch: Any, step: int, hands: Any) -> Any:
+        """One step."""
+        if self.options is not None:
+            self.options["channels_last"] = self.channels_last
+        return self.task.step(networks, batch, step, hands)
+
+    def validate(self, networks: Any, device: Any) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+
+class _Volume:
+    """Stands for regions of scans: one volume of noise with a ball in it."""
+
+    def __init__(self, size: Sequence[int]):
+        self.shape = tuple(2 * n for n in size)
+        rng = np.random.default_rng(0)
+        grid = np.indices(self.shape) - np.array(self.shape)[:, None, None, None] / 2
+        inside = (grid**2).sum(axis=0) < (min(size) / 2) ** 2
+        self.labels = (inside * (1 + (grid[0] > 0))).astype(np.uint8)[None]
+        self.image = (rng.normal(0, 0.2, self.shape) + inside - 0.5).astype(np.float32)[None]
+        places = [np.argwhere(self.labels[0] == k)[::50] for k in (1, 2)]
+        self.regions = [Region("s", "p", "", self.shape, None, places)]  # type: ignore[arg-type]
+
+    def cut(self, region: Region, start: Any, size: Sequence[int], with_distances: bool = False) -> dict[str, Any]:
+        """A part of it, as far as there is some."""
+        first = np.clip(start, 0, np.array(self.shape) - np.array(size))
+        box = (slice(None), *(slice(a, a + n) for a, n in zip(first.tolist(), size, strict=True)))
+        return {"image": self.image[box].copy(), "labels": self.labels[box].copy()}
+
+
+class _Discs:
+    """Stands for slices of scans: discs of every class."""
+
+    shows_sides = True
+
+    def __init__(self, size: Sequence[int], classes: int, wants: Sequence[str], count: int = 8):
+        rng = np.random.default_rng(0)
+        self.size, self.wants, self.count = tuple(size), wants, count
+        y, x = np.indices(self.size)
+        self.labels = np.zeros((count, *self.size), np.uint8)
+        for labels in self.labels:
+            for k in range(1, classes):
+                centre, radius = rng.uniform(0.25, 0.75, 2) * self.size, rng.uniform(0.05, 0.2) * self.size[0]
+                labels[np.hypot(y - centre[0], x - centre[1]) < radius] = k
+        self.images = (self.labels / classes * 2 - 1 + rng.normal(0, 0.05, self.labels.shape)).astype(np.float32)
+        self.bodies = np.stack([outline_of(m) for m in self.labels])
+
+    def __len__(self) -> int:
+        return self.count
+
+    def item(self, k: int) -> dict[str, Any]:
+        """Slice k."""
+        found = {"image": self.images[k][None]} if "image" in self.wants else {}
+        if "labels" in self.wants:
+            found |= {"labels": self.labels[k][None], "body": self.bodies[k][None]}
+        return found
+
+
+def _whole_segmentation(sized: Mapping[str, Any]) -> Whole:
+    """Ours: patches at random, the whole augmentation."""
+    own = sized["residual_unet"]
+    options = {"patch": list(own.size), "batch": own.batch, "augmentation": "standard", "rate": 5e-4}
+    settings = ModelSettings.of(content(network=dict(own.spec), training=options))
+    volume: Any = _Volume(own.size)
+    task = SegmentationTask(settings, 0, volume, None, {})
+    options = settings.training  # type: ignore[assignment]
+    return Whole(task, own.batch, "network", 12.0, options)
+
+
+def _whole_synthesis(sized: Mapping[str, Any]) -> Whole:
+    """The published generator with both of its judges."""
+    own = sized["oasis_generator"]
+    specs = [dict(sized[n].spec) for n in ("oasis_generator", "oasis_segmenter", "wavelet_discriminator")]
+    plan = SynthesisPlan("unpaired", own.classes, *specs)
+    labels, images = (_Discs(own.size, own.classes, (name,)) for name in ("labels", "image"))
+    made: Any = (labels, images)
+    task = SemanticTask(plan, 0, *made, None, own.batch, SliceAugmentation(), {})
+    return Whole(task, own.batch, "generator", 0.0)
+
+
+# by the networks at the size that they are trained at
+WHOLE: dict[str, Callable[[Mapping[str, Any]], Whole]] = {
+    "segmentation (whole)": _whole_segmentation,
+    "semantic synthesis (whole)": _whole_synthesis,
+}
