@@ -16,20 +16,22 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from volforge.config.synthesis import Synthesis
-from volforge.study.model_settings import ModelSettings
-from volforge.study.synthesis_settings import SynthesisSettings
-from volforge.study.train_model import Run, train_model
-from volforge.study.train_synthesis import train_synthesis
-from volforge.training.segmentation import SegmentationTask
-from volforge.training.semantic import SemanticTask, SynthesisPlan
 
 from tests.conftest import ball_ct, save
 from tests.study.cohorts import AFFINE, SHAPE, arm, imported, labels_of
 from tests.training.cohort import content, cut_cohort
+from volforge import places
 from volforge.config.models import SliceRecipe
 from volforge.config.training import Inference, Training
-from volforge.study.predict import Weights, predict
+from volforge.inference.model_settings import ModelSettings
+from volforge.study.jobs import PredictJob, TrainJob
+from volforge.tasks.registry import task
+from volforge.tasks.segmentation.train import train_model
+from volforge.tasks.segmentation.training import SegmentationTask
+from volforge.tasks.semantic_synthesis.options import Synthesis
+from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
+from volforge.tasks.semantic_synthesis.train import train_generator
+from volforge.tasks.semantic_synthesis.training import SemanticTask, SynthesisPlan
 from volforge.training.regions import Region
 from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.slices import outline_of
@@ -56,7 +58,7 @@ class Kind:
     Attributes:
         cohort: Name of its cohort.
         settings: Settings of the model, by options of its training.
-        entry: What trains: settings, run, folder of the model; returns why it ended early.
+        entry: What trains: settings and job; returns why it ended early.
         model: Name of the model in its arm.
         arm: Keys of the settings of an arm that predicts with it.
     """
@@ -121,7 +123,7 @@ PAINTS: dict[str, Any] = {
 TRAININGS: dict[str, Kind] = {
     "segmentation": Kind("regions", _segmentation, train_model, "m", SEGMENTS),
     **{
-        f"synthesis_{mode}": Kind("slices", partial(_synthesis, mode), train_synthesis, "image", PAINTS)
+        f"synthesis_{mode}": Kind("slices", partial(_synthesis, mode), train_generator, "image", PAINTS)
         for mode in ("unpaired", "paired", "semi")
     },
 }
@@ -181,17 +183,19 @@ def train(name: str, cohorts: Cohorts, folder: Path, device: str, minutes: float
     """Train, or go on in the same folder: `minutes=0` stops after one step."""
     kind = TRAININGS[name]
     options = {**PLAIN, "accelerator": "gpu" if device == "cuda" else "cpu", **training}
-    run = Run(cohorts[kind.cohort], 0, 0, folder / "checkpoints", minutes=minutes)
-    stopped = kind.entry(kind.settings(options), run, folder / "model")
-    return Trained(folder / "model", run.checkpoints, stopped)
+    job = TrainJob(cohorts[kind.cohort], 0, 0, folder / "checkpoints", folder / "model", minutes=minutes)
+    stopped = kind.entry(kind.settings(options), job)
+    return Trained(folder / "model", job.checkpoints, stopped)
 
 
 def predicted(name: str, cohorts: Cohorts, model: Path, folder: Path, device: str) -> dict[str, np.ndarray]:
     """Volumes that a model makes of the test scans, by file name."""
     kind = TRAININGS[name]
     folder.mkdir(parents=True)
-    weights = Weights({kind.model: model}, device=device)
-    predict(arm(folder, baseline=None, **kind.arm), cohorts[kind.cohort], 0, folder / "predictions", weights)
+    settings = arm(folder, baseline=None, **kind.arm)
+    models = {kind.model: model}
+    job = PredictJob(cohorts[kind.cohort], 0, folder / "predictions", models=models, device=device)
+    places.at(task(settings.task).predict)(settings, job)
     paths = sorted((folder / "predictions").glob("*.nii.gz"))
     return {p.name: np.asanyarray(nib.load(p).dataobj) for p in paths}
 

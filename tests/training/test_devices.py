@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from volforge.study.model_settings import ModelSettings
-from volforge.training.segmentation import SegmentationTask
 
 from tests.training.cohort import content
 from tests.training.test_semantic import Hands, task
+from volforge.inference.model_settings import ModelSettings
+from volforge.tasks.segmentation.training import SegmentationTask
 from volforge.training import semantic
 
 

@@ -82,8 +82,6 @@ def prepare(folder: Path) -> None:
     """Cohorts and settings that the jobs read."""
     from dataclasses import asdict
 
-    from volforge.config.configuration import Report
-
     from tests.conftest import ball_ct, save
     from tests.study.cohorts import AFFINE, METRICS, SHAPE, arm, imported, labels_of
     from tests.study.test_arm import trunks

@@ -130,7 +130,6 @@ def _check_outside(settings: ArmSettings, cohort: Cohort, cases: list[Case], lab
     Raises:
         VolforgeError: Files on another grid, unreadable ones, label maps that are none or hold none of the ids.
     """
-
     wrong = []
     ids = {p.id for p in settings.structures}
     for case in cases:
