@@ -65,7 +65,7 @@ class Kind:
 
     cohort: str
     settings: Callable[[Mapping[str, Any]], Any]
-    entry: Callable[[Any, Run, Path], str]
+    entry: Callable[[Any, TrainJob], str]
     model: str
     arm: Mapping[str, Any] = field(default_factory=dict)
 

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tests.tasks.semantic_synthesis.test_training import Hands, task
 from tests.training.cohort import content
-from tests.training.test_semantic import Hands, task
 from volforge.inference.model_settings import ModelSettings
 from volforge.tasks.segmentation.training import SegmentationTask
-from volforge.training import semantic
+from volforge.tasks.semantic_synthesis import training as semantic
 
 
 def elsewhere(samples):
