@@ -18,9 +18,11 @@ def at(place: str) -> Any:
     """What stands at a place.
 
     Raises:
-        VolforgeError: There is no such file, or it does not hold the name.
+        VolforgeError: It is no place; there is no such file, or it does not hold the name.
     """
-    module, name = place.rsplit(":", 1)
+    module, _, name = place.rpartition(":")
+    if not module:
+        raise VolforgeError(f"'{place}' is no place of a function", "", "write module:name or file.py:name")
     if not module.endswith(".py"):
         return getattr(importlib.import_module(module), name)
     if not Path(module).is_file():

@@ -19,10 +19,12 @@ from tests.study.cohorts import (
     predict,
 )
 from tests.volume.test_seg_nrrd import write_segments
+from volforge import places
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort, cases_with, training_rows
 from volforge.study.chosen import chosen_cases
 from volforge.study.predictions import Prediction, read_predictions
+from volforge.study.settings import ArmSettings
 from volforge.volume.read import read_volume
 
 
@@ -148,6 +150,17 @@ def test_the_same_arm_gives_the_same_bytes(scans, tmp_path):
         measured(tmp_path / name, arm(tmp_path, baseline="mean_labels"), scans)
     for file in ("measures.tsv", "predictions/predictions.tsv", "cases/cases.tsv", "cases/s2-0.png"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+
+
+def test_settings_of_older_versions_have_no_entry_and_are_refused(tmp_path):
+    arm(tmp_path)
+    content = json.loads((tmp_path / "settings.json").read_text())
+    del content["entry"]
+    (tmp_path / "old.json").write_text(json.dumps(content))
+    with pytest.raises(VolforgeError, match="not the settings of an arm: it has no entry"):
+        ArmSettings.load(tmp_path / "old.json")
+    with pytest.raises(VolforgeError, match="'' is no place of a function"):  # of the networks that judge
+        places.at("")
 
 
 def test_nothing_to_measure_says_where_to_look(scans, tmp_path):

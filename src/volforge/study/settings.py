@@ -96,4 +96,4 @@ class ArmSettings:
             content["structures"] = tuple(Part(**s) for s in content["structures"])
             names = {f.name for f in fields(cls)}
             own = {k: content.pop(k) for k in [*content] if k not in names}
-            return cls(options=options, own=own, **content)
+            return cls(options=options, own=own, entry=content.pop("entry"), **content)
