@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from volforge import components
+from volforge.training.task import Task
 
 PAPERS = Path(__file__).parents[2] / "config/papers"
 DEFAULT_SIZE = {2: (256, 256), 3: (128, 128, 128)}
@@ -167,7 +168,7 @@ def build(sized: Sized) -> nn.Module:
     return made
 
 
-class NetworkTask:
+class NetworkTask(Task):
     """One network that learns one batch, as the loop has it.
 
     Segmenters learn with their arm's loss; of all others the mean square of what they give is made small, which asks

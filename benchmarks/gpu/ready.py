@@ -23,7 +23,6 @@ ROOT = Path(__file__).parents[2]
 # modules that each part imports, but for torch and numpy, which are never installed here; and their distributions
 NETWORKS = {
     "lightning_fabric": "lightning-fabric", "lightning_utilities": "lightning-utilities",
-    "fsspec": "fsspec", "packaging": "packaging", "typing_extensions": "typing_extensions", "tqdm": "tqdm",
     "yaml": "PyYAML", "monai": "monai", "safetensors": "safetensors", "tensorboardX": "tensorboardX",
 }  # fmt: skip
 SCANS = {

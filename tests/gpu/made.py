@@ -35,6 +35,7 @@ from volforge.tasks.semantic_synthesis.training import SemanticTask, SynthesisPl
 from volforge.training.regions import Region
 from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.slices import outline_of
+from volforge.training.task import Task
 from volforge.volume.cut_scan import cut_scan
 
 STEPS = 4
@@ -200,7 +201,7 @@ def predicted(name: str, cohorts: Cohorts, model: Path, folder: Path, device: st
     return {p.name: np.asanyarray(nib.load(p).dataobj) for p in paths}
 
 
-class Whole:
+class Whole(Task):
     """A training of a task as its paper has it, on volumes made here: what a step costs with all that belongs to it.
 
     Args:
@@ -216,6 +217,7 @@ class Whole:
         self.settings: dict[str, Any] = {}
         self.channels_last = False
         self.networks, self.optimizers, self.sample = task.networks, task.optimizers, task.sample
+        self.collate = task.collate
 
     def step(self, networks: Any, batch: Any, step: int, hands: Any) -> Any:
         """One step."""

@@ -96,9 +96,11 @@ def _of_need(
     other = studies.get(named.study) if named else None
     has_arm = other is not None and named is not None and (named.arm == SHARED or named.arm in other.settings.arms)
     if named is None or other is None or not has_arm or named.model not in other.models_of(named.arm):
-        known = [f"{SHARED}/{m}" for m in study.models_of(SHARED)]
-        known += [m for m in (study.models_of(arm) if arm != SHARED else {}) if m != model]
-        known += [f"{s.name}/{a}/{m}" for s in studies.values() if s is not study for a, m in s.trained()]
+        known = [
+            word
+            for word, named in _candidates(studies, study, arm, model)
+            if not study.task.may_need(study, arm, model, studies[named.study].models_of(named.arm)[named.model])
+        ]
         remedy = f"models: {', '.join(known)}" if known else "there is none; add one under `shared`"
         yield loaded.problem(keys, f"no model '{need}'", remedy, need)
         return
@@ -109,6 +111,19 @@ def _of_need(
         yield loaded.problem(keys, f"'{need}' cannot be needed here: {reason}", "name another model", need)
     if other is not study:
         yield from _of_another(loaded, study, other, keys, need)
+
+
+def _candidates(studies: Studies, study: ResolvedStudy, arm: str, model: str) -> Iterator[tuple[str, Named]]:
+    """All models but one, as it may name them."""
+    for other in studies.values():
+        for where, name in other.trained():
+            named = Named(other.name, where, name)
+            if other is not study:
+                yield str(named), named
+            elif where == SHARED and (arm, model) != (where, name):
+                yield f"{SHARED}/{name}", named
+            elif where == arm and name != model:
+                yield name, named
 
 
 def _of_another(

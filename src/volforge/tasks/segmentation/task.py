@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from volforge.tasks.protocol import (
-    ModelOptions,
-    Places,
-    Problem,
-    ResolvedStudy,
-    Task,
-    components,
-)
+from volforge.tasks.protocol import ModelOptions, Places, Problem, ResolvedStudy, Task, components
 from volforge.tasks.segmentation import checks
 from volforge.tasks.segmentation.baselines import BASELINES, LEARNS
 
@@ -30,6 +23,17 @@ class Segmentation(Task):
     learns = LEARNS
     shown = ("dice", "hd95_mm", "assd_mm", "nsd_1mm")
     trains_with_needs = False  # labels tell where the joints are; the localiser finds them in new scans
+
+    def problems(self, loaded: Places, study: ResolvedStudy) -> Iterator[Problem]:
+        """One localiser for all models of an arm."""
+        yield from super().problems(loaded, study)
+        for arm in study.settings.arms:
+            finders = dict.fromkeys(n for m in study.models_of(arm).values() for n in m.needs or [])
+            if len(finders) > 1:
+                text = f"its models need several localisers: {', '.join(finders)}"
+                yield loaded.problem(
+                    ("studies", study.name, "arms", arm), text, "joints are found once for an arm: name one"
+                )
 
     def problems_of_model(self, loaded: Places, study: ResolvedStudy, arm: str, model: str) -> Iterator[Problem]:
         """A network and a recipe of the kind `region`, structures with the sides that they need, a localiser."""
