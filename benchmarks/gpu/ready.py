@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 # modules that each part imports, but for torch and numpy, which are never installed here; and their distributions
 NETWORKS = {
     "lightning_fabric": "lightning-fabric", "lightning_utilities": "lightning-utilities",
+    "fsspec": "fsspec", "packaging": "packaging", "typing_extensions": "typing_extensions",
     "yaml": "PyYAML", "monai": "monai", "safetensors": "safetensors", "tensorboardX": "tensorboardX",
 }  # fmt: skip
 SCANS = {
