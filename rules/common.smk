@@ -32,7 +32,9 @@ keep_in(Path(".snakemake/volforge_code.json"))
 try:
     # Files of the sheets are looked for once, not again in every job of a cluster.
     RUN = load_run(workflow.configfiles, config, check_files=workflow.is_main_process)
-    failure_key = fail_once.keys_of(workflow.configfiles, RUN.cohorts.values())
+    failure_key = fail_once.keys_of(
+        workflow.configfiles, RUN.cohorts.values(), targets.own_files(RUN)
+    )
     if workflow.is_main_process and not workflow.dryrun:
         fail_once.forget()
 except VolforgeError as error:

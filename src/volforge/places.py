@@ -46,7 +46,7 @@ def own_module(file: Path) -> ModuleType:
     if known is not None and getattr(known, STAMP, None) == stamp:
         return known
     if str(file.parent) not in sys.path:
-        sys.path.append(str(file.parent))
+        sys.path.insert(0, str(file.parent))
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
@@ -55,7 +55,9 @@ def own_module(file: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise VolforgeError(f"cannot be imported: {error}", str(file), "mend the file") from error
+        raise VolforgeError(
+            f"cannot be imported: {type(error).__name__}: {error}", str(file), "mend the file"
+        ) from error
     return module

@@ -32,7 +32,7 @@ def test_an_arm_with_fewer_samples_is_neither_best_nor_tested_nor_said_to_lose(t
     (row,) = table.rows
     assert row.cells["base"].is_best
     assert not row.cells["few"].is_best
-    assert row.cells["few"].loses_to == ""
+    assert row.cells["few"].loses_to == ""  # the best baseline is beaten
     assert row.cells["ours"].loses_to == "base"
     assert {frozenset((t.a, t.b)) for t in row.tests} == {
         frozenset(p) for p in (("ours", "theirs"), ("ours", "base"), ("theirs", "base"))
@@ -42,6 +42,12 @@ def test_an_arm_with_fewer_samples_is_neither_best_nor_tested_nor_said_to_lose(t
     assert "ours ‡" not in text
     assert "‡ Trained on fewer samples than another arm (200): few 100. Never bold, tested or ranked." in text
     assert "few $\\ddagger$" in table_latex(table)
+
+
+def test_an_arm_with_fewer_samples_is_still_seen_beside_the_baselines(tmp_path):
+    table = table_of(tmp_path, {"few": 0.4, "ours": 0.8, "base": 0.6}, few=100, ours=200, base=0)
+    assert table.rows[0].cells["few"].loses_to == "base"
+    assert table.rows[0].cells["ours"].is_best
 
 
 def test_equal_budgets_and_arms_without_training_have_no_mark(tmp_path):

@@ -116,3 +116,59 @@ def test_a_need_of_the_defaults_is_none_of_the_model_that_it_names(tmp_path, mon
     studies = ONE.format(more="folds: [0], defaults: {needs: [shared/find]}, shared: {find: {}},", models="{m: {}}")
     run = run_of(tmp_path, monkeypatch, studies)
     assert list(all_needs(run.studies, run.studies["a"], "volforge")) == ["m", "shared/find"]
+
+
+def test_no_model_of_another_arm_passes_for_one_of_its_own(tmp_path, monkeypatch):
+    """A shared model that needs another shared one by its plain name: the arm's own model of that name is kept."""
+    more = "folds: [0], shared: {coarse: {needs: [fine]}, fine: {}},"
+    run = run_of(tmp_path, monkeypatch, ONE.format(more=more, models="{fine: {needs: [shared/coarse]}}"))
+    assert all_needs(run.studies, run.studies["a"], "volforge") == {
+        "fine": Named("a", "volforge", "fine"),
+        "shared/coarse": Named("a", "shared", "coarse"),
+        "shared/fine": Named("a", "shared", "fine"),
+    }
+
+
+def test_defaults_and_models_that_do_not_fit_together_are_named(tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text(
+        "from pydantic import Field, model_validator\n"
+        "from volforge.tasks.protocol import Arm, Model, ModelOptions, Name, Study, Task\n\n\n"
+        "class Pair(Model):\n    a: int = 0\n    b: int = 0\n\n    @model_validator(mode='after')\n"
+        "    def _fits(self):\n        if self.a and self.b:\n            raise ValueError('a and b exclude each other')\n"
+        "        return self\n\n\nclass Options(ModelOptions):\n    pair: Pair | None = None\n\n\n"
+        "class OwnArm(Arm):\n    models: dict[Name, Options] = {}\n\n\n"
+        "class OwnStudy(Study):\n    defaults: Options = Options()\n    arms: dict[Name, OwnArm]\n\n\n"
+        "class Own(Task):\n    study = OwnStudy\n    train, predict, measure = ':f', ':f', ':f'\n\n\ndef f():\n    pass\n"
+    )
+    studies = ONE.format(more="folds: [0], defaults: {pair: {a: 1}},", models="{m: {pair: {b: 1}}}")
+    with pytest.raises(ProblemsError) as error:
+        run_of(tmp_path, monkeypatch, studies.replace("chain.py:Chain", "own.py:Own"))
+    assert "a and b exclude each other" in str(error.value)
+    assert "c.yaml:4:" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (("train, predict, measure", "train, predict, other"), "it has no entry `measure`"),
+        (('":train", ":train", ":train"', '":train", ":train", "volforge.study.label_arms:measure"'), "label_arms"),
+        (('":train", ":train", ":train"', "1, ':train', ':train'"), "not what the protocol asks for"),
+        (("class Chain(Task):", "class Chain(Task):\n    baselines = [1]"), "not what the protocol asks for"),
+        (
+            ("class Chain(Task):", "class Chain(Task):\n    def __init__(self):\n        raise KeyError('x')"),
+            "KeyError",
+        ),
+        (
+            ("class Chain(Task):", "class Chain(Task):\n    def problems(self, *a):\n        raise KeyError('x')"),
+            "KeyError",
+        ),
+        (("class Chain(Task):", "import sys; sys.exit(0)\n\n\nclass Chain(Task):"), "cannot be imported: SystemExit"),
+        (("class Chain(Task):", "from .beside import x\n\n\nclass Chain(Task):"), "imports .beside"),
+    ],
+)
+def test_descriptions_that_cannot_be_used_are_named(tmp_path, monkeypatch, change, text):
+    monkeypatch.setattr("tests.workflow.test_needs.TASK", TASK.replace(*change))
+    with pytest.raises(ProblemsError) as error:
+        run_of(tmp_path, monkeypatch, ONE.format(more="folds: [0],", models="{m: {}}"))
+    assert text in str(error.value)
+    assert "c.yaml:4:" in str(error.value)

@@ -146,7 +146,7 @@ def predict(
     if localiser is not None:
         models["shared/localiser"] = localiser
     loaded = ArmSettings.load(settings)
-    if loaded.metrics:
+    if loaded.purpose == "measure":
         raise VolforgeError("these settings are those of measuring", str(settings), "name predict.json beside them")
     job = PredictJob(scans, fold, out, seed, models, labels, device)
     typer.echo(f"{places.at(loaded.entry)(loaded, job)} predictions in {out}")

@@ -34,7 +34,7 @@ def measure(
     from volforge.study.settings import ArmSettings
 
     loaded = ArmSettings.load(settings)
-    if not loaded.metrics:
+    if loaded.purpose == "predict":
         raise VolforgeError("these settings are those of predictions", str(settings), "name settings.json beside them")
     job = MeasureJob(scans, predictions, out, cases, fold, seed, encoder, cache, judge, reference)
     typer.echo(f"{places.at(loaded.entry)(loaded, job)} measures in {out}")

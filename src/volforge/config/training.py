@@ -173,7 +173,8 @@ class Inference(Model):
 def resolve(options: ModelOptions, defaults: ModelOptions) -> ModelOptions:
     """A model's settings over the study's defaults; groups of keys (training, those of a task) key by key."""
     said = {k: getattr(options, k) for k in options.model_fields_set}  # `region: null` says: none
-    merged = {k: getattr(defaults, k) for k in defaults.model_fields_set}
+    known = type(options).model_fields
+    merged = {k: getattr(defaults, k) for k in defaults.model_fields_set if k in known}
     for key in said.keys() & merged.keys():
         own, base = said[key], merged[key]
         if isinstance(own, Model) and type(own) is type(base) and key not in options.whole:

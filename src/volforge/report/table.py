@@ -261,6 +261,7 @@ def _judge(
 
     judged = better(measure) != "neither"
     marks = {a: (-c.failures, c.images or c.summary.n, _score(measure, c.summary.mean)) for a, c in cells.items()}
+    marks_of = dict(marks)
     marks = {a: m for a, m in marks.items() if arms[a] not in UNRANKED}
     able = {a: m for a, m in marks.items() if not math.isnan(m[2])}
     first = max((m[:2] for m in marks.values()), default=None)
@@ -271,8 +272,10 @@ def _judge(
     strongest = max(baselines, key=lambda a: baselines[a]) if baselines else None
     for arm, cell in cells.items():
         loses = ""
-        if strongest is not None and arms[arm] not in ("baseline", *UNRANKED) and judged:
-            beaten = arm in able and able[arm] > baselines[strongest] and not _equal(able[arm], baselines[strongest])
+        if strongest is not None and arms[arm] not in ("baseline", CEILING) and judged:
+            own = marks_of[arm]  # baselines are no trained arms: those that were trained on less compete with them too
+            sees = not math.isnan(own[2])
+            beaten = sees and own > baselines[strongest] and not _equal(own, baselines[strongest])
             loses = "" if beaten else strongest
         cells[arm] = replace(cell, is_best=arm == best, loses_to=loses, published=published.get(names[arm]))
 

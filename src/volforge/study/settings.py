@@ -49,6 +49,7 @@ class ArmSettings:
         baseline: Name of the baseline, else None.
         options: Numbers of the baselines.
         weights: Paths of public weights by name.
+        purpose: `predict` or `measure`; empty: of the networks that only measure.
         entry: Place of the task's function that these settings are for.
         inference: How models are applied: overlap, flips, keep, threads.
         own: What only the task knows of.
@@ -66,6 +67,7 @@ class ArmSettings:
     baseline: str | None
     options: Mapping[str, float]
     weights: Mapping[str, str]
+    purpose: str = ""
     entry: str = ""
     inference: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)

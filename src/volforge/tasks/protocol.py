@@ -195,7 +195,7 @@ class Task:
         return ""
 
     def budget(self, study: ResolvedStudy, arm: str) -> int:
-        """Samples that the trainings of an arm see, over all its models; 0 where nothing is trained step by step.
+        """Samples that the trainings of an arm see by plan, over all its models; 0 where nothing is trained in steps.
 
         Arms of one study that had fewer than another are marked in its tables, and never ranked.
         """

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from volforge import places
 from volforge.errors import VolforgeError
-from volforge.tasks.protocol import Task
+from volforge.tasks.protocol import Study, Task
 
 TASKS = {
     "segmentation": "volforge.tasks.segmentation.task:Segmentation",
@@ -52,7 +52,18 @@ def task(name: str) -> Task:
     kind = places.at(name)
     if not (isinstance(kind, type) and issubclass(kind, Task)):
         raise VolforgeError("this is no task", name, "write a subclass of volforge.tasks.protocol.Task")
-    made = _with_entries_beside(kind(), file)
+    try:
+        made = kind()
+    except Exception as error:
+        raise VolforgeError(f"its description fails: {type(error).__name__}: {error}", name, "mend the file") from error
+    wrong = [key for key in ("train", "predict", "measure") if not isinstance(getattr(made, key), str)]
+    wrong += [] if isinstance(made.study, type) and issubclass(made.study, Study) else ["study"]
+    texts = isinstance(made.baselines, Mapping) and all(isinstance(v, str) for v in made.baselines.values())
+    wrong += [] if texts else ["baselines"]
+    if wrong:
+        text = f"{', '.join(wrong)}: not what the protocol asks for"
+        raise VolforgeError(text, name, "look at the docstring of volforge.tasks.protocol.Task")
+    _with_entries_beside(made, file)
     made.name = name
     return made
 
@@ -64,7 +75,7 @@ def _ours(name: str) -> Task:
     return made
 
 
-def _with_entries_beside(made: Task, file: Path) -> Task:
+def _with_entries_beside(made: Task, file: Path) -> None:
     """Entries of a file of the user: `:function` stands in the file itself, `other.py:function` beside it."""
 
     def place(entry: str) -> str:
@@ -76,7 +87,6 @@ def _with_entries_beside(made: Task, file: Path) -> Task:
     for key in ("train", "predict", "measure"):
         setattr(made, key, place(getattr(made, key)))
     made.baselines = {name: place(entry) for name, entry in made.baselines.items()}  # type: ignore[misc]
-    return made
 
 
 def forbidden_imports(file: Path) -> list[str]:
@@ -98,8 +108,8 @@ def forbidden_imports(file: Path) -> list[str]:
             raise VolforgeError(f"not valid Python: {error}", str(current), "mend the file") from error
         for name, level in _top_imports(tree):
             root = name.split(".")[0]
-            beside = current.parent / f"{(name if level else root).replace('.', '/')}.py"
-            if beside.is_file() and (level or root not in sys.stdlib_module_names):
+            beside = current.parent / f"{root}.py"
+            if not level and beside.is_file() and root not in sys.stdlib_module_names:
                 waiting.append(beside)
             elif level or not (root in sys.stdlib_module_names or name in ALLOWED or root == "pydantic"):
                 found.append("." * level + name)
@@ -114,7 +124,7 @@ def _top_imports(tree: ast.Module) -> list[tuple[str, int]]:
         node = waiting.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             continue
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             waiting += node.orelse
             continue
         if isinstance(node, ast.Import):

@@ -39,19 +39,22 @@ def stamp(path: str | Path) -> Stamp:
     return found.st_size, found.st_mtime_ns
 
 
-def keys_of(configfiles: Iterable[str | Path], cohorts: Iterable[ResolvedCohort]) -> Callable[..., int]:
+def keys_of(
+    configfiles: Iterable[str | Path], cohorts: Iterable[ResolvedCohort], own_files: Iterable[str | Path] = ()
+) -> Callable[..., int]:
     """The resource `failure_key` of rules: what a lasting failure of a job is kept under.
 
     Args:
         configfiles: Of the run.
         cohorts: Of the run; their sheets count.
+        own_files: Python files of the user that jobs run.
 
     Returns:
         A function of a job's wildcards, input files, attempt (from 1) and rule. Its number is another one after any
         edit of what the job is made of; the first attempt counts settings and code as this process has read them,
         others as they are now.
     """
-    files = [*configfiles, *(cohort.sheet for cohort in cohorts)]
+    files = [*configfiles, *(cohort.sheet for cohort in cohorts), *own_files]
     at_start = _stamps(files)
 
     def failure_key(wildcards: Any, input: Iterable[str], attempt: int, rulename: str) -> int:

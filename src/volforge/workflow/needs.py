@@ -62,12 +62,18 @@ def all_needs(studies: Studies, study: ResolvedStudy, arm: str) -> dict[str, Nam
     waiting = list(found.values())
     while waiting:
         named = waiting.pop(0)
-        for word, other in needs_of(studies[named.study], named.arm, named.model).items():
-            key = word if named.study == study.name else str(other)
+        for other in needs_of(studies[named.study], named.arm, named.model).values():
             if other not in found.values():
-                found[key] = other
+                found[_key(other, study.name, arm)] = other
                 waiting.append(other)
     return found
+
+
+def _key(named: Named, study: str, arm: str) -> str:
+    """How the arm itself would name a model: whoever needs it, no model of another arm passes for one of its own."""
+    if named.study != study:
+        return str(named)
+    return named.model if named.arm == arm else f"{named.arm}/{named.model}"
 
 
 def problems(loaded: Loaded, studies: Studies) -> Iterator[Problem]:
@@ -151,7 +157,12 @@ def _of_sources(loaded: Loaded, studies: Studies, study: ResolvedStudy) -> Itera
         value = "/".join(source)
         other = studies.get(source[0])
         if other is None or source[1] not in other.settings.arms:
-            arms = [f"{s}/{a}" for s, r in studies.items() if s != study.name for a in r.settings.arms]
+            arms = [
+                f"{s}/{a}"
+                for s, r in studies.items()
+                for a in r.settings.arms
+                if s != study.name and not list(study.task.problems_of_sources(loaded, study, name, keys, r, a))
+            ]
             remedy = f"`labels`, or one of {', '.join(arms) or 'none: there is no other study'}"
             yield loaded.problem(keys, "no such arm of another study", remedy, value)
             continue

@@ -6,8 +6,12 @@ import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from volforge import components
 from volforge.cohort.sheet import from_here
+from volforge.config.studies import SHARED
+from volforge.config.training import resolve
 from volforge.errors import Problem, VolforgeError
 from volforge.tasks import registry
 from volforge.tasks.resolved import ResolvedCohort, ResolvedStudy
@@ -41,12 +45,38 @@ def resolve_studies(
         }
         recipes = {n: r.model_dump() for n, r in loaded.configuration.recipes.items()}
         resolved = ResolvedStudy(name, registry.task(study.task), study, cohort, published, predictions, recipes)
-        loaded.problems += _problems(loaded, resolved, check_files)
+        unfit = list(_unfit_models(loaded, resolved))
+        loaded.problems += unfit
+        if unfit:
+            continue
+        try:
+            loaded.problems += _problems(loaded, resolved, check_files)
+        except VolforgeError:
+            raise
+        except Exception as error:
+            if ".py:" not in study.task:  # ours is a fault of ours
+                raise
+            text = f"its description fails: {type(error).__name__}: {error}"
+            loaded.problems.append(loaded.problem((*keys, "task"), text, "mend the file", study.task))
+            continue
         if check_files:  # of a whole run, not again in each of its jobs
             loaded.problems += study_folds.problems(loaded, resolved)
         found[name] = resolved
     loaded.problems += needs.problems(loaded, found)
     return found
+
+
+def _unfit_models(loaded: Loaded, study: ResolvedStudy) -> Iterator[Problem]:
+    """Models whose keys do not fit together once the defaults are in them."""
+    own = {SHARED: study.settings.shared, **{n: a.models for n, a in study.settings.arms.items()}}
+    for arm, models in own.items():
+        for name, options in models.items():
+            try:
+                resolve(options, study.settings.defaults)
+            except ValidationError as error:
+                for e in error.errors(include_url=False):
+                    keys = (*study.model_keys(arm, name), *map(str, e["loc"]))
+                    yield loaded.problem(keys, e["msg"].removeprefix("Value error, "), "look at `defaults` too")
 
 
 def _problems(loaded: Loaded, resolved: ResolvedStudy, check_files: bool) -> Iterator[Problem]:
@@ -124,10 +154,12 @@ def _of_entries(loaded: Loaded, study: ResolvedStudy) -> Iterator[Problem]:
     task = study.task
     if ".py:" not in task.name:
         return
+    keys = ("studies", study.name, "task")
+    for name in ("predict", "measure"):
+        if not getattr(task, name):
+            yield loaded.problem(keys, f"it has no entry `{name}`", "say `:function` of the file", task.name)
     for place in filter(None, (task.train, task.predict, task.measure, *task.baselines.values())):
         try:
             code_hash(place)
-        except (VolforgeError, LookupError, ValueError) as error:
-            yield loaded.problem(
-                ("studies", study.name, "task"), f"its entry {place}: {error}", "mend the file", task.name
-            )
+        except (VolforgeError, LookupError, ImportError, ValueError) as error:
+            yield loaded.problem(keys, f"its entry {place}: {error}", "mend the file", task.name)

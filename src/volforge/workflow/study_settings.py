@@ -48,12 +48,12 @@ def model_settings_json(study: ResolvedStudy, arm: str, model: str) -> str:
 def measure_settings(study: ResolvedStudy, arm: str, weights: Mapping[str, str]) -> str:
     """`settings.json` of an arm: all that measuring reads."""
     own = weights if ENCODER in study.task.judges(study) else {}
-    return _settings(study, arm, study.task.measure, study.task.metrics(study), study.settings.cases, own)
+    return _settings(study, arm, "measure", study.task.metrics(study), study.settings.cases, own)
 
 
 def predict_settings(study: ResolvedStudy, arm: str) -> str:
     """`predict.json` of an arm: what its predictions depend on, and nothing that only measuring reads."""
-    return _settings(study, arm, study.task.predict, {}, 0, {})
+    return _settings(study, arm, "predict", {}, 0, {})
 
 
 def judge_settings(study: ResolvedStudy) -> str:
@@ -71,7 +71,7 @@ def inference(study: ResolvedStudy, arm: str) -> dict[str, Any]:
 def _settings(
     study: ResolvedStudy,
     arm: str,
-    entry: str,
+    purpose: str,
     metrics: Mapping[str, Any],
     cases: int,
     weights: Mapping[str, str],
@@ -83,7 +83,8 @@ def _settings(
         "study": study.name,
         "arm": arm,
         "task": study.task.name,
-        "entry": entry,
+        "purpose": purpose,
+        "entry": getattr(study.task, purpose) if purpose else "",
         "cohort": study.cohort.name,
         "by_fold": bool(study.settings.folds),
         "structures": study.structures(),

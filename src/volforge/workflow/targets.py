@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from volforge.workflow.jobs import RESULTS
 from volforge.workflow.run import Run
 from volforge.workflow.study_jobs import judging_networks, model_file, part, trainings
@@ -37,3 +39,13 @@ def shapes(run: Run) -> list[str]:
         for p in study.parts()
         if study.task.kind(study.settings.arms[p[0]]) == "shapes"
     ]
+
+
+def own_files(run: Run) -> list[str]:
+    """Python files of the user that jobs run: tasks, networks and losses of one's own, and what lies beside them."""
+    named = {study.task.name for study in run.studies.values()}
+    for study in run.studies.values():
+        for arm, model in study.trained():
+            named |= {str(spec["name"]) for _, _, spec in study.task.components(study, arm, model)}
+    folders = {Path(name.rsplit(":", 1)[0]).parent for name in named if ".py:" in name}
+    return sorted(str(file) for folder in folders for file in folder.glob("*.py"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from volforge.tasks.protocol import ModelOptions, Places, Problem, ResolvedStudy, Task, components
+from volforge.tasks.protocol import SHARED, ModelOptions, Places, Problem, ResolvedStudy, Task, components
 from volforge.tasks.segmentation import checks
 from volforge.tasks.segmentation.baselines import BASELINES, LEARNS
 
@@ -28,7 +28,8 @@ class Segmentation(Task):
         """One localiser for all models of an arm."""
         yield from super().problems(loaded, study)
         for arm in study.settings.arms:
-            finders = dict.fromkeys(n for m in study.models_of(arm).values() for n in m.needs or [])
+            known = [f"{SHARED}/{m}" for m in study.models_of(SHARED)]
+            finders = dict.fromkeys(n for m in study.models_of(arm).values() for n in m.needs or [] if n in known)
             if len(finders) > 1:
                 text = f"its models need several localisers: {', '.join(finders)}"
                 yield loaded.problem(
@@ -82,6 +83,8 @@ class Segmentation(Task):
 
     def may_need(self, study: ResolvedStudy, arm: str, model: str, needed: ModelOptions) -> str:
         """A localiser of the study."""
+        if study.models_of(arm)[model].kind == "localiser":
+            return "a localiser looks at the whole scan"
         return "" if needed.kind == "localiser" else "it is no localiser"
 
 
