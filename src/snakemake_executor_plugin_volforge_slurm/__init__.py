@@ -35,12 +35,15 @@ from snakemake_executor_plugin_slurm.validation import validate_or_get_slurm_job
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
+from snakemake_executor_plugin_volforge_slurm.arrays import array_script
+from snakemake_executor_plugin_volforge_slurm.asking import MISSING
+from snakemake_executor_plugin_volforge_slurm.asking import output as _output
+from snakemake_executor_plugin_volforge_slurm.requests import refuse_clusters
 from snakemake_executor_plugin_volforge_slurm.states import State, merged, parse_states, queries
 from volforge.workflow.fail_once import standing
 
 common_settings = slurm_common_settings
 LOST_AFTER_S = 120.0
-MISSING = "no such command"
 MAY_RETURN = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL")
 """Ended states after which SLURM may put a job into the queue again by itself."""
 
@@ -75,7 +78,7 @@ class Executor(SlurmExecutor):
         try:
             if self._is_ended(job):
                 return
-            _refuse_clusters(job)
+            refuse_clusters(job)
             super().run_job(job)
         except Exception as error:
             self._report_all([job], f"cannot be submitted: {error}")
@@ -145,7 +148,7 @@ class Executor(SlurmExecutor):
             try:
                 if self._is_ended(job):
                     continue
-                _refuse_clusters(job)
+                refuse_clusters(job)
                 validate_slurm_extra(job)
                 alike.setdefault(self._request(job), []).append(job)
             except Exception as error:  # the job must hear of it, or the run would wait for ever
@@ -378,38 +381,3 @@ class Executor(SlurmExecutor):
         if not self.workflow.executor_settings.keep_successful_logs:
             with contextlib.suppress(OSError):  # a log that stays does no harm; a network disk may refuse
                 Path(job.aux["slurm_logfile"]).unlink(missing_ok=True)
-
-
-def _refuse_clusters(job: Any) -> None:
-    """Raise `WorkflowError` for jobs of another cluster: their states could not be asked for."""
-    named = [k for k in ("cluster", "clusters", "slurm_cluster") if job.resources.get(k)]
-    if named:
-        raise WorkflowError(f"resource '{named[0]}': several clusters are not supported; run on one of them")
-
-
-def array_script(commands: Sequence[str]) -> str:
-    """A batch script of which each task of an array runs its own command, numbered from 1."""
-    cases = "".join(f"{task})\n{command}\n;;\n" for task, command in enumerate(commands, start=1))
-    return f'#!/bin/sh\ncase "$SLURM_ARRAY_TASK_ID" in\n{cases}*)\necho "no such task" >&2\nexit 2\n;;\nesac\n'
-
-
-async def _output(command: Sequence[str]) -> tuple[str | None, str]:
-    """What a command prints, or None with the reason."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        out, err = await asyncio.wait_for(process.communicate(), timeout=60)
-    except FileNotFoundError:
-        return None, MISSING
-    except OSError as error:
-        return None, str(error)
-    except TimeoutError:
-        process.kill()
-        return None, "no answer within 60 s"
-    except asyncio.CancelledError:
-        process.kill()
-        raise
-    return (
-        (out.decode(errors="replace"), "") if process.returncode == 0 else (None, err.decode(errors="replace").strip())
-    )

@@ -19,20 +19,6 @@ from volforge.volume.geometry import Array
 from volforge.volume.restore import on_scan_grid
 
 
-def measure(settings: ArmSettings, job: MeasureJob) -> int:
-    """Measure every label map of an arm: the entry of tasks that have nothing to add.
-
-    Args:
-        settings: The arm.
-        job: Its predictions, and the files to write.
-
-    Returns:
-        Number of measures.
-    """
-    cohort = Cohort(job.scans)
-    return measure_arm(settings, job, cohort, LabelArm(settings, job, cohort))
-
-
 class LabelArm:
     """The measuring of one arm; tasks may measure more, or compare with another reference."""
 
@@ -74,3 +60,18 @@ class LabelArm:
     def picture(self, volumes: Volumes) -> Array:
         """Input, prediction, reference, error."""
         return label_picture(volumes, [p.id for p in self.settings.structures], self.colours)
+
+
+def measure(settings: ArmSettings, job: MeasureJob, kind: type[LabelArm] = LabelArm) -> int:
+    """Measure every label map of an arm: the entry of tasks that have nothing to add.
+
+    Args:
+        settings: The arm.
+        job: Its predictions, and the files to write.
+        kind: How an arm of the task is measured.
+
+    Returns:
+        Number of measures.
+    """
+    cohort = Cohort(job.scans)
+    return measure_arm(settings, job, cohort, kind(settings, job, cohort))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from volforge.metrics.legacy import reconstruction_error_percent
+from volforge.study import label_arm
 from volforge.study.cases import Cohort
 from volforge.study.jobs import MeasureJob
 from volforge.study.label_arm import LabelArm
-from volforge.study.measure_arm import measure_arm
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
 from volforge.study.volumes import Volumes
@@ -17,17 +17,8 @@ from volforge.volume.picture import hex_to_rgb
 
 
 def measure(settings: ArmSettings, job: MeasureJob) -> int:
-    """Measure every implant of an arm.
-
-    Args:
-        settings: The arm.
-        job: Its predictions, and the files to write.
-
-    Returns:
-        Number of measures.
-    """
-    cohort = Cohort(job.scans)
-    return measure_arm(settings, job, cohort, Implants(settings, job, cohort))
+    """Measure every implant of an arm; see `volforge.study.label_arm.measure`."""
+    return label_arm.measure(settings, job, Implants)
 
 
 class Implants(LabelArm):

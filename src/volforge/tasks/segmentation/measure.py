@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from volforge.metrics.legacy import legacy_hd_voxels
 from volforge.metrics.measure import Measure
+from volforge.study import label_arm
 from volforge.study.cases import Cohort
 from volforge.study.jobs import MeasureJob
 from volforge.study.label_arm import LabelArm
-from volforge.study.measure_arm import measure_arm
 from volforge.study.predictions import Prediction, parse_by_structure
 from volforge.study.settings import ArmSettings
 from volforge.study.volumes import CaseResult, Volumes
@@ -16,17 +16,8 @@ from volforge.volume.geometry import Array
 
 
 def measure(settings: ArmSettings, job: MeasureJob) -> int:
-    """Measure every label map of an arm.
-
-    Args:
-        settings: The arm.
-        job: Its predictions, and the files to write.
-
-    Returns:
-        Number of measures.
-    """
-    cohort = Cohort(job.scans)
-    return measure_arm(settings, job, cohort, LabelMaps(settings, job, cohort))
+    """Measure every label map of an arm; see `volforge.study.label_arm.measure`."""
+    return label_arm.measure(settings, job, LabelMaps)
 
 
 class LabelMaps(LabelArm):
