@@ -85,10 +85,8 @@ def test_the_order_of_axes_in_memory_and_in_the_file_plays_no_part(head):
     first = draw_defect(mask, grid.affine, options, ("order",)).mask
     fortran = draw_defect(np.asfortranarray(mask), grid.affine, options, ("order",)).mask
     assert np.array_equal(first, fortran)
-    flip = np.eye(4)[[1, 2, 0, 3]].T.copy()  # voxel axes turned round, the second of them backwards
-    flip[0, 1], flip[1, 3] = flip[0, 1], flip[1, 3]
     turned = mask.transpose(1, 2, 0)[:, ::-1]
-    index = np.zeros((4, 4))
+    index = np.zeros((4, 4))  # from voxels of the turned array, its second axis backwards, to those of the first
     index[1, 0], index[2, 1], index[0, 2], index[3, 3] = 1, -1, 1, 1
     index[2, 3] = mask.shape[2] - 1
     other = draw_defect(turned, grid.affine @ index, options, ("order",)).mask
