@@ -33,10 +33,10 @@ def dice(a, b):
     return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
-def holed(seed=20, towards=(0.3, -0.6, 0.7), angle=18, spacing=SPACING):
+def holed(seed=20, towards=(0.3, -0.6, 0.7), angle=18, spacing=SPACING, lowest=0.0):
     whole, affine = shell(seed, spacing)
     points = centres(whole.shape, affine)
-    implant = cap(points, towards, angle) & (whole > 0) & (points[..., 2] > 0)
+    implant = cap(points, towards, angle) & (whole > 0) & (points[..., 2] > lowest)
     return (whole * ~implant).astype(np.uint8), implant, affine
 
 
@@ -84,7 +84,7 @@ def test_a_complete_skull_gets_nothing(model):
 
 
 def test_a_hole_at_the_edge_and_a_vault_out_of_view_are_flagged(model):
-    skull, _, affine = holed(towards=(0.9, 0.0, -0.1), angle=25)
+    skull, _, affine = holed(towards=(0.9, 0.0, -0.1), angle=25, lowest=-50.0)
     assert krige(model, skull, affine).holes[0].at_edge
     whole, affine = shell(22)
     top = int(np.argwhere(whole.any(axis=(0, 1)))[-1, 0]) - int(16 / SPACING)

@@ -94,7 +94,7 @@ def test_slanted_walls_are_not_believed(shells):
     distance = distance_transform_edt(~hole) * model.field.disc.pixel_mm
     slanted = np.where(hole, np.nan, true)
     slanted[0] += np.where(distance < 6, 6 - distance, 0)  # the inner table is cut away towards the hole
-    both = [complete_maps(model.field, slanted, hole, Passes(second=s)) for s in (False, True)]
+    both = [complete_maps(model.field, slanted, hole, Passes(count=n)) for n in (1, 3)]
     for found in both:
         assert np.sqrt(np.mean((found.maps - true)[:, hole] ** 2)) < 0.3
         assert np.abs((found.maps - true)[0, distance < 5]).max() < 1.0

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from volforge.errors import VolforgeError
-from volforge.tasks.implant.kriging.casting import cast
 from volforge.tasks.implant.kriging.complete import CompletedMaps, complete_maps
 from volforge.tasks.implant.kriging.fit import KrigedModel
 from volforge.tasks.implant.kriging.holes import Hole, holes_of
+from volforge.tasks.implant.kriging.imputed import closed_pose, observed
 from volforge.tasks.implant.kriging.pose import Registered
-from volforge.tasks.implant.kriging.template import pose_of
 from volforge.tasks.implant.kriging.voxels import VoxelImplant, voxels_of
 from volforge.volume.boxes import Box, foreground_box, grown
 from volforge.volume.geometry import Array
@@ -78,15 +77,14 @@ def krige(model: KrigedModel, skull: Array, affine: Array, *, deviation: bool = 
     begin = np.array([s.start for s in held])
     own = affine.copy()
     own[:3, 3] = affine[:3, 3] + affine[:3, :3] @ begin
-    registered = pose_of(part, own, model.template)
-    surfaces = cast(part, own, registered.pose, model.field.disc.directions)
-    observed = np.where(model.field.disc.inside, surfaces.radii, np.nan)
-    holes = tuple(holes_of(model.field, observed, surfaces.left))
+    registered = closed_pose(part, own, model.template, model.field)
+    surfaces = observed(part, own, registered.pose, model.field)
+    holes = tuple(holes_of(model.field, surfaces.radii, surfaces.left))
     if not holes:
         return Kriged(skull.shape, None, registered, holes, None)
     pixels = np.logical_or.reduce([h.pixels for h in holes])
     maps = complete_maps(
-        model.field, observed, pixels, model.settings.passes, model.settings.thinning, deviation=deviation
+        model.field, surfaces.radii, pixels, model.settings.passes, model.settings.thinning, deviation=deviation
     )
     found = voxels_of(model.field, maps, registered.pose, part, own)
     return Kriged(skull.shape, _moved(found, begin, skull.shape), registered, holes, maps)

@@ -1,4 +1,4 @@
-"""Both surfaces of a skull with holes, completed in two passes."""
+"""Both surfaces of a skull with holes, completed in passes that learn what of the rim to believe."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ from volforge.volume.geometry import Array
 class Passes:
     """How the rim of a hole is treated; mm.
 
+    A wall that was cut makes bone look too thin, never too thick: a ray that crosses it finds the inner surface too
+    far out, or the outer one too far in.
+
     Attributes:
-        ring_mm: The first pass believes nothing so near to a hole: walls that were cut slant.
-        tolerance_mm: The second pass believes again what the first one predicted within this, by surface.
-        second: Whether there is a second pass.
+        ring_mm: The first pass believes nothing so near to a hole.
+        thinner_mm: Later passes believe a surface again that makes the bone thinner than predicted by less than this,
+        thicker_mm: or thicker by less than this.
+        spared: Pixels beside what is not believed, and beside the hole, that are not believed either.
+        count: Number of passes.
     """
 
     ring_mm: float = 12.0
-    tolerance_mm: float = 1.2
-    second: bool = True
+    thinner_mm: float = 1.2
+    thicker_mm: float = 4.0
+    spared: int = 1
+    count: int = 3
 
 
 @dataclass(frozen=True)
@@ -76,20 +83,30 @@ def complete_maps(
     ring = (distance <= passes.ring_mm) & ~hole
     trusted = np.stack([seen & (distance > passes.ring_mm)] * 2)
     unknown = (distance <= passes.ring_mm) | (field.region & ~seen)
-    first = solve(field, observed, trusted, unknown, thinning, deviation=deviation and not passes.second)
-    off = np.where(seen, observed - first.mean, np.inf)
-    last = first
-    if passes.second:
-        for surface in (0, 1):
-            good = seen & ring & (np.abs(off[surface]) < passes.tolerance_mm)
-            # a wall that was cut is wrong a little further than it shows
-            bad = (seen & ring & ~good) | hole
-            trusted[surface] |= good & ~binary_dilation(bad, iterations=2)
-        last = solve(field, observed, trusted, unknown, thinning, deviation=deviation)
+    last = solve(field, observed, trusted, unknown, thinning, deviation=deviation and passes.count == 1)
+    first = np.where(seen, observed - last.mean, np.inf)
+    for turn in range(1, passes.count):
+        believed = trusted | _believed(np.where(seen, observed - last.mean, np.inf), seen & ring, hole, passes)
+        last = solve(field, observed, believed, unknown, thinning, deviation=deviation and turn == passes.count - 1)
+    trusted = believed if passes.count > 1 else trusted
     known = trusted & np.isfinite(observed)
     maps = np.where(known, observed, last.mean)
     spread = np.where(known, 0.0, last.deviation)
-    trial = off[:, seen & ring & field.region & (distance > passes.ring_mm / 2)]
+    trial = first[:, seen & ring & field.region & (distance > passes.ring_mm / 2)]
     trial = trial[np.isfinite(trial)]
     rim = float(np.median(np.abs(trial))) if len(trial) else float("nan")
     return CompletedMaps(maps, spread, distance, last.observations, rim)
+
+
+def _believed(off: Array, ring: Array, hole: Array, passes: Passes) -> Array:
+    """(2, N, N) which values of the ring are believed, by their differences from what was predicted."""
+    from scipy.ndimage import binary_dilation
+
+    found = np.zeros(off.shape, bool)
+    for surface in (0, 1):
+        thinner = off[surface] if surface == 0 else -off[surface]
+        good = ring & (thinner < passes.thinner_mm) & (thinner > -passes.thicker_mm)
+        bad = (ring & ~good) | hole
+        near = binary_dilation(bad, iterations=passes.spared) if passes.spared else bad
+        found[surface] = good & ~near
+    return found

@@ -22,7 +22,6 @@ CAUCHY_MM = 1.5
 STARTS = tuple((pitch, roll) for pitch in (-0.3, 0.0, 0.3) for roll in (-0.15, 0.0, 0.15))
 """Pitch about the axis to the right and roll about the axis to the front, in radians; symmetric in the roll."""
 STEPS = np.array([0.1, 0.1, 0.1, 5.0, 5.0, 5.0, 0.05])
-SCREENED = 500
 
 
 @dataclass(frozen=True)
@@ -121,48 +120,45 @@ def even_directions(count: int = 2500, colatitude_deg: float = 112.0) -> Array:
 
 
 def register(
-    points: tuple[Array, Array], template: Template, start: Pose, starts: Iterable[tuple[float, float]] = ((0.0, 0.0),)
+    points: tuple[Array, Array],
+    template: Template,
+    start: Pose,
+    starts: Iterable[tuple[float, float]] = (),
+    few: tuple[Array, Array] | None = None,
 ) -> Registered:
     """Lay the inner and outer points of a skull onto a template.
 
-    Similarity of 7 parameters, least squares of radial distances under a Cauchy loss of 1.5 mm, from several starts:
-    few points tell the starts apart, all of them refine the two best.
+    Similarity of 7 parameters, least squares of radial distances under a Cauchy loss of 1.5 mm. With several starts,
+    few points tell them apart, and all points refine the two best.
 
     Args:
         points: Inner and outer surface, (n, 3) each, patient coordinates.
         template: The template.
         start: Where the search begins.
-        starts: Pitch and roll in radians that are added to it.
+        starts: Pitch and roll in radians that are added to it; none: it alone.
+        few: Few of the points; None: all of them tell the starts apart.
     """
+    tried = []
+    for pitch, roll in starts:
+        turn = rotation_of(np.array([pitch, 0, 0])) @ rotation_of(np.array([0, roll, 0]))
+        tried.append(_fitted(few or points, template, Pose(start.rotation @ turn, start.centre, start.scale), 15))
+    tried.sort(key=lambda t: t[0])
+    begins = [pose for _, pose in tried[:2]] or [start]
+    cost, pose = min((_fitted(points, template, begin, 80) for begin in begins), key=lambda t: t[0])
+    left = np.abs(_residuals(np.zeros(7), pose, points, template))
+    scale = CAUCHY_MM**2 * max(1, len(left))
+    return Registered(pose, cost / scale, float(np.median(left)) if len(left) else float("nan"))
+
+
+def _fitted(points: tuple[Array, Array], template: Template, begin: Pose, most: int) -> tuple[float, Pose]:
+    """Cost and pose from one start."""
     from scipy.optimize import least_squares
 
-    tried = []
-    chosen = list(starts)
-    thinned = tuple(p[:: max(1, len(p) // SCREENED)] for p in points)
-    for pitch, roll in chosen:
-        turn = rotation_of(np.array([pitch, 0, 0])) @ rotation_of(np.array([0, roll, 0]))
-        begin = Pose(start.rotation @ turn, start.centre, start.scale)
-        if len(chosen) == 1:
-            tried.append((0.0, begin))
-            continue
-        found = least_squares(
-            _residuals, np.zeros(7), args=(begin, thinned, template), loss="cauchy", f_scale=CAUCHY_MM,
-            max_nfev=15, x_scale=STEPS,
-        )  # fmt: skip
-        tried.append((float(found.cost), begin.moved(found.x)))
-    tried.sort(key=lambda t: t[0])
-    best = None
-    for _, begin in tried[:2]:
-        found = least_squares(
-            _residuals, np.zeros(7), args=(begin, points, template), loss="cauchy", f_scale=CAUCHY_MM,
-            max_nfev=60, x_scale=STEPS, xtol=1e-7, ftol=1e-7,
-        )  # fmt: skip
-        if best is None or found.cost < best[0]:
-            best = float(found.cost), begin.moved(found.x)
-    assert best is not None
-    left = np.abs(_residuals(np.zeros(7), best[1], points, template))
-    scale = CAUCHY_MM**2 * max(1, len(left))
-    return Registered(best[1], best[0] / scale, float(np.median(left)) if len(left) else float("nan"))
+    found = least_squares(
+        _residuals, np.zeros(7), args=(begin, points, template), loss="cauchy", f_scale=CAUCHY_MM, max_nfev=most,
+        x_scale=STEPS, xtol=1e-9, ftol=1e-9,
+    )  # fmt: skip
+    return float(found.cost), begin.moved(found.x)
 
 
 def _residuals(change: Array, begin: Pose, points: tuple[Array, Array], template: Template) -> Array:

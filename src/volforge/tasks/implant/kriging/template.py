@@ -23,6 +23,7 @@ from volforge.tasks.implant.kriging.pose import (
 from volforge.volume.geometry import Array
 
 ROUNDS = 4
+FEW = 500
 SMOOTH_PIXELS = 1.5
 TRUSTED_DEG = 108.0
 
@@ -33,10 +34,12 @@ class Points:
 
     Attributes:
         surfaces: Inner and outer, (n, 3) each, patient coordinates.
-        start: The first guess of its pose.
+        few: The same of a fifth of the rays, to tell starts apart.
+        start: Where rays started.
     """
 
     surfaces: tuple[Array, Array]
+    few: tuple[Array, Array]
     start: Pose
 
 
@@ -49,11 +52,15 @@ def points_of(skull: Array, affine: Array, about: Pose | None = None) -> Points:
         about: Where the rays start; None: the first guess.
     """
     pose = about or first_guess(skull, affine)
-    pose = Pose(pose.rotation, pose.centre)
-    directions = even_directions()
-    radii = cast(skull, affine, pose, directions).radii
-    found = [pose.out_of((radii[k][:, None] * directions)[np.isfinite(radii[k])]) for k in (0, 1)]
-    return Points((found[0], found[1]), about or pose)
+    every = _along(skull, affine, pose, even_directions())
+    return Points(every, _along(skull, affine, pose, even_directions(FEW)), pose)
+
+
+def _along(skull: Array, affine: Array, pose: Pose, directions: Array) -> tuple[Array, Array]:
+    about = Pose(pose.rotation, pose.centre)
+    radii = cast(skull, affine, about, directions).radii
+    inner, outer = (about.out_of((r[:, None] * directions)[np.isfinite(r)]) for r in radii)
+    return inner, outer
 
 
 def pose_of(skull: Array, affine: Array, template: Template) -> Registered:
@@ -62,7 +69,7 @@ def pose_of(skull: Array, affine: Array, template: Template) -> Registered:
     The second time matters where the first guess was far off: rays then start where the template's do.
     """
     first = points_of(skull, affine)
-    rough = register(first.surfaces, template, first.start, STARTS)
+    rough = register(first.surfaces, template, first.start, STARTS, first.few)
     again = points_of(skull, affine, rough.pose)
     return register(again.surfaces, template, rough.pose)
 
@@ -82,8 +89,8 @@ def template_of(every: Sequence[Points], disc: Disc) -> tuple[Template, list[Pos
     maps = _median([_as_map(every[0], poses[0], disc)])
     for turn in range(ROUNDS):
         template = Template(disc, maps, trusted)
-        starts = STARTS if turn == 0 else ((0.0, 0.0),)
-        poses = [register(p.surfaces, template, pose, starts).pose for p, pose in zip(every, poses, strict=True)]
+        starts = STARTS if turn == 0 else ()
+        poses = [register(p.surfaces, template, q, starts, p.few).pose for p, q in zip(every, poses, strict=True)]
         mean = float(np.exp(np.mean([np.log(p.scale) for p in poses])))
         poses = [Pose(p.rotation, p.centre, p.scale / mean) for p in poses]
         maps = _median([_as_map(p, pose, disc) for p, pose in zip(every, poses, strict=True)])
