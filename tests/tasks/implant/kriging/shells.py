@@ -29,7 +29,9 @@ def voxels(semi, exponent, thickness, spacing=1.5, rotation=None, centre=(0.0, 0
     along = [np.arange(n) * spacing - half] * 3
     points = np.stack(np.meshgrid(*along, indexing="ij"), axis=-1) @ turn
     r = np.linalg.norm(points, axis=-1)
-    inner, outer = radii(semi, exponent, thickness, np.where(r[..., None] > 0, points / np.maximum(r, 1e-6)[..., None], [0, 0, 1.0]))
+    inner, outer = radii(
+        semi, exponent, thickness, np.where(r[..., None] > 0, points / np.maximum(r, 1e-6)[..., None], [0, 0, 1.0])
+    )
     return ((r >= inner) & (r <= outer) & (points[..., 2] > floor)).astype(np.uint8), affine
 
 

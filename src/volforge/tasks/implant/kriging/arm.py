@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from volforge.cohort.splits import rank
 from volforge.errors import VolforgeError
 from volforge.study.cases import Case, Cohort, Row, free_rows
 from volforge.study.jobs import TrainJob
@@ -45,6 +45,9 @@ def fit_arm(path: Path, job: TrainJob) -> str:
         settings = KrigingSettings.of(content["kriging"])
     cohort = Cohort(job.scans)
     rows = complete_rows(cohort, content["by_fold"], job.fold)
+    if settings.skulls is not None:
+        kept = set(rank({r["subject"] for r in rows}, job.seed, "skulls")[: settings.skulls])
+        rows = [r for r in rows if r["subject"] in kept]
     where = f"{content['study']}, {content['arm']}/{content['model']}"
     if len(rows) < 3:
         raise VolforgeError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from volforge.errors import VolforgeError
 from volforge.tasks.implant.kriging.complete import CompletedMaps, complete_maps
+from volforge.tasks.implant.kriging.evidence import likelier
 from volforge.tasks.implant.kriging.fit import KrigedModel
 from volforge.tasks.implant.kriging.holes import Hole, holes_of
 from volforge.tasks.implant.kriging.imputed import closed_pose, observed
@@ -83,11 +84,22 @@ def krige(model: KrigedModel, skull: Array, affine: Array, *, deviation: bool = 
     if not holes:
         return Kriged(skull.shape, None, registered, holes, None)
     pixels = np.logical_or.reduce([h.pixels for h in holes])
+    field = model.field
+    if model.plain is not None:
+        field = likelier(field, model.plain, surfaces.radii, far_from(surfaces.radii, pixels, model))
     maps = complete_maps(
-        model.field, surfaces.radii, pixels, model.settings.passes, model.settings.thinning, deviation=deviation
+        field, surfaces.radii, pixels, model.settings.passes, model.settings.thinning, deviation=deviation
     )
-    found = voxels_of(model.field, maps, registered.pose, part, own)
+    found = voxels_of(field, maps, registered.pose, part, own)
     return Kriged(skull.shape, _moved(found, begin, skull.shape), registered, holes, maps)
+
+
+def far_from(radii: Array, hole: Array, model: KrigedModel) -> Array:
+    """(N, N) pixels with bone beyond the ring about the holes."""
+    from scipy.ndimage import distance_transform_edt
+
+    distance = distance_transform_edt(~hole) * model.field.disc.pixel_mm
+    return np.asarray(np.isfinite(radii).all(axis=0) & (distance > model.settings.passes.ring_mm))
 
 
 def _moved(found: VoxelImplant | None, begin: Array, shape: tuple[int, ...]) -> VoxelImplant | None:

@@ -74,7 +74,7 @@ def complete_maps(
     Raises:
         VolforgeError: Nothing of the skull can be trusted.
     """
-    from scipy.ndimage import binary_dilation, distance_transform_edt
+    from scipy.ndimage import distance_transform_edt
 
     passes, thinning = passes or Passes(), thinning or Thinning()
     far = np.full(hole.shape, np.inf)

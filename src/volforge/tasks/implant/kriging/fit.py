@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,11 +32,13 @@ class KrigedModel:
         template: What skulls are laid onto.
         field: Mean, region and covariance.
         settings: What it was fitted by.
+        plain: The covariance without a symmetric part, where each skull decides between the two.
     """
 
     template: Template
     field: Field
     settings: KrigingSettings
+    plain: Covariance | None = None
 
 
 @dataclass(frozen=True)
@@ -154,15 +156,20 @@ def model_of(maps: Array, template: Template, settings: KrigingSettings) -> Krig
     both = np.concatenate([whole, mirrored(whole)])
     mean = both.mean(axis=0)
     points = settings.disc.directions * mean[1][..., None]
-    found = likelihood.fitted(whole - mean, points, region, symmetric=settings.symmetric, lengths=settings.lengths_mm)
-    found = replace(found, offset_mm=settings.offset_mm)
-    return KrigedModel(template, Field(settings.disc, mean, region, found), settings)
+
+    def covariance(symmetric: bool) -> Covariance:
+        found = likelihood.fitted(whole - mean, points, region, symmetric=symmetric, lengths=settings.lengths_mm)
+        return replace(found, offset_mm=settings.offset_mm)
+
+    plain = covariance(False) if settings.evidence and settings.symmetric else None
+    return KrigedModel(template, Field(settings.disc, mean, region, covariance(settings.symmetric)), settings, plain)
 
 
 def with_gain(model: KrigedModel, gain: tuple[float, float]) -> KrigedModel:
     """The model with other variances; its means stay nearly the same."""
     found: Covariance = replace(model.field.covariance, gain=gain)
-    return replace(model, field=replace(model.field, covariance=found))
+    plain = None if model.plain is None else replace(model.plain, gain=gain)
+    return replace(model, field=replace(model.field, covariance=found), plain=plain)
 
 
 def without(maps: Array, number: int, model: KrigedModel) -> Field:

@@ -79,7 +79,9 @@ def looked_at(region: Array) -> Array:
     return np.argwhere(chosen & region)
 
 
-def _kernels(points: Array, symmetric: bool, lengths: Sequence[float]) -> tuple[list[tuple[int, int, int]], list[Array]]:
+def _kernels(
+    points: Array, symmetric: bool, lengths: Sequence[float]
+) -> tuple[list[tuple[int, int, int]], list[Array]]:
     """Owner, part and length of every term, and its matrix for both surfaces, float32: they are many."""
     distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
     across = np.linalg.norm(points[:, None] - (points * [-1, 1, 1])[None], axis=-1)

@@ -22,18 +22,36 @@ KIND = "kriging"
 
 def tensors_of(model: KrigedModel) -> dict[str, Array]:
     """What is written into weights.safetensors."""
-    found = model.field.covariance
+    plain = {} if model.plain is None else {f"plain.{k}": v for k, v in _numbers(model.plain).items()}
     return {
         "template": model.template.maps.astype(np.float32),
         "trusted": model.template.trusted,
         "mean": model.field.mean.astype(np.float32),
         "region": model.field.region,
+        **_numbers(model.field.covariance),
+        **plain,
+    }
+
+
+def _numbers(found: Covariance) -> dict[str, Array]:
+    return {
         "variances": found.variances,
         "lengths_mm": np.array(found.lengths),
         "gain": np.array(found.gain),
         "offset_mm": np.array([found.offset_mm]),
         "nugget_mm": np.array([found.nugget_mm]),
     }
+
+
+def _covariance(tensors: Mapping[str, Array], prefix: str = "") -> Covariance:
+    inner, outer = (float(v) for v in tensors[f"{prefix}gain"])
+    return Covariance(
+        tensors[f"{prefix}variances"],
+        tuple(float(v) for v in tensors[f"{prefix}lengths_mm"]),
+        (inner, outer),
+        float(tensors[f"{prefix}offset_mm"][0]),
+        float(tensors[f"{prefix}nugget_mm"][0]),
+    )
 
 
 def about(model: KrigedModel) -> dict[str, Any]:
@@ -44,16 +62,10 @@ def about(model: KrigedModel) -> dict[str, Any]:
 def model_from(tensors: Mapping[str, Array], settings: KrigingSettings) -> KrigedModel:
     """The model of tensors and settings."""
     disc = settings.disc
-    inner, outer = (float(v) for v in tensors["gain"])
-    found = Covariance(
-        tensors["variances"],
-        tuple(float(v) for v in tensors["lengths_mm"]),
-        (inner, outer),
-        float(tensors["offset_mm"][0]),
-        float(tensors["nugget_mm"][0]),
-    )
     template = Template(disc, tensors["template"].astype(np.float64), tensors["trusted"])
-    return KrigedModel(template, Field(disc, tensors["mean"].astype(np.float64), tensors["region"], found), settings)
+    field = Field(disc, tensors["mean"].astype(np.float64), tensors["region"], _covariance(tensors))
+    plain = _covariance(tensors, "plain.") if "plain.variances" in tensors else None
+    return KrigedModel(template, field, settings, plain)
 
 
 def load_kriged(folder: Path) -> tuple[KrigedModel, Mapping[str, Any]]:

@@ -191,7 +191,7 @@ def _distances(points, radii, trusted, scale, half):  # type: ignore[no-untyped-
         u, v = x * out + half, y * out + half
         i, j = int(np.floor(u)), int(np.floor(v))
         opposite = flat < 1e-3 and z < 0  # has no direction in the disc
-        if opposite or i < 0 or j < 0 or i + 1 >= n or j + 1 >= n or not trusted[int(round(u)), int(round(v))]:
+        if opposite or i < 0 or j < 0 or i + 1 >= n or j + 1 >= n or not trusted[round(u), round(v)]:
             found[q] = OUTSIDE_MM
             continue
         fu, fv = u - i, v - j

@@ -33,8 +33,10 @@ class KrigingSettings:
         disc, region, passes, thinning: See there.
         lengths_mm: Lengths of the kernels.
         symmetric: Whether the covariance may hold a symmetric part.
+        evidence: Whether each skull decides by its likelihood between that covariance and one without such a part.
         offset_mm: Standard deviation of an offset of each surface.
         calibrated: Whether variances are scaled by trial holes in the skulls that are fitted.
+        skulls: How many of the complete skulls are learnt from, the first by rank; None: all.
     """
 
     disc: Disc = field(default_factory=Disc)
@@ -43,8 +45,10 @@ class KrigingSettings:
     thinning: Thinning = field(default_factory=Thinning)
     lengths_mm: tuple[float, ...] = LENGTHS_MM
     symmetric: bool = True
+    evidence: bool = False
     offset_mm: float = 0.0
     calibrated: bool = True
+    skulls: int | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> KrigingSettings:

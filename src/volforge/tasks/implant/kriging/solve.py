@@ -99,9 +99,11 @@ def solve(
     asked = wanted & field.region
     kept = chosen(field, trusted, asked, thinning)
     if not kept.any():
-        raise VolforgeError("no bone of the skull can be trusted", "kriging", "is this a skull, and is it in the field?")
+        raise VolforgeError(
+            "no bone of the skull can be trusted", "kriging", "is this a skull, and is it in the field?"
+        )
     seen = field.places(kept)
-    factor = _factor(field.covariance.between(seen, seen), field.covariance.nugget_mm)
+    factor = factor_of(field.covariance.between(seen, seen), field.covariance.nugget_mm)
     weights = cho_solve(factor, (observed - field.mean)[kept], check_finite=False)
     both = np.stack([asked, asked])
     mean = np.full(field.mean.shape, np.nan)
@@ -110,7 +112,7 @@ def solve(
     mean[both] = field.mean[both] + np.concatenate(values)
     spread = np.full(field.mean.shape, np.nan)
     if deviation:
-        coarse = both & _grid(field.disc, 2)
+        coarse = both & grid_of(field.disc, 2)
         places = field.places(coarse)
         found = []
         for part in _parts(places):
@@ -135,18 +137,18 @@ def chosen(field: Field, trusted: Array, asked: Array, thinning: Thinning) -> Ar
     distance = distance_transform_edt(~unknown) * pixel if unknown.any() else np.full(asked.shape, np.inf)
     kept = np.zeros(trusted.shape, bool)
     for steps in LEVELS:
-        near = _grid(field.disc, thinning.beyond * steps[0])
+        near = grid_of(field.disc, thinning.beyond * steps[0])
         for limit, step in zip((thinning.every_mm, thinning.second_mm, thinning.third_mm), steps, strict=True):
-            near = near | ((distance <= limit) & _grid(field.disc, step))
+            near = near | ((distance <= limit) & grid_of(field.disc, step))
         # what stands opposite tells of the hole, where skulls are symmetric
-        near |= asked[::-1] & _grid(field.disc, steps[2])
+        near |= asked[::-1] & grid_of(field.disc, steps[2])
         kept = trusted & near & field.region
         if kept.sum() <= MOST_OBSERVATIONS:
             break
     return kept
 
 
-def _grid(disc: Disc, step: int) -> Array:
+def grid_of(disc: Disc, step: int) -> Array:
     """(N, N) every so many pixels from the vertex, along both axes."""
     along = (np.arange(disc.shape[0]) - disc.half) % step == 0
     return along[:, None] & along[None, :]
@@ -158,7 +160,7 @@ def _parts(places: Places) -> list[Places]:
     return [Places(places.points[i : i + BLOCK], places.surfaces[i : i + BLOCK]) for i in range(0, max(n, 1), BLOCK)]
 
 
-def _factor(covariance: Array, nugget: float) -> tuple[Array, bool]:
+def factor_of(covariance: Array, nugget: float) -> tuple[Array, bool]:
     """Cholesky factor of a covariance and its nugget."""
     from scipy.linalg import cho_factor
 

@@ -83,7 +83,8 @@ def _box(
 ) -> Box | None:
     """The part of the grid that the zone can reach into."""
     points = [
-        field.disc.directions[zone] * (found.maps[k][zone][:, None] + off) for k, off in ((0, -MARGIN_MM), (1, MARGIN_MM))
+        field.disc.directions[zone] * (found.maps[k][zone][:, None] + off)
+        for k, off in ((0, -MARGIN_MM), (1, MARGIN_MM))
     ]
     patient = pose.out_of(np.concatenate(points))
     patient = patient[np.isfinite(patient).all(axis=1)]
