@@ -104,7 +104,7 @@ def hole_in_vault(defective: Array, affine: Affine) -> Hole | None:
     box = foreground_box(skull)
     if box is None:
         return None
-    grid = Grid(tuple(defective.shape), affine)  # type: ignore[arg-type]
+    grid = Grid(tuple(defective.shape), affine)
     # voxels of a millimetre are enough to see an opening
     steps = [max(1, int(1.0 / s)) for s in grid.spacing_mm]
     bone = skull[box][tuple(slice(None, None, s) for s in steps)]

@@ -133,10 +133,12 @@ def _hole_of(defective: Array, affine: Affine, margin_mm: float) -> tuple[Hole, 
     hole = hole_in_vault(defective, affine)
     if hole is None:
         return None
-    grid = Grid(tuple(defective.shape), affine)  # type: ignore[arg-type]
+    grid = Grid(tuple(defective.shape), affine)
     # where the hole lies is seen on few voxels; then all near these are asked
     steps = [max(1, round(COARSE_MM / s)) for s in grid.spacing_mm]
-    rough = _covered(hole, tuple(slice(0, n, s) for n, s in zip(defective.shape, steps, strict=True)), affine, margin_mm)
+    rough = _covered(
+        hole, tuple(slice(0, n, s) for n, s in zip(defective.shape, steps, strict=True)), affine, margin_mm
+    )
     place = foreground_box(rough)
     if place is None:
         return None

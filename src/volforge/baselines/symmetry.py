@@ -103,7 +103,7 @@ def coarse_bone(defective: Array, affine: Affine) -> tuple[Array, Affine]:
     """The largest piece of bone on voxels of about 1.5 mm, cut to its box, and its affine."""
     from volforge.volume.boxes import bounding_box
 
-    grid = Grid(tuple(defective.shape), affine)  # type: ignore[arg-type]
+    grid = Grid(tuple(defective.shape), affine)
     skull = defective > 0
     box = bounding_box(skull)
     steps = [max(1, round(COARSE_MM / s)) for s in grid.spacing_mm]

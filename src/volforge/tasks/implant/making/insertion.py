@@ -146,8 +146,7 @@ def _blocked(implant: Array, bone: Array, u: Array, first: Array, second: Array,
         i0, j0 = int(np.floor(a - 0.5)), int(np.floor(b - 0.5))
         for i in range(max(i0, 0), min(i0 + 2, rows)):
             for j in range(max(j0, 0), min(j0 + 2, columns)):
-                if h > height[i, j]:
-                    height[i, j] = h
+                height[i, j] = max(height[i, j], h)
     found = np.zeros(len(implant), np.bool_)
     for n in range(len(implant)):
         a = (implant[n, 0] * first[0] + implant[n, 1] * first[1] + implant[n, 2] * first[2] - low1) / cell

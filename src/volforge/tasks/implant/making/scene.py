@@ -69,7 +69,7 @@ class Scene:
         spacing = Grid((1, 1, 1), affine).spacing_mm
         wide = grown(box, [int(np.ceil(margin_mm / s)) + 1 for s in spacing], implant.shape)
         middle = _centroid(defective if defective.any() else implant, affine) if centre is None else np.asarray(centre)
-        own = Grid(tuple(implant.shape), affine).part(wide)  # type: ignore[arg-type]
+        own = Grid(tuple(implant.shape), affine).part(wide)
         bone = np.pad(defective[wide] > 0, PAD, mode="edge")
         mask = np.pad(implant[wide] > 0, PAD) & ~bone
         if not mask.any():

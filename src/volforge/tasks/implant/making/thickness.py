@@ -18,7 +18,9 @@ from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Affine, Array
 
 PARTS = 1.25  # of the finer grid, for each voxel's shortest edge
-SAME = 0.8  # a sphere that leaves its neighbour's by less is not drawn: a fifth of a voxel at most, a sixth of the spheres
+SAME = (
+    0.8  # a sphere that leaves its neighbour's by less is not drawn: a fifth of a voxel at most, a sixth of the spheres
+)
 LOW_PERCENT = 5.0
 
 
