@@ -18,7 +18,9 @@ DEPTH = 0.48  # of the middle below the vertex, in widths of the skull: 70 mm of
 LOWEST_DEGREES = 100.0  # from the way up: below lie orbits, the base, and the end of many scans
 PIXEL_MM = 1.5
 PIXEL_VOXELS = 1.5  # coarse voxels leave gaps on smaller pixels
-BEYOND = 0.8  # a way that leaves the grid before so much of the skull's radius shows nothing
+CUT_MM2 = 300.0  # bone on a face of the grid, of an adult's skull: there the scan cuts the skull off
+BEYOND = 1.3  # what leaves by such a face before so much of the skull's radius shows nothing
+ADULT_MM = 70.0
 
 
 @dataclass(frozen=True)
@@ -122,13 +124,15 @@ def hole_in_vault(defective: Array, affine: Affine) -> Hole | None:
     drawn[pixels[:, 0], pixels[:, 1]] = True
     drawn = binary_closing(drawn, np.ones((3, 3), bool))
     above = _above(count, pixel, LOWEST_DEGREES)
-    opened = binary_opening(~drawn & above & _inside(count, pixel, centre, radius, grid), np.ones((3, 3), bool))
+    opened = binary_opening(
+        ~drawn & above & _inside(count, pixel, centre, radius, skull, affine), np.ones((3, 3), bool)
+    )
     labels, counts = components(opened[:, :, None], 26)
     if len(counts) < 2:
         return None
     opening = labels[:, :, 0] == 1 + int(np.argmax(counts[1:]))
     away = distance_transform_edt(~opening) * pixel * radius
-    near = away[pixels[:, 0], pixels[:, 1]] <= 15 * max(radius / 70, 0.2)
+    near = away[pixels[:, 0], pixels[:, 1]] <= 15 * max(radius / ADULT_MM, 0.2)
     near &= far > 0.5 * radius
     around = far[near] if near.any() else far
     low, high = (float(v) for v in np.percentile(around, [2, 98]))
@@ -141,13 +145,25 @@ def _above(count: int, pixel: float, degrees: float) -> Array:
     return np.asarray(np.hypot(x, y) <= 2 * np.sin(np.radians(degrees) / 2))
 
 
-def _inside(count: int, pixel: float, centre: Array, radius: float, grid: Grid) -> Array:
-    """Which directions stay in the grid until most of the skull's radius: what the scan cuts off is no opening."""
+def _inside(count: int, pixel: float, centre: Array, radius: float, bone: Array, affine: Affine) -> Array:
+    """Directions that do not leave through a face of the grid where the scan cuts the skull: that is no opening."""
     x, y = (np.indices((count, count)) - count // 2) * pixel
     rho = np.minimum(np.hypot(x, y), 2.0)
-    up = 1 - rho**2 / 2
     scale = np.sqrt(np.maximum(1 - rho**2 / 4, 0))
-    ends = centre + BEYOND * radius * np.stack([x * scale, y * scale, up], axis=-1)
-    inverse = np.linalg.inv(grid.affine)
-    index = ends @ inverse[:3, :3].T + inverse[:3, 3]
-    return np.asarray(((index >= -0.5) & (index <= np.array(grid.shape) - 0.5)).all(axis=-1))
+    rays = np.stack([x * scale, y * scale, 1 - rho**2 / 2], axis=-1)
+    inverse = np.linalg.inv(affine)
+    start, steps = inverse[:3, :3] @ centre + inverse[:3, 3], rays @ inverse[:3, :3].T
+    spacing = Grid((1, 1, 1), affine).spacing_mm
+    exits = np.full((*rho.shape, 6), np.inf)
+    cut = np.zeros(6, bool)
+    for axis in range(3):
+        area = spacing[(axis + 1) % 3] * spacing[(axis + 2) % 3]
+        for side, index in enumerate((0, bone.shape[axis] - 1)):
+            plane = -0.5 if side == 0 else index + 0.5
+            along = steps[..., axis]
+            outwards = along < 0 if side == 0 else along > 0
+            far = np.divide(plane - start[axis], along, out=np.full(rho.shape, np.inf), where=outwards)
+            exits[..., 2 * axis + side] = far
+            here = np.count_nonzero(np.take(bone, index, axis=axis)) * area
+            cut[2 * axis + side] = here > CUT_MM2 * (radius / ADULT_MM) ** 2
+    return ~(cut[exits.argmin(axis=-1)] & (exits.min(axis=-1) < BEYOND * radius))
