@@ -78,7 +78,9 @@ def test_an_empty_implant_has_an_overlap_of_0_and_no_distance(tmp_path, scans):
     strata = {r["structure"] for r in rows} - {"implant"}
     assert {s.split("/")[0] for s in strata} == {"implant"}
     assert len(strata) >= 2
-    size = next(r for r in of(rows, scan="right", measure="dice") if r["structure"].split("/")[-1] in ("small", "medium"))
+    size = next(
+        r for r in of(rows, scan="right", measure="dice") if r["structure"].split("/")[-1] in ("small", "medium")
+    )
     assert size["value"] == dice["value"]
     assert {r["measure"] for r in rows if r["structure"] in strata} == {
         "dice", "boundary_dice_10mm", "hd95_mm", "hd95_pooled_mm",
