@@ -12,14 +12,14 @@ import numpy as np
 
 from volforge.volume.boxes import foreground_box
 from volforge.volume.geometry import Affine, Array, Grid
-from volforge.volume.morphology import components
+from volforge.volume.morphology import components, face
 
 DEPTH = 0.48  # of the middle below the vertex, in widths of the skull: 70 mm of an adult's 145
 LOWEST_DEGREES = 100.0  # from the way up: below lie orbits, the base, and the end of many scans
 PIXEL_MM = 1.5
 PIXEL_VOXELS = 1.5  # coarse voxels leave gaps on smaller pixels
 CUT_MM2 = 300.0  # bone on a face of the grid, of an adult's skull: there the scan cuts the skull off
-BEYOND = 1.3  # what leaves by such a face before so much of the skull's radius shows nothing
+BEYOND = 1.15  # what leaves by such a face before so much of the skull's radius shows nothing
 ADULT_MM = 70.0
 
 
@@ -164,6 +164,6 @@ def _inside(count: int, pixel: float, centre: Array, radius: float, bone: Array,
             outwards = along < 0 if side == 0 else along > 0
             far = np.divide(plane - start[axis], along, out=np.full(rho.shape, np.inf), where=outwards)
             exits[..., 2 * axis + side] = far
-            here = np.count_nonzero(np.take(bone, index, axis=axis)) * area
+            here = np.count_nonzero(face(bone, axis, index)) * area
             cut[2 * axis + side] = here > CUT_MM2 * (radius / ADULT_MM) ** 2
     return ~(cut[exits.argmin(axis=-1)] & (exits.min(axis=-1) < BEYOND * radius))
