@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from volforge.tasks.implant.baselines import BASELINES, LEARNS
+from volforge.tasks.implant.metrics import MeasuredStudy
 from volforge.tasks.protocol import Places, Problem, ResolvedStudy, Task
 
 if TYPE_CHECKING:
@@ -17,12 +18,15 @@ STRUCTURE = "implant"
 class Implant(Task):
     """Cranial implants, of defective skulls whose implant is known."""
 
+    study = MeasuredStudy
     predict = "volforge.tasks.implant.predict:predict"
     measure = "volforge.tasks.implant.measure:measure"
     reads = ("defective", "implant")
     baselines = BASELINES
     learns = LEARNS
     shown = ("dice", "boundary_dice_10mm", "hd95_pooled_mm")
+    judged_in = ("implant",)  # its strata are the same cases again
+    picture = "defective skull, prediction, reference, error, along three planes"
     by_hand = {
         "plan": "volforge.tasks.implant.defects.files:Plan",
         "defects": "volforge.tasks.implant.defects.files:make_defects",
