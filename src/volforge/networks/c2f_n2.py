@@ -5,6 +5,8 @@ Source: Li et al., arXiv 2006.12449, read in their code; some 0.65 million param
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -30,7 +32,7 @@ class FineN2(nn.Module):
         down = [unit(channels if k == 0 else w, w, kernel, 2) for k in range(5)]
         code = [unit(w, 4 * w, kernel), unit(4 * w, 4 * w, kernel)]
         widths = [4 * w, 2 * w, 2 * w, 2 * w, 2 * w, w]
-        up = [doubling(a, b, kernel, b) for a, b in zip(widths, widths[1:], strict=False)]
+        up = [doubling(a, b, kernel, b) for a, b in pairwise(widths)]
         self.steps = nn.Sequential(*down, *code, *up)
         self.head = head(w, classes, kernel)
         self.divisor = 32

@@ -19,7 +19,7 @@ class CranialDiscriminator(nn.Module):
     """Three convolutions, and one weight for every voxel of the last grid: it is tied to the size of its input.
 
     Args:
-        size: Voxels of the volume, sides multiples of 4.
+        size: Voxels of the volume (one number: a cube), sides multiples of 4.
         channels: Channels of the volume.
         width: Channels of the first convolution; 64 as published.
 
@@ -27,8 +27,9 @@ class CranialDiscriminator(nn.Module):
         Input (N, channels, X, Y, Z); output (N, 1) logits, whose sigmoid is the published output.
     """
 
-    def __init__(self, size: Sequence[int], channels: int = 1, width: int = 64):
+    def __init__(self, size: Sequence[int] | int, channels: int = 1, width: int = 64):
         super().__init__()
+        size = [size] * 3 if isinstance(size, int) else list(size)
         if any(n % 4 for n in size):
             raise ValueError(f"sides must be multiples of 4, not {tuple(size)}")
         self.down = nn.Sequential(
