@@ -34,12 +34,9 @@ def implant_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, An
     options = study.models_of(arm)[model]
     assert options.network is not None
     own = implant_of(options)
-    content = own.model_dump() | {"size": own.size}
-    if own.adversary is not None:
-        content["adversary"] = {"network": own.adversary.network.spec, "weight": own.adversary.weight}
     return {
         "kind": "implant",
-        "implant": content,
+        "implant": own.plain(),
         "needs": list(options.needs or []),
         "network": options.network.spec,
         "loss": loss_of(options),

@@ -85,6 +85,13 @@ class ImplantOptions(Model):
         """Voxels of the grid of a cap or of a box."""
         return list(self.grid or (BOX if self.sees == "box" else CAP))
 
+    def plain(self) -> dict[str, object]:
+        """As settings keep it: with `size`, and the discriminator as one mapping."""
+        content: dict[str, object] = self.model_dump() | {"size": self.size}
+        if self.adversary is not None:
+            content["adversary"] = {"network": self.adversary.network.spec, "weight": self.adversary.weight}
+        return content
+
     def wrong(self) -> tuple[str, str]:
         """Key and fault of values that do not fit together, empty where all do; asked once the defaults are in them."""
         if self.sees == "box" and self.defects != "sheet":
