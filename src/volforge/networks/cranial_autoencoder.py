@@ -1,7 +1,7 @@
 """The published auto-encoder of cranial implants.
 
 Source: Li et al., Medical Image Analysis 73, 102171 (2021), read in the code that they published; layers and sizes are
-those of docs/implants.md. At the paper's width it has 22,864,193 trainable parameters.
+those of docs/implant-training.md. At the paper's width it has 22,864,193 trainable parameters.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def problems(loaded: Places, study: ResolvedStudy, arm: str, model: str) -> Iter
     own = implant_of(options)
     key, fault = own.wrong()
     if fault:
-        yield loaded.problem((*keys, "implant", key), fault, "see docs/implants.md", str(getattr(own, key)))
+        yield loaded.problem((*keys, "implant", key), fault, "see docs/implant-training.md", str(getattr(own, key)))
     if options.network is None:
         yield loaded.problem(keys, "a model needs a network", "add `network: cranial_autoencoder` or `residual_unet`")
     for key in UNREAD:
