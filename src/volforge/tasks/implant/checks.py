@@ -12,6 +12,9 @@ DEFAULT_LOSS, OF_VALUES = {"name": "dice_ce"}, {"name": "value_mse"}
 VALUE_NETWORKS = ("cranial_autoencoder",)
 UNREAD = ("kind", "structures", "recipe", "region", "dilate_mm")
 UNREAD_TRAINING = ("patches", "centred_on")
+SMALL_GRIDS = (*VALUE_NETWORKS, "c2f_n1", "c2f_n2")
+"""Their codes are a few voxels wide. On CPU the bfloat16 gradient of a convolution whose kernel is wider than its grid
+reads memory that nobody wrote (seen with torch 2.13): it differs from run to run, by any amount."""
 SAME = ("cap_mm", "margin_mm", "field")
 
 
@@ -77,6 +80,10 @@ def _of_training(
     if set(training.flip) - {"x"}:
         text = "a head is not flipped upside down, nor back to front"
         yield loaded.problem((*place, "flip"), text, "use `flip: [x]` or none", str(training.flip))
+    network = options.network.name if options.network is not None else ""
+    if network in SMALL_GRIDS and training.precision != "32-true" and training.accelerator == "cpu":
+        text = f"on CPU the gradients of {network} are not reproducible in 16 bit"
+        yield loaded.problem((*place, "precision"), text, "use 32-true, or a GPU", training.precision)
     if training.augmentation == "published":
         text = "implants were published without augmentation"
         yield loaded.problem((*place, "augmentation"), text, "use none, light or standard", training.augmentation)
