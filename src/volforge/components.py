@@ -22,6 +22,10 @@ NAMES: dict[Kind, dict[str, str]] = {
         "wavelet_generator": "volforge.networks.wavelet_generator:WaveletGenerator",
         "oasis_segmenter": "volforge.networks.oasis_segmenter:OasisSegmenter",
         "wavelet_discriminator": "volforge.networks.wavelet_discriminator:WaveletDiscriminator",
+        "cranial_autoencoder": "volforge.networks.cranial_autoencoder:CranialAutoencoder",
+        "cranial_discriminator": "volforge.networks.cranial_discriminator:CranialDiscriminator",
+        "c2f_n1": "volforge.networks.c2f_n1:CoarseN1",
+        "c2f_n2": "volforge.networks.c2f_n2:FineN2",
     },
     "loss": {
         "ce": "volforge.losses.cross_entropy:CrossEntropy",
@@ -31,6 +35,11 @@ NAMES: dict[Kind, dict[str, str]] = {
         "dice_hardforward_ce": "volforge.losses.combined:HardForwardDiceCE",
         "boundary": "volforge.losses.boundary:BoundaryLoss",
         "dice_boundary": "volforge.losses.boundary:DiceBoundary",
+        "value_mse": "volforge.losses.values:ValueMSE",
+        "value_dice": "volforge.losses.values:ValueDice",
+        "value_boundary": "volforge.losses.values:ValueBoundary",
+        "value_mse_boundary": "volforge.losses.values:ValueMSEBoundary",
+        "value_dice_boundary": "volforge.losses.values:ValueDiceBoundary",
     },
 }
 GIVEN = {"network": ("channels", "classes", "spacing_mm", "size"), "loss": ()}  # what the task says, not the user

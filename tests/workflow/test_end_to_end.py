@@ -221,7 +221,7 @@ def test_labels_command_runs_as_a_job_and_is_recorded(tmp_path):
 
 STUDIES = {
     "tmj_segmentation": ("threshold_components", "mean_labels", "volforge"),
-    "skull_implant": ("mirror",),
+    "skull_implant": ("mirror", "residual_unet"),
     "body_semantic_synthesis": ("mean_painting",),
     "body_translation": ("histogram_matching",),
 }

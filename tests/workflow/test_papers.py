@@ -174,3 +174,72 @@ def test_networks_of_paper_size_take_one_real_step(tmp_path, arm):
     for name, network in networks.items():
         assert all(torch.isfinite(p).all() for p in network.parameters()), name
         assert not torch.equal(before[name], next(network.parameters())), name
+
+
+SKULLS = {"skullfix": (100, 1), "skullbreak": (114, 5)}
+
+
+def cranial_implant(folder):
+    """Sheets of SkullFix and of SkullBreak, five defects of each skull, without volumes in their files."""
+    shutil.copytree(ROOT / "config/papers", folder / "papers")
+    for name, (subjects, defects) in SKULLS.items():
+        lines = ["subject\tscan\tmodality\timage\tdefective\timplant"]
+        for i in range(subjects):
+            for k in range(defects):
+                files = [f"{name}_{i}_{k}_{part}.nrrd" for part in ("complete", "defective", "implant")]
+                for file in files:
+                    (folder / "papers" / file).write_bytes(b"")
+                lines.append("\t".join([f"{name} {i}", f"{name}-{i}-{k}", "mask", *files]))
+        (folder / "papers" / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    return folder / "papers/cranial_implant.yaml"
+
+
+@pytest.fixture(scope="module")
+def implants(tmp_path_factory):
+    return load_run([cranial_implant(tmp_path_factory.mktemp("implants"))], None, check_files=True)
+
+
+def test_cranial_implants_have_the_published_splits_by_skull(implants):
+    from volforge.cohort.splits import assign_rows
+
+    assert [p for p in implants.problems if p.level == "error"] == []
+    wanted = {"skullfix_mia85": (75, 10, 15), "skullfix_pcdiff": (65, 10, 25), "skullbreak_pcdiff": (77, 9, 28)}
+    for name, (train, val, test) in wanted.items():
+        cohort = implants.cohorts[name]
+        own = cohort.settings
+        where = assign_rows(cohort.rows.values(), seed=own.seed, folds=own.folds, shares=own.splits.model_dump())
+        counts = [sum(a.split == s for a in where.values()) for s in ("train", "val", "test")]
+        assert counts == [train, val, test], name
+
+
+def test_cranial_implants_have_the_published_networks_losses_and_rates(implants):
+    from volforge import components
+    from volforge.tasks.implant.apply import make_network
+    from volforge.tasks.implant.settings import ImplantSettings
+    from volforge.workflow.study_settings import model_settings
+
+    parameters = {"cranial_autoencoder": 22_864_193, "c2f_n1": 82_076_616, "c2f_n2": 646_816}
+    for study in implants.studies.values():
+        published = [a for a in study.settings.arms if a.startswith(("ae_", "gan", "c2f"))]
+        assert len(published) == 10
+        for arm in published:
+            for model in study.models_of(arm):
+                settings = ImplantSettings.of(model_settings(study, arm, model))
+                with torch.device("meta"):
+                    network = make_network(settings)
+                assert sum(p.numel() for p in network.parameters()) == parameters[settings.network["name"]]
+                own = settings.training
+                is_pair = arm == "c2f_n1_n2"
+                assert (own["optimizer"], own["rate"]) == ("adam", 1e-4 if is_pair else 2e-4)
+                assert settings.implant["beta1"] == (0.3 if is_pair else 0.5)
+                samples = {"ae_patch": 48000, "ae_patch_blended": 48000, "c2f_n1_n2": 10000}.get(arm, 12000)
+                assert own["steps"] * own["batch"] == samples
+                loss = components.build("loss", settings.loss)
+                if getattr(loss, "needs_distance", False):
+                    assert (loss.units, loss.clip) == ("voxels", 0)
+        caps = ImplantSettings.of(model_settings(study, "gan", "cap"))
+        assert caps.patch == (128, 128, 64)
+        assert caps.implant["adversary"] == {"network": {"name": "cranial_discriminator"}, "weight": 0.1}
+        assert ImplantSettings.of(model_settings(study, "ae_boundary", "cap")).implant["threshold"] == 0
+        box = ImplantSettings.of(model_settings(study, "c2f_n1_n2", "fine"))
+        assert (box.patch, box.needs) == ((256, 256, 128), ("coarse",))

@@ -81,6 +81,7 @@ class _Hands:
         # each other are passed several times, some frozen, and a gradient penalty reaches some weights only: their
         # gradients are joined when the weights are moved.
         self.joins = fabric.world_size > 1 and len(optimizers) > 1
+        self.updated: set[str] = set()
 
     @contextmanager
     def apart(self, networks: Mapping[str, Any]) -> Iterator[None]:
@@ -99,6 +100,9 @@ class _Hands:
 
     def update(self, name: str) -> None:
         optimizer, modules = self.optimizers[name]
+        if name in self.updated:  # a scale serves one update of an optimiser; what it found must be taken up first
+            self.moved()
+        self.updated.add(name)
         if self.joins:
             self._join([p.grad for m in modules for p in m.parameters() if p.grad is not None])
         if self.plan.clip:
@@ -109,6 +113,7 @@ class _Hands:
 
     def moved(self) -> None:
         """The step is over: the scale of 16-bit losses may change."""
+        self.updated.clear()
         precision = self.fabric.strategy.precision
         if isinstance(precision, OneScale):
             precision.step_done()

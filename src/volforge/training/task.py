@@ -35,7 +35,11 @@ class Hands(Protocol):
         ...
 
     def update(self, name: str) -> None:
-        """One step of the optimiser of this name, once in a step of the training; its gradients are then cleared."""
+        """One step of the optimiser of this name; its gradients are then cleared.
+
+        Where one is asked for twice in a step of the training, the scale of 16-bit losses may change in between: no
+        other network may have gradients then.
+        """
 
 
 class Task(Protocol):

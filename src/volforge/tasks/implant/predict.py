@@ -1,12 +1,20 @@
-"""Implants of the defective skulls of a fold: of a baseline, or made elsewhere."""
+"""Implants of the defective skulls of a fold: of trained models, of a baseline, or made elsewhere."""
 
 from __future__ import annotations
 
-from volforge.study.cases import Cohort, cases_with
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from volforge.errors import VolforgeError
+from volforge.study.cases import Case, Cohort, cases_with
 from volforge.study.jobs import PredictJob
-from volforge.study.predict import predict_without_models
+from volforge.study.predict import predict_each, predict_without_models
+from volforge.study.predictor import Predictor
 from volforge.study.settings import ArmSettings
 from volforge.tasks.implant.baselines import BASELINES
+from volforge.volume.folders import read_object
+from volforge.volume.geometry import Array
 
 FILES = ("defective", "implant")
 
@@ -16,7 +24,7 @@ def predict(settings: ArmSettings, job: PredictJob) -> int:
 
     Args:
         settings: The arm.
-        job: Scans, fold, and the folder `predictions`.
+        job: Scans, fold, models, and the folder `predictions`.
 
     Returns:
         Number of cases.
@@ -24,7 +32,103 @@ def predict(settings: ArmSettings, job: PredictJob) -> int:
     Raises:
         VolforgeError: Nothing to measure, nothing to learn from, or files that cannot be used.
     """
+    start = time.perf_counter()
     cohort = Cohort(job.scans)
     cases = cases_with(settings, cohort, job.fold, FILES)
-    predict_without_models(settings, job, cohort, cases, BASELINES, labels=True)
-    return len(cases)
+    if predict_without_models(settings, job, cohort, cases, BASELINES, labels=True):
+        return len(cases)
+    return predict_each(job, cohort, cases, predictor(settings, cohort, job), labels=True, start=start)
+
+
+def predictor(settings: ArmSettings, cohort: Cohort, job: PredictJob) -> Predictor:
+    """What predicts a case by the models of an arm."""
+    folder = final_model(job.models)
+    about = read_object(folder / "model.json", "the description of a model")
+    if about.get("fitted"):
+        raise VolforgeError("no way is known to predict with this fitted model", str(folder), "name a trained model")
+    return by_networks(settings, cohort, job)
+
+
+def final_model(models: Mapping[str, Path]) -> Path:
+    """The folder of the model that gives the implant: the one of the arm that no other one needs.
+
+    Raises:
+        VolforgeError: There is none, or more than one.
+    """
+    own = {name: folder for name, folder in models.items() if "/" not in name}
+    asked = set()
+    for folder in own.values():
+        asked |= set(read_object(folder / "model.json", "the description of a model").get("needs", ()))
+    last = sorted(set(own) - asked)
+    if len(last) != 1:
+        text = f"{len(last)} models give an implant: {', '.join(last) or 'none'}"
+        raise VolforgeError(text, "", "name one, and those that it needs")
+    return own[last[0]]
+
+
+def by_networks(settings: ArmSettings, cohort: Cohort, job: PredictJob) -> Predictor:
+    """What predicts a case by trained networks."""
+    import torch
+
+    from volforge.tasks.implant.apply import predicted
+
+    torch.set_num_threads(int(settings.inference["threads"]))
+    model = loaded(final_model(job.models), job.models, job.device)
+    options = settings.inference
+
+    def one(case: Case) -> tuple[Array, Array | None]:
+        defective, grid = cohort.read(case.scan, "defective") > 0, cohort.grid(case.scan)
+        p = predicted(
+            model,
+            defective,
+            grid,
+            flips=options["flips"],
+            overlap=options["overlap"],
+            device=job.device,
+            where=case.scan,
+        )
+        return finished(p, defective)
+
+    return one
+
+
+def loaded(folder: Path, models: Mapping[str, Path], device: str):  # type: ignore[no-untyped-def]
+    """A model with the one that it needs, which needs none."""
+    from volforge.tasks.implant.apply import load_model
+
+    needs = read_object(folder / "model.json", "the description of a model").get("needs", ())
+    found = [load_model(of_word(models, word), device) for word in needs]
+    return load_model(folder, device, found[0] if found else None)
+
+
+def of_word(models: Mapping[str, Path], word: str) -> Path:
+    """The folder of a model by a word of `needs`: jobs name those of other arms and of other studies as they see them.
+
+    Raises:
+        VolforgeError: It is not among them.
+    """
+    parts = word.split("/")
+    for name in ("/".join(parts[k:]) for k in range(len(parts))):
+        if name in models:
+            return models[name]
+    raise VolforgeError(f"the model {word} is not there", ", ".join(models), f"pass --model {word}=FOLDER")
+
+
+def finished(p: Array, defective: Array) -> tuple[Array, Array]:
+    """Implant and confidence from the probability of a target.
+
+    Args:
+        p: (X, Y, Z) probability of the implant, or of the complete skull.
+        defective: (X, Y, Z) bone, boolean.
+
+    Returns:
+        The largest piece of what is probable and no bone, boolean; and the probability of what was chosen, float32:
+        where bone stands there is surely no implant.
+    """
+    import numpy as np
+
+    from volforge.volume.morphology import largest_component
+
+    missing = np.where(defective, np.float32(0), p)
+    implant = largest_component(missing > 0.5, 26)
+    return implant, np.where(implant, missing, 1 - missing).astype(np.float32)

@@ -10,9 +10,11 @@ import numpy as np
 
 from volforge.cohort.splits import rank
 from volforge.errors import VolforgeError
-from volforge.study.cases import Case, Cohort, Row, free_rows
-from volforge.study.jobs import TrainJob
+from volforge.study.cases import Case, Cohort, Row, cases_with, free_rows
+from volforge.study.jobs import PredictJob, TrainJob
+from volforge.study.predict import predict_each
 from volforge.study.predictor import Predictor
+from volforge.study.settings import ArmSettings
 from volforge.tasks.implant.kriging.case import krige
 from volforge.tasks.implant.kriging.covariance import terms
 from volforge.tasks.implant.kriging.fit import fit
@@ -23,6 +25,7 @@ from volforge.training.fitted import write_fitted
 from volforge.volume.folders import form_of, read_object
 from volforge.volume.geometry import Array
 
+FILES = ("defective", "implant")
 PACKAGES = ("numpy", "scipy", "numba")
 
 
@@ -90,6 +93,23 @@ def complete_skull(cohort: Cohort, scan: str) -> tuple[Array, Array]:
     else:
         skull = cohort.read(scan, "image") > 0
     return np.ascontiguousarray(skull).view(np.uint8), cohort.grid(scan).affine
+
+
+def predict(settings: ArmSettings, job: PredictJob) -> int:
+    """Predict all test cases of a fold by a fitted model; the entry of arms with `kriging`.
+
+    Args:
+        settings: The arm.
+        job: Scans, fold, the model, and the folder `predictions`, which appears whole.
+
+    Returns:
+        Number of cases.
+    """
+    start = time.perf_counter()
+    cohort = Cohort(job.scans)
+    cases = cases_with(settings, cohort, job.fold, FILES)
+    (folder,) = job.models.values()
+    return predict_each(job, cohort, cases, kriging_predictor(cohort, folder), labels=True, start=start)
 
 
 def kriging_predictor(cohort: Cohort, folder: Path) -> Predictor:
