@@ -44,3 +44,18 @@ def defects(
     plan = places.at(entries["plan"])(per_skull, seed=seed, bone_hu=bone_hu, **words)
     written = places.at(entries["defects"])(sheet, out, plan, root, typer.echo)
     typer.echo(str(written))
+
+
+@app.command()
+def trial(
+    data: Annotated[Path, typer.Argument(help="Folder of triples: complete_skull, defective_skull, implant / NNN.nrrd.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write sheets and defects into; what lies there is kept.")],
+    tested: Annotated[list[str], typer.Option(help="Triples that are tested: 032, or 032-039; repeatable.")],
+    seed: Annotated[int, typer.Option(help="Seed of the defects elsewhere.")] = 1,
+) -> None:
+    """Sheets of a trial: skulls to learn from, skulls to test with their own defects, and with defects elsewhere."""
+    from volforge import places
+    from volforge.tasks import registry
+
+    for sheet in places.at(registry.task("implant").by_hand["trial"])(data, out, tested, seed, typer.echo):
+        typer.echo(str(sheet))

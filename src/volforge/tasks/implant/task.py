@@ -43,6 +43,7 @@ class Implant(Task):
     by_hand = {
         "plan": "volforge.tasks.implant.defects.files:Plan",
         "defects": "volforge.tasks.implant.defects.files:make_defects",
+        "trial": "volforge.tasks.implant.trial:make_trial",
     }
 
     def structures(self, study: ResolvedStudy) -> list[dict[str, Any]]:

@@ -21,8 +21,8 @@ class Region:
         spread_mm: And where skulls differ by more than this standard deviation.
     """
 
-    colatitude_deg: float = 108.0
-    spread_mm: float = 7.0
+    colatitude_deg: float = 115.0
+    spread_mm: float = 9.0
 
 
 @dataclass(frozen=True)
