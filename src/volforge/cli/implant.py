@@ -48,7 +48,9 @@ def defects(
 
 @app.command()
 def trial(
-    data: Annotated[Path, typer.Argument(help="Folder of triples: complete_skull, defective_skull, implant / NNN.nrrd.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder of triples: complete_skull, defective_skull, implant / NNN.nrrd.")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder to write sheets and defects into; what lies there is kept.")],
     tested: Annotated[list[str], typer.Option(help="Triples that are tested: 032, or 032-039; repeatable.")],
     seed: Annotated[int, typer.Option(help="Seed of the defects elsewhere.")] = 1,
