@@ -10,7 +10,7 @@ from volforge.workflow.run import load_run
 from volforge.workflow.study_jobs import inputs_of_prediction, inputs_of_training
 from volforge.workflow.study_settings import model_settings, table_settings
 
-SKULL = {"sheet": str(ROOT / "config/cohorts/skull.tsv"), "phantom": {"kind": "skull", "seed": 1}, "folds": 2}
+SKULL = {"sheet": str(ROOT / "config/examples/sheets/phantom_skull.tsv"), "phantom": {"kind": "skull", "seed": 1}, "folds": 2}
 AE = {"network": "cranial_autoencoder"}
 UNET = {"network": "residual_unet"}
 PATCH = {"training": {"patch": [64, 64, 64]}}
@@ -99,7 +99,7 @@ def test_what_cannot_work_is_named(tmp_path, models, words):
 
 
 def test_a_sheet_without_training_implants_is_named(tmp_path):
-    lines = (ROOT / "config/cohorts/skull.tsv").read_text().splitlines()
+    lines = (ROOT / "config/examples/sheets/phantom_skull.tsv").read_text().splitlines()
     kept = [line.replace("subject\t", "split\tsubject\t") if line.startswith("subject") else line for line in lines]
     rows = [f"{'test' if k < 2 else 'train'}\t{line}" for k, line in enumerate(kept[2:])]
     bare = [r if k < 2 else "\t".join([*r.split("\t")[:5], "", "", *r.split("\t")[7:]]) for k, r in enumerate(rows)]
