@@ -15,8 +15,8 @@ from volforge.workflow import code_hash
 
 SOURCES = ROOT / "src/volforge"
 ROOMS = {name: SOURCES / "tasks" / name for name in registry.TASKS}
-# words that mean another thing where they stand: a column of the sheet, and a structure of label maps
-COLUMN, STRUCTURE = {"implant"}, {"negative_volume"}
+# words that mean another thing where they stand: a column of the sheet, a structure of label maps, a noun of commands
+COLUMN, STRUCTURE, NOUN = {"implant"}, {"negative_volume"}, {"implant"}
 OTHERWISE = {
     "cohort": COLUMN,
     "volume": COLUMN,
@@ -28,6 +28,8 @@ OTHERWISE = {
     "shape/joint_record.py": STRUCTURE,
     "cli/cohort.py": COLUMN,
     "cli/scan.py": COLUMN,
+    "cli/__init__.py": NOUN,
+    "cli/implant.py": NOUN,  # asks the registry for the task's `by_hand`
     "inference/bundle.py": {"segmentation"},  # the kind of an output in MONAI's format of bundles
     "generate.py": set(),
 }
@@ -123,6 +125,8 @@ def test_every_entry_and_baseline_is_a_function_that_is_there():
         for place in filter(None, (task.train, task.predict, task.measure, *task.baselines.values())):
             assert callable(places.at(place)), place
         assert set(task.learns) <= set(task.baselines)
+        for place in task.by_hand.values():
+            assert callable(places.at(place)), place
 
 
 def entries(task: Task):

@@ -95,6 +95,7 @@ class Task:
         trains_with_needs: Whether the models that a model `needs` are read in its training, not in predictions alone.
         is_fitted: Whether its models are fitted at once, not trained in steps.
         memory: Memory of its jobs, as a multiple of what importing the largest scan asks for.
+        by_hand: What commands beside studies call: places by name.
     """
 
     name: str = ""
@@ -114,6 +115,7 @@ class Task:
     trains_with_needs: ClassVar[bool] = True
     is_fitted: ClassVar[bool] = False
     memory: ClassVar[float] = 1.0
+    by_hand: ClassVar[Mapping[str, str]] = {}
 
     # --- what is measured, and on what
 

@@ -36,6 +36,10 @@ class Implant(Task):
     baselines = BASELINES
     learns = LEARNS
     shown = ("dice", "boundary_dice_10mm", "hd95_pooled_mm")
+    by_hand = {
+        "plan": "volforge.tasks.implant.defects.files:Plan",
+        "defects": "volforge.tasks.implant.defects.files:make_defects",
+    }
 
     def structures(self, study: ResolvedStudy) -> list[dict[str, Any]]:
         """The implant, whatever structures the cohort has."""

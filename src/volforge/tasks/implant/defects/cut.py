@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from volforge.tasks.implant.bone import cut
 from volforge.tasks.implant.defects.shapes import Shape
 from volforge.tasks.implant.defects.vault import Vault
 from volforge.volume.boxes import foreground_box
@@ -19,13 +20,15 @@ class Cut:
 
     Attributes:
         index: (N, 3) voxels of `Vault.bone`.
-        taken: A box of those, (X, Y, Z) bool, one voxel of room around them where there is any.
+        taken: A box of those, (X, Y, Z) bool, one voxel of room around them.
         bone: The bone in that box.
+        one_piece: Share, 0 to 1, of what the shape met that was one piece; only that piece was taken.
     """
 
     index: Array
     taken: Array
     bone: Array
+    one_piece: float
 
     def on_grid(self, skull: Array) -> Array:
         """The taken voxels as a mask on the grid of the skull that the vault was found in."""
@@ -63,27 +66,25 @@ def cut_out(vault: Vault, shape: Shape, place: Array, axes: Array) -> Cut:
         axes: (3, 3), rows, RAS: the shape's axes.
 
     Returns:
-        The cut; crumbs of bone that it leaves hanging on nothing go with it.
+        The cut: the largest piece (26 neighbours) of what the shape meets, and crumbs that would hang on nothing.
     """
     index, local, _ = vault.near(place, axes, shape.reach_mm)
     index = index[shape.contains(local)]
     if not len(index):
         empty = np.zeros((1, 1, 1), bool)
-        return Cut(index, empty, empty)
-    low = np.maximum(index.min(axis=0) - 1, 0)
-    high = np.minimum(index.max(axis=0) + 2, vault.bone.shape)
-    taken = np.zeros(high - low, bool)
-    taken[tuple((index - low).T)] = True
-    bone = vault.bone[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    loose = _cut_loose(bone, taken)
-    if loose.any():
-        taken |= loose
-        index = (np.argwhere(taken) + low).astype(np.int32)
-    return Cut(index, taken, bone)
+        return Cut(index, empty, empty, 0.0)
+    low, high = index.min(axis=0) - 1, index.max(axis=0) + 2
+    met = np.zeros(high - low, bool)
+    met[tuple((index - low).T)] = True
+    labels, counts = components(met, 26)
+    taken = labels == 1 + int(counts[1:].argmax())
+    bone = cut(vault.bone, tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)))
+    taken |= _cut_loose(bone, taken)
+    return Cut((np.argwhere(taken) + low).astype(np.int32), taken, bone, float(counts[1:].max() / counts[1:].sum()))
 
 
 def _cut_loose(bone: Array, taken: Array) -> Array:
-    """What of the remaining bone was one piece with the taken and now hangs on nothing: crumbs at the cut."""
+    """What of the remaining bone was one piece with the taken and now hangs on nothing."""
     labels, counts = components(bone & ~taken, 26)
     loose = np.ones(len(counts), bool)
     loose[0] = False
@@ -96,20 +97,14 @@ def _cut_loose(bone: Array, taken: Array) -> Array:
     return loose[labels] & np.isin(before, np.unique(before[taken]))
 
 
-def one_piece(cut: Cut) -> float:
-    """Share of the taken voxels in their largest piece (26 neighbours), 0 to 1."""
-    _, counts = components(cut.taken, 26)
-    return float(counts[1:].max() / counts[1:].sum()) if len(counts) > 1 else 0.0
-
-
-def contact_mm2(cut: Cut, spacing_mm: Array) -> float:
+def contact_mm2(drawn: Cut, spacing_mm: Array) -> float:
     """Area of the voxel faces that taken and remaining bone share, mm2."""
-    left = cut.bone & ~cut.taken
+    left = drawn.bone & ~drawn.taken
     area = 0.0
     for axis in range(3):
         face = float(np.prod(spacing_mm) / spacing_mm[axis])
         before = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
         after = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
-        shared = (cut.taken[before] & left[after]) | (left[before] & cut.taken[after])
+        shared = (drawn.taken[before] & left[after]) | (left[before] & drawn.taken[after])
         area += face * np.count_nonzero(shared)
     return area

@@ -15,7 +15,7 @@ import numpy as np
 
 from volforge.cohort.phantoms.fields import stream
 from volforge.errors import VolforgeError
-from volforge.tasks.implant.defects.cut import Cut, contact_mm2, cut_out, frame_about, one_piece
+from volforge.tasks.implant.defects.cut import Cut, contact_mm2, cut_out, frame_about
 from volforge.tasks.implant.defects.head import PLACES, draw_direction, place_of, right_share
 from volforge.tasks.implant.defects.shapes import KINDS, Shape, draw_shape
 from volforge.tasks.implant.defects.sizes import SIZES, draw_size, size_of
@@ -41,7 +41,7 @@ class DefectOptions:
         min_cm3: Smallest implant.
         min_contact_mm2: Smallest border between implant and bone, as the area of shared voxel faces.
         min_kept: Smallest share of the bone that stays.
-        min_one_piece: Smallest share of the implant in its largest piece.
+        min_one_piece: Smallest share of what the shape meets in its largest piece, which is the implant.
         most_tries: Draws before it fails.
     """
 
@@ -158,8 +158,7 @@ def _try(vault: Vault, options: DefectOptions, rng: np.random.Generator, bone: i
     kept = 1 - len(drawn.index) / bone
     if kept < options.min_kept:
         return f"less than {options.min_kept:.0%} of the bone stays"
-    piece = one_piece(drawn)
-    if piece < options.min_one_piece:
+    if drawn.one_piece < options.min_one_piece:
         return f"the largest piece holds less than {options.min_one_piece:.0%} of the implant"
     contact = contact_mm2(drawn, vault.spacing_mm)
     if contact < options.min_contact_mm2:
@@ -173,7 +172,7 @@ def _try(vault: Vault, options: DefectOptions, rng: np.random.Generator, bone: i
         "asked_cm3": None if asked_cm3 is None else round(asked_cm3, 4),
         "right_share": round(right_share(vault.head, points), 4),
         "kept_share": round(kept, 4),
-        "one_piece_share": round(piece, 4),
+        "one_piece_share": round(drawn.one_piece, 4),
         "contact_mm2": round(contact, 2),
         "canonical_direction": _rounded(canonical),
         "place_mm": _rounded(place),
@@ -203,57 +202,3 @@ def _of_size(vault: Vault, shape: Shape, place: Array, axes: Array, cm3: float) 
         guess = factor * np.sqrt(cm3 / max(found, 0.01 * cm3))  # volumes of plates grow with the square
         factor = float(guess) if low < guess < high else (low + high) / 2
     return None if factor > 0.98 * LARGEST_FACTOR else shape.scaled(factor)
-
-
-KIND_ODDS = {"irregular": 0.5, "burr_box": 0.2, "cuboid": 0.15, "sphere": 0.15}
-PLACE_ODDS = {
-    "any": 0.4, "frontal": 0.1, "parietal": 0.1, "temporal": 0.1, "vertex": 0.1, "occipital": 0.1, "bilateral": 0.1,
-}  # fmt: skip
-SIZE_ODDS = {"any": 0.4, "small": 0.15, "medium": 0.25, "large": 0.2}
-ON_LINE_DRAWS = 5
-
-
-def on_line(
-    skull: Array, spacing_mm: Sequence[float], affine: Affine, seed: int, index: int, vault: Vault | None = None
-) -> Defect:
-    """A defect for training, made while it is needed: kind, place and size by `KIND_ODDS`, `PLACE_ODDS`, `SIZE_ODDS`.
-
-    Half of them are irregular, as craniectomies are; three in five lie at a named place, evenly, the others anywhere;
-    three in five are of a named size, a fifth of all large, since these are the hard ones.
-
-    Args:
-        skull: (X, Y, Z) bool, any axis order, at any spacing to 4 mm.
-        spacing_mm: Of its voxels.
-        affine: 4x4, voxel index to RAS mm.
-        seed: Of the training.
-        index: Of the sample: with the seed it decides everything.
-        vault: Of this skull, from `vault_of`, where it is kept between samples.
-
-    Returns:
-        The defect. Where a combination cannot be had on this skull, another one is drawn, five at most.
-
-    Raises:
-        VolforgeError: The spacing is not that of the affine; or no combination gave a defect, with the last one's
-            reasons.
-    """
-    lengths = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if not np.allclose(lengths, spacing_mm, rtol=0.01):
-        text = f"a spacing of {tuple(spacing_mm)} mm is not that of the affine, {tuple(np.round(lengths, 4).tolist())}"
-        raise VolforgeError(text, remedy="pass the spacing and affine of one grid")
-    vault = vault_of(skull, affine) if vault is None else vault
-    failed: VolforgeError | None = None
-    for draw in range(ON_LINE_DRAWS):
-        words = (seed, "on-line", index, draw)
-        rng = stream(0, "options", *map(str, words))
-        kind, place, size = (_by_odds(rng, odds) for odds in (KIND_ODDS, PLACE_ODDS, SIZE_ODDS))
-        options = DefectOptions(kind, place, size, most_tries=10)
-        try:
-            return draw_defect(skull, affine, options, words, vault)
-        except VolforgeError as error:
-            failed = error
-    assert failed is not None
-    raise failed
-
-
-def _by_odds(rng: np.random.Generator, odds: dict[str, float]) -> str:
-    return str(rng.choice(list(odds), p=list(odds.values())))

@@ -2,8 +2,8 @@
 
 Sources: G1, the flap with burr holes of the SkullFix data (AutoImplant challenge 2020); G2 and G3, cube and sphere, and
 again G1, of Li et al., Scientific Data 8:36 (2021); G4, the union of balls of Kodym et al. (2021), by the defaults of
-its public code. Those are drawn in voxels and along the grid; here all lengths are mm, and the cut goes along the normal of
-the vault, through its full thickness (`THROUGH_MM` at most).
+its public code. Those are drawn in voxels and along the grid; here all lengths are mm, and the cut goes along the
+normal of the vault, through its full thickness (`THROUGH_MM` at most).
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def _draw_irregular(rng: np.random.Generator) -> Irregular:
         away = sum((m - c) ** 2 for m, c in zip(moved, centre, strict=True))
         np.minimum(distance, np.sqrt(away) - radius, out=distance)
     drawn = {"balls_mm": np.round(rows, 4).tolist(), "warp_rms_mm": WARP_MM, "opening_mm": OPENING_MM}
-    return Irregular(_opened(distance < 0), (float(axes[0][0]), float(axes[1][0]), float(axes[2][0])), drawn)
+    return Irregular(_opened(distance), (float(axes[0][0]), float(axes[1][0]), float(axes[2][0])), drawn)
 
 
 def _smooth_field(rng: np.random.Generator, axes: list[Array]) -> Array:
@@ -240,16 +240,13 @@ def _smooth_field(rng: np.random.Generator, axes: list[Array]) -> Array:
     return field
 
 
-def _opened(inside: Array) -> Array:
-    """Signed distance to an opening of a mask on the field's grid; it goes on beyond the faces that cut it."""
-    from volforge.volume.morphology import opening
+def _opened(distance: Array) -> Array:
+    """A shape without the thin parts that the ball of an opening does not reach; it goes on beyond cut faces.
+
+    The surface itself stays where the distance has it: the mask of the opening, coarse as the field, only takes away.
+    """
+    from volforge.volume.morphology import dilate, distance_inside, erode
 
     spacing = (FIELD_MM,) * 3
-    kept = opening(inside, OPENING_MM + FIELD_MM / 2, spacing)
-    return _signed(kept, spacing)
-
-
-def _signed(mask: Array, spacing: tuple[float, float, float]) -> Array:
-    from volforge.volume.morphology import distance_inside
-
-    return np.ascontiguousarray(distance_inside(~mask, spacing) - distance_inside(mask, spacing), np.float32)
+    kept = dilate(erode(distance < 0, OPENING_MM + FIELD_MM / 2, spacing), OPENING_MM + FIELD_MM / 2, spacing)
+    return np.ascontiguousarray(np.maximum(distance, distance_inside(~kept, spacing) - 1.5 * FIELD_MM), np.float32)
