@@ -39,6 +39,10 @@ class Implant(Task):
     by_hand = {
         "plan": "volforge.tasks.implant.defects.files:Plan",
         "defects": "volforge.tasks.implant.defects.files:make_defects",
+        "features": "volforge.tasks.implant.features.files:feature_files",
+        "boundary": "volforge.tasks.implant.distance_picture:distance_files",
+        "patches": "volforge.tasks.implant.patch_files:patch_files",
+        "keras": "volforge.tasks.implant.keras_weights:import_keras",
     }
 
     def structures(self, study: ResolvedStudy) -> list[dict[str, Any]]:
@@ -89,6 +93,11 @@ class Implant(Task):
     def model_settings(self, study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]:
         """Content of `<model>.train.json`; see `volforge.tasks.implant.settings`."""
         return checks.implant_settings(study, arm, model)
+
+    def settings_of_arm(self, study: ResolvedStudy, arm: str) -> dict[str, Any]:
+        """The pictures that predictions of a trained arm leave; nothing where none are asked for."""
+        asked = {k: bool(getattr(study.settings, k)) for k in ("features", "patch_scan")}
+        return {k: v for k, v in asked.items() if v and study.settings.arms[arm].models}
 
     def may_need(self, study: ResolvedStudy, arm: str, model: str, needed: ModelOptions) -> str:
         """A coarse model of the whole cap."""
