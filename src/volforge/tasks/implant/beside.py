@@ -1,4 +1,4 @@
-"""What predictions of implants leave beside the volumes: the patches by their rule, feature maps, the patches at work."""
+"""What predictions of implants leave beside the volumes: patches by their rule, feature maps, patches at work."""
 
 from __future__ import annotations
 

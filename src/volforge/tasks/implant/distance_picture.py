@@ -12,7 +12,7 @@ import numpy as np
 
 from volforge.errors import VolforgeError
 from volforge.tasks.implant.distances import signed_distances
-from volforge.volume.boxes import foreground_box, grown
+from volforge.volume.boxes import foreground_box
 from volforge.volume.geometry import Array
 from volforge.volume.picture import contact_sheet, plane
 
@@ -44,8 +44,8 @@ def distance_picture(implant: Array, spacing: tuple[float, float, float], units:
     box = foreground_box(implant)
     if box is None:
         raise VolforgeError("the implant is empty", "", "name a scan with an implant")
-    near = grown(box, [int(np.ceil(MARGIN_MM / s)) for s in spacing], implant.shape)
-    part = np.ascontiguousarray(implant[near])
+    # beyond the scan there is no implant: the map goes on there
+    part = np.pad(implant[box], [(int(np.ceil(MARGIN_MM / s)),) * 2 for s in spacing])
     phi = signed_distances(part, spacing, units=units)
     middle = [round(float(v)) for v in np.argwhere(part).mean(axis=0)]
     tiles = [distance_plane(plane(phi, axis, middle[axis]), *_size(phi.shape, spacing, axis)) for axis in range(3)]
@@ -61,7 +61,7 @@ def _size(shape: tuple[int, ...], spacing: tuple[float, float, float], axis: int
 
 
 def distance_plane(phi: Array, rows: int, columns: int) -> Array:
-    """A plane of a distance map in colours, with its zero line and grey lines every 5, in the middle of a square tile."""
+    """A plane of a distance map in colours, with its zero line and grey lines every 5, in the middle of a square."""
     from PIL import Image
 
     values = np.asarray(Image.fromarray(phi.astype(np.float32)).resize((columns, rows), Image.Resampling.BILINEAR))
@@ -87,10 +87,10 @@ def _crossings(values: Array) -> Array:
 
 
 def surfaces(implant: Array, spacing: tuple[float, float, float], middle: int) -> Array:
-    """Surfaces of equal distance in space, seen from the left and above: each alone, the outer ones cut open.
+    """The implant and surfaces of equal distance about it, seen from the right, the front and above, cut open there.
 
     Args:
-        implant: (X, Y, Z) boolean.
+        implant: (X, Y, Z) boolean, with room about it.
         spacing: Voxel size in mm.
         middle: Sagittal plane at which the outer surfaces are cut open.
     """
@@ -101,26 +101,22 @@ def surfaces(implant: Array, spacing: tuple[float, float, float], middle: int) -
     from skimage.measure import marching_cubes
 
     step = max(1, -(-max(implant.shape) // MOST))
-    phi = np.pad(signed_distances(implant, spacing), 1, constant_values=MARGIN_MM)
+    phi = signed_distances(implant, spacing)
     figure = Figure(figsize=((3 * TILE + 4) / 100, TILE / 100), dpi=100, facecolor="black")
     canvas = FigureCanvasAgg(figure)
     size = np.array(implant.shape) * np.array(spacing)
     light = LightSource(azdeg=225, altdeg=45)
     for k, level in enumerate(LEVELS_MM):
         axes = figure.add_axes((k / 3, 0.0, 1 / 3, 0.92), projection="3d", facecolor="black")
-        for other, colour in ((0.0, "#f0e6d2"), (level, "#5aa0d8")):
-            if other == 0 or other == level:
-                shown = phi if other == 0 else phi[: middle + 2]
-                if not shown.min() < other < shown.max():
-                    continue
+        for other, colour in {0.0: "#f0e6d2", level: "#5aa0d8" if level else "#f0e6d2"}.items():
+            shown = phi if other == 0 else phi[: middle + 2]
+            if shown.min() < other < shown.max():
                 points, faces, _, _ = marching_cubes(shown, other, spacing=spacing, step_size=step)
                 mesh = Poly3DCollection(points[faces], facecolors=colour, shade=True, lightsource=light)
                 axes.add_collection3d(mesh)
-            if level == 0:
-                break
         axes.set(xlim=(0, size[0]), ylim=(0, size[1]), zlim=(0, size[2]))
-        axes.set_box_aspect(size)
-        axes.view_init(elev=25, azim=-30)
+        axes.set_box_aspect(tuple(size), zoom=1.7)  # an array would be scaled in place
+        axes.view_init(elev=25, azim=30)  # from the cut side
         axes.set_axis_off()
         axes.set_title(f"{level:g} mm", color="white", fontsize=9)
     canvas.draw()

@@ -1,8 +1,8 @@
 """The published Keras weights as a model of ours, where a user has the files.
 
-`docs/implants-published.md` says which files were published and where. Layouts: Keras keeps kernels of convolutions as
-(x, y, z, in, out), of transposed ones as (x, y, z, out, in); a transposed convolution of stride 1 with the padding `same`
-is a convolution with the kernel turned around. Batch norms have gamma, beta, moving_mean, moving_variance.
+`docs/implants-published.md` says which files were published and where. Layouts: Keras keeps kernels of convolutions
+as (x, y, z, in, out), of transposed ones as (x, y, z, out, in); a transposed convolution of stride 1 with the padding
+`same` is a convolution with the kernel turned around. Batch norms have gamma, beta, moving_mean, moving_variance.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def read_keras(path: Path) -> list[tuple[str, dict[str, Array]]]:
     found: dict[str, dict[str, Array]] = {}
     try:
         with h5py.File(path, "r") as file:
-            top = file["model_weights"] if "model_weights" in file else file
+            top = file.get("model_weights", file)
             for group in [_text(n) for n in top.attrs["layer_names"]]:
                 for name in [_text(n) for n in top[group].attrs["weight_names"]]:
                     parts = name.split(":")[0].split("/")

@@ -80,7 +80,7 @@ class ImplantOptions(Model):
     adversary: Adversary | None = Field(default=None, description="a discriminator that judges answers (`cap` only)")
     progress: bool = Field(
         default=False,
-        description="keep a picture of the first validation skull at every validation, and a strip of them with the model",
+        description="keep a picture of the first validation skull at every validation, and a strip of them",
     )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="first moment of Adam; 0.5 as published")
 

@@ -57,7 +57,6 @@ def patch_files(
             counts[scan] = count_patches(changed, seen.implant, seen.patch)
             write_movie(frames(seen), folder / f"{scan}{suffix}")
             c = counts[scan]
-            say(
-                f"{scan}: {c.false_implant} of {c.whole} whole patches changed, {c.missed} of {c.defective} defects missed"
-            )
+            seen_text = f"{c.false_implant} of {c.whole} whole patches changed"
+            say(f"{scan}: {seen_text}, {c.missed} of {c.defective} defects missed")
         write_counts(folder, counts)

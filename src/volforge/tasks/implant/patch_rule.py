@@ -1,7 +1,8 @@
 """The rule of the published patches, counted: does a patch change where nothing is missing, and does it where some is?
 
-Source: Li et al., Medical Image Analysis 73, 102171 (2021). Skull completion: a patch without defect gives its input, one
-with a defect gives the input and the missing part. Direct implant: no defect, all zeros; a defect, the missing part alone.
+Source: Li et al., Medical Image Analysis 73, 102171 (2021). Skull completion: a patch without defect gives its input,
+one with a defect gives the input and the missing part. Direct implant: no defect, all zeros; a defect, the missing
+part alone.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def boxes_of(
 
 def drawn_on_line() -> Draw:
     """Draws the defects of `tasks.implant.defects`; the vault of a skull is found once."""
-    from volforge.tasks.implant.defects.draw import on_line
+    from volforge.tasks.implant.defects.on_line import on_line
     from volforge.tasks.implant.defects.vault import Vault, vault_of
     from volforge.volume.geometry import Array, Grid
 

@@ -1,4 +1,4 @@
-"""The feature maps of a trained model and one skull: what it is shown, what its stages give, how channels are scored."""
+"""The feature maps of a trained model and one skull: what it is shown, what its stages give, and their scores."""
 
 from __future__ import annotations
 

@@ -139,9 +139,9 @@ def score_rows(found: dict[str, list[CaseFeatures]]) -> Table:
 def stability_rows(found: dict[str, list[CaseFeatures]]) -> Table:
     """Rank correlations of the channels' scores: across the cases of a model, and across models.
 
-    Channels of two models are paired by their maps of the first case; their mean scores are compared on the other cases,
-    or on that one where there is no other (`n` is the number of cases). `across: models, as numbered` leaves the
-    channels as they are: what pairing is worth.
+    Channels of two models are paired by their maps of the first case; their mean scores are compared on the other
+    cases, or on that one where there is no other (`n` is the number of cases). `across: models, as numbered` leaves
+    the channels as they are: what pairing is worth.
     """
     import torch
 
@@ -178,8 +178,8 @@ def page(pictures: Sequence[tuple[str, str, str]], rows: Table, stable: Table, a
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Feature maps</title>",
         "<style>body{font-family:sans-serif;margin:2em;max-width:75em}img{max-width:100%;image-rendering:pixelated}"
         "td,th{padding:.1em .8em;text-align:left}</style>",
-        f"<h1>Feature maps</h1><p>Projected along {text(axis)} ({text(how)}), each channel from its smallest value to its "
-        f"largest. {LEGEND} The first picture is what the network was shown, and the missing piece.</p>",
+        f"<h1>Feature maps</h1><p>Projected along {text(axis)} ({text(how)}), each channel from its smallest value "
+        f"to its largest. {LEGEND} The first picture is what the network was shown, and the missing piece.</p>",
     ]
     lines += _table(("model", "scan", "stage", "channels", "shape", "hole"), _counts(rows))
     if stable:

@@ -22,14 +22,15 @@ TOGETHER = 8  # channels that are brought to the grid at once: memory
 
 
 def scores(maps: Tensor, defective: Tensor, implant: Tensor) -> Tensor:
-    """Pearson correlation of |activation|, trilinear on the grid of the input, with the defective skull and the implant.
+    """Pearson correlation of |activation|, trilinear on the grid of the input, with defective skull and implant.
 
     Args:
         maps: (channels, x, y, z), of any size.
         defective, implant: (X, Y, Z), 0 to 1, on the device of the maps.
 
     Returns:
-        (channels, 2) float64, `shape` and `hole`, -1 to 1; NaN where a channel, or what it is compared with, is constant.
+        (channels, 2) float64, `shape` and `hole`, -1 to 1; NaN where a channel, or what it is compared with, is
+        constant.
     """
     wanted = torch.stack([_centred(v.double().flatten()) for v in (defective, implant)])
     found = []

@@ -1,7 +1,7 @@
 """What the stages of a network give of one volume: hooks that are taken off again.
 
-Source: Li et al., Medical Image Analysis 73, 102171 (2021), whose repository shows such maps of the four convolutions of
-the encoder and of the decoder's stages, projected to two dimensions.
+Source: Li et al., Medical Image Analysis 73, 102171 (2021), whose repository shows such maps of the encoder's four
+convolutions and of the decoder's stages, projected to two dimensions.
 """
 
 from __future__ import annotations
