@@ -27,8 +27,7 @@ def pictures_of(folder: Path, parts: list[list[Any]]) -> dict[str, list[Picture]
             continue
         seen.add(arm)
         for place, s in shown:
-            caption = s.caption if arm in s.caption else f"{arm}. {s.caption}"
-            found.setdefault(s.title, []).append(embedded(place / s.file, caption))
+            found.setdefault(s.title, []).append(embedded(place / s.file, f"{arm}: {s.caption}"))
     return found
 
 

@@ -74,7 +74,7 @@ class Beside:
             name, scan = self.scan
             out.mkdir(exist_ok=True)
             write_movie(frames(scan), out / "patches.gif")
-            shown.append(Shown("patches.gif", TITLE_PATCHES, CAPTION.format(scan=name, arm=self.settings.arm)))
+            shown.append(Shown("patches.gif", TITLE_PATCHES, CAPTION.format(scan=name)))
         if shown:
             write_pictures(out, shown)
 
@@ -88,7 +88,7 @@ class Beside:
         out.mkdir()
         write_case(found, out / "features", "z", "sum")
         write_whole(out / "features" / "scores.tsv", as_tsv(SCORE_COLUMNS, score_rows({self.settings.arm: [found]})))
-        where = f"{found.scan}, {self.settings.arm}"
+        where = found.scan
         shown = [Shown("features/input.png", TITLE_FEATURES, f"{where}: what the network sees, and what is missing.")]
         for stage, values in found.scores.items():
             classes = kinds(values)

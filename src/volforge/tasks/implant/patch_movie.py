@@ -28,7 +28,7 @@ BROKEN: RGB = (213, 94, 0)
 MILLISECONDS, LAST_MILLISECONDS = 350, 2500
 SUFFIXES = (".gif", ".webp")
 CAPTION = (
-    "{scan}, {arm}: the skull from above with the patch that is looked at, the patch, the answer, and what is stitched "
+    "{scan}: the skull from above with the patch that is looked at, the patch, the answer, and what is stitched "
     "so far. Orange is what the answer adds, blue bone that it loses. The answer's frame is white where the published "
     "rule is kept, red where it is broken."
 )

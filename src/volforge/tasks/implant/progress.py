@@ -17,7 +17,7 @@ MOST = 8
 LABEL = 14
 NAME = "progress"
 CAPTION = (
-    "Model {model}: the first validation skull after {steps} steps, in a sagittal, coronal and axial plane through "
+    "model {model}, the first validation skull after {steps} steps, in a sagittal, coronal and axial plane through "
     "the true implant. White is what the network gives (the boundary at half grey), blue the skull, orange the outline "
     "of the truth."
 )
