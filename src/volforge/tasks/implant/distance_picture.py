@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def surfaces(implant: Array, spacing: tuple[float, float, float], middle: int) -
     size = np.array(implant.shape) * np.array(spacing)
     light = LightSource(azdeg=225, altdeg=45)
     for k, level in enumerate(LEVELS_MM):
-        axes = figure.add_axes((k / 3, 0.0, 1 / 3, 0.92), projection="3d", facecolor="black")
+        axes: Any = figure.add_axes((k / 3, 0.0, 1 / 3, 0.92), projection="3d", facecolor="black")
         for other, colour in {0.0: "#f0e6d2", level: "#5aa0d8" if level else "#f0e6d2"}.items():
             shown = phi if other == 0 else phi[: middle + 2]
             if shown.min() < other < shown.max():

@@ -56,7 +56,8 @@ class PatchScan:
 def frames(scan: PatchScan) -> list[Array]:
     """One picture a patch, in their order, (rows, columns, 3) uint8; the last one is stitched whole."""
     changed = changes(scan.answer.astype(np.float32), scan.skull, scan.target)
-    added, lost = changed & scan.answer, changed & ~scan.answer
+    added: Array = changed & scan.answer
+    lost: Array = changed & ~scan.answer
     bone = scan.skull if scan.target == "implant" else scan.answer
     box = foreground_box(scan.skull | scan.implant) or tuple(slice(0, n) for n in scan.skull.shape)
     most = int(scan.skull.sum(axis=2).max(initial=1))
