@@ -192,7 +192,7 @@ rule train_model:
         folder=output_folder,
         checkpoints=checkpoints_of_model,
         options=of_training(study_jobs.options_of_training),
-        code=of_study(study_jobs.train_code),
+        code=of_model(study_jobs.train_code),
     shell:
         "unless_lasting {resources.failure_key} {log:q}; "
         "volforge model train --settings {input.settings:q} --scans {input.scans:q} --fold {wildcards.fold} "

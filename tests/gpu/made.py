@@ -19,12 +19,21 @@ import torch
 
 from tests.conftest import ball_ct, save
 from tests.study.cohorts import AFFINE, SHAPE, arm, imported, labels_of
+from tests.tasks.implant.made import ARM as FILLS
+from tests.tasks.implant.made import settings as implant_settings
+from tests.tasks.implant.made import skulls
 from tests.training.cohort import content, cut_cohort
-from volforge import places
+from volforge import components, places
 from volforge.config.models import SliceRecipe
 from volforge.config.training import Inference, Training
 from volforge.inference.model_settings import ModelSettings
 from volforge.study.jobs import PredictJob, TrainJob
+from volforge.tasks.implant.grids import native_frame
+from volforge.tasks.implant.held import Held, Skulls, Volume
+from volforge.tasks.implant.samples import CapSamples
+from volforge.tasks.implant.settings import ImplantSettings
+from volforge.tasks.implant.train import train_model as train_implants
+from volforge.tasks.implant.training import ImplantTask
 from volforge.tasks.registry import task
 from volforge.tasks.segmentation.train import train_model
 from volforge.tasks.segmentation.training import SegmentationTask
@@ -37,6 +46,7 @@ from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.slices import outline_of
 from volforge.training.task import Task
 from volforge.volume.cut_scan import cut_scan
+from volforge.volume.geometry import Grid
 
 STEPS = 4
 SLICES = SliceRecipe(kind="slices", spacing_mm=3, size=[16, 16], ct_window={"kind": "hu", "low": -1024, "high": 1500})
@@ -90,7 +100,7 @@ def _slices(folder: Path) -> Path:
     return scans
 
 
-COHORTS: dict[str, Callable[[Path], Path]] = {"regions": _regions, "slices": _slices}
+COHORTS: dict[str, Callable[[Path], Path]] = {"regions": _regions, "slices": _slices, "skulls": skulls}
 
 
 def _segmentation(training: Mapping[str, Any]) -> ModelSettings:
@@ -116,6 +126,16 @@ def _synthesis(mode: str, training: Mapping[str, Any]) -> SynthesisSettings:
     )  # fmt: skip
 
 
+def _implants(preset: str, training: Mapping[str, Any]) -> ImplantSettings:
+    # dropout draws another mask on every device
+    spec = {"name": "cranial_autoencoder", "width": 2, "head": "sigmoid", "dropout": 0.0}
+    kept = {k: v for k, v in training.items() if k in Training.model_fields}
+    # the published factor of 100 would blow up what mixed precision rounds
+    loss = {"name": "value_mse"} if preset == "gan" else {"name": "value_dice_boundary", "factor": 1.0}
+    # codes of 4 x 4 x 2 voxels and more: smaller ones have no reliable gradient in bfloat16 on CPU (see the room's checks)
+    return implant_settings(preset, network=spec, loss=loss, implant={"grid": [64, 64, 32]}, training=kept)
+
+
 SEGMENTS: dict[str, Any] = {"task": "segmentation", "inference": Inference().model_dump() | {"threads": 1}}
 PAINTS: dict[str, Any] = {
     "task": "semantic_synthesis", "inference": Inference().model_dump() | {"threads": 1},
@@ -127,6 +147,8 @@ TRAININGS: dict[str, Kind] = {
         f"synthesis_{mode}": Kind("slices", partial(_synthesis, mode), train_generator, "image", PAINTS)
         for mode in ("unpaired", "paired", "semi")
     },
+    "implant": Kind("skulls", partial(_implants, "ae_dice_boundary"), train_implants, "m", FILLS),
+    "implant_gan": Kind("skulls", partial(_implants, "gan"), train_implants, "m", FILLS),
 }
 # one of each task, for what does not depend on how a task is taught
 ONE_OF_EACH = list({kind.arm["task"]: name for name, kind in reversed(TRAININGS.items())}.values())[::-1]
@@ -300,8 +322,36 @@ def _whole_synthesis(sized: Mapping[str, Any]) -> Whole:
     return Whole(task, own.batch, "generator", 0.0)
 
 
+class _Balls:
+    """Stands for skulls: a shell, and the part of it that is taken out."""
+
+    def __init__(self, size: Sequence[int]):
+        p = np.indices(size) - np.array([size[0] / 2, size[1] / 2, 0])[:, None, None, None]
+        r = np.sqrt((p**2).sum(axis=0)) / (size[2] * 0.9)
+        complete = ((r < 1) & (r > 0.85)).astype(np.float32)
+        implant = complete * (p[0] > size[0] / 6) * (p[1] > 0)
+        frame = native_frame((0, 0, 0), size)
+        grid = Grid(frame.shape, np.eye(4))
+        held = Held("s", "p", grid, Volume.of(complete), Volume.of(implant), None, frame, grid)
+        self.skulls = Skulls([held], "sheet", 0, lambda *_: np.zeros(tuple(size), bool))
+
+
+def _whole_implants(sized: Mapping[str, Any]) -> Whole:
+    """The published auto-encoder with its discriminator, caps of 128 x 128 x 64 voxels."""
+    own = sized["cranial_autoencoder"]
+    size = [128, 128, 64] if own.size[0] >= 128 else list(own.size)
+    judge = dict(sized["cranial_discriminator"].spec)
+    settings = implant_settings(
+        "gan", network=dict(own.spec), training={"batch": own.batch},
+        implant={"grid": size, "adversary": {"network": judge, "weight": 0.1}},
+    )  # fmt: skip
+    samples = CapSamples(settings, _Balls(size).skulls, components.build("loss", settings.loss))
+    return Whole(ImplantTask(settings, samples, {}), own.batch, "network", 0.0, settings.training)  # type: ignore[arg-type]
+
+
 # by the networks at the size that they are trained at
 WHOLE: dict[str, Callable[[Mapping[str, Any]], Whole]] = {
     "segmentation (whole)": _whole_segmentation,
     "semantic synthesis (whole)": _whole_synthesis,
+    "implant (whole)": _whole_implants,
 }

@@ -94,7 +94,7 @@ def test_rules_have_entries_and_each_has_a_hash_of_its_own():
 
 
 OF_TASKS = {
-    "volforge model train": "of_study(study_jobs.train_code)",
+    "volforge model train": "of_model(study_jobs.train_code)",
     "volforge model predict": "of_arm(study_jobs.predict_code)",
     "volforge study measure": "of_study(study_jobs.measure_code)",
 }

@@ -24,22 +24,21 @@ def mean_of_others(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Pr
 
 
 def mirrored(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
-    """What the mirrored skull has more."""
+    """What the mirrored skull has more in the hole of the vault."""
     from volforge.baselines.implant import mirror
 
     def predictor(case: Case) -> tuple[Array, Array | None]:
-        spacing = cohort.grid(case.scan).spacing_mm
-        return mirror(cohort.read(case.scan, "defective"), spacing), None
+        return mirror(cohort.read(case.scan, "defective"), cohort.grid(case.scan).affine), None
 
     return predictor
 
 
 def closed(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> Predictor:
-    """What a closing adds."""
+    """What a closing adds in the hole of the vault."""
     from volforge.baselines.implant import close
 
     def predictor(case: Case) -> tuple[Array, Array | None]:
-        spacing = cohort.grid(case.scan).spacing_mm
-        return close(cohort.read(case.scan, "defective"), spacing, settings.options["closing_mm"]), None
+        affine = cohort.grid(case.scan).affine
+        return close(cohort.read(case.scan, "defective"), affine, settings.options["closing_mm"]), None
 
     return predictor

@@ -14,6 +14,7 @@ _UNITS = {
     "_mm": "mm",
     "_mm2": "mm2",
     "_mm3": "mm3",
+    "_deg": "degree",
     "_hu": "HU",
     "_db": "dB",
     "_nats": "nats",
@@ -44,6 +45,12 @@ _NEUTRAL = (
     "repeatability",
     "legacy_",
     "volume_error_percent",
+    "contour_step_outer_mm",  # signed; judged by the 95th percentile of their sizes
+    "contour_step_inner_mm",
+    "thickness_difference",
+    "thickness_p5",
+    "smallest_thickness",
+    "insertion_angle",
 )
 
 

@@ -41,13 +41,13 @@ def head(before: int, classes: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(unit(before, classes, kernel), *plain)
 
 
-def normal_start(network: nn.Module, sharpening: nn.Sequential) -> None:
+def normal_start(network: nn.Module, last: nn.Sequential) -> None:
     """Weights begin as published: a normal distribution cut off at two deviations, biases 0.
 
-    But for the plain convolutions among the classes, which begin as PyTorch has them: three of so small weights leave
+    But for the plain convolutions of the head (`last`), which begin as PyTorch has them: three of so small weights leave
     nothing of the gradient, and a short training stands still.
     """
-    plain = {id(m) for m in sharpening.modules()}
+    plain = {id(m) for m in list(last.children())[1:]}
     for module in network.modules():
         if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)) and id(module) not in plain:
             nn.init.trunc_normal_(module.weight, std=SPREAD, a=-2 * SPREAD, b=2 * SPREAD)
@@ -78,7 +78,7 @@ class CoarseN1(nn.Module):
         self.steps = nn.Sequential(*steps, *(doubling(a, b, kernel, c) for a, b, c in up))
         self.head = head(half, classes, kernel)
         self.divisor = 16
-        normal_start(self, self.head[1:])
+        normal_start(self, self.head)
 
     def forward(self, skull: Tensor) -> Tensor:
         """Logits of a skull's grid."""

@@ -36,7 +36,7 @@ class FineN2(nn.Module):
         self.steps = nn.Sequential(*down, *code, *up)
         self.head = head(w, classes, kernel)
         self.divisor = 32
-        normal_start(self, self.head[1:])
+        normal_start(self, self.head)
 
     def forward(self, skull: Tensor) -> Tensor:
         """Logits of a skull's grid."""

@@ -125,22 +125,29 @@ def largest_piece(mesh: Mesh) -> Mesh:
     return Mesh(mesh.vertices[used], renamed.reshape(faces.shape))
 
 
-def write_stl(path: Path, mesh: Mesh, name: str) -> None:
-    """Write a binary STL in RAS mm; its header says `SPACE=RAS`, which 3D Slicer and the import believe."""
+def write_stl(path: Path, mesh: Mesh, name: str, space: str = "RAS") -> None:
+    """Write a binary STL in mm; its header says `SPACE=RAS` (or LPS), which 3D Slicer and the import believe."""
     from trimesh.exchange.stl import export_stl
 
-    header = f"SPACE=RAS; {name}; millimetres".encode("ascii", "replace")[:80].ljust(80)
+    header = f"SPACE={space}; {name}; millimetres".encode("ascii", "replace")[:80].ljust(80)
     write_whole(path, header + export_stl(mesh._trimesh)[80:])
 
 
-def write_ply(path: Path, mesh: Mesh, colours: Array | None = None, values: dict[str, Array] | None = None) -> None:
-    """Write a binary PLY in RAS mm.
+def write_ply(
+    path: Path,
+    mesh: Mesh,
+    colours: Array | None = None,
+    values: dict[str, Array] | None = None,
+    space: str = "RAS",
+) -> None:
+    """Write a binary PLY in mm.
 
     Args:
         path: File.
         mesh: Mesh.
         colours: (V, 3) uint8, or None.
         values: Values of vertices by name, (V,) each, kept as float properties.
+        space: Axes of the vertices, for the comment.
     """
     columns: list[tuple[str, str]] = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
     columns += [(c, "u1") for c in ("red", "green", "blue")] if colours is not None else []
@@ -154,7 +161,7 @@ def write_ply(path: Path, mesh: Mesh, colours: Array | None = None, values: dict
     for name, value in (values or {}).items():
         table[name] = value
     words = {"<f4": "float", "u1": "uchar"}
-    lines = ["ply", "format binary_little_endian 1.0", "comment SPACE=RAS, millimetres"]
+    lines = ["ply", "format binary_little_endian 1.0", f"comment SPACE={space}, millimetres"]
     lines += [f"element vertex {len(table)}", *(f"property {words[kind]} {name}" for name, kind in columns)]
     lines += [f"element face {len(mesh.faces)}", "property list uchar int vertex_indices", "end_header"]
     faces = np.zeros(len(mesh.faces), dtype=[("n", "u1"), ("i", "<i4", 3)])

@@ -188,6 +188,18 @@ class Task:
             "training": study.training_of(arm, model).model_dump(),
         }
 
+    def fits(self, study: ResolvedStudy, arm: str, model: str) -> bool:
+        """Whether a model is fitted at once: no steps, no GPU."""
+        return self.is_fitted
+
+    def trained_by(self, study: ResolvedStudy, arm: str, model: str) -> str:
+        """Entry that trains a model, where not all have the same one."""
+        return self.train
+
+    def predicted_by(self, study: ResolvedStudy, arm: str) -> str:
+        """Entry that predicts by an arm, where not all have the same one."""
+        return self.predict
+
     def needs_distances(self, study: ResolvedStudy, arm: str, model: str) -> bool:
         """Whether the training of a model reads signed distance maps on the grids of its recipe."""
         return False
@@ -201,9 +213,7 @@ class Task:
 
         Arms of one study that had fewer than another are marked in its tables, and never ranked.
         """
-        if self.is_fitted:
-            return 0
-        each = (study.training_of(arm, m) for m in study.models_of(arm))
+        each = (study.training_of(arm, m) for m in study.models_of(arm) if not self.fits(study, arm, m))
         return sum(t.steps * t.batch * t.devices for t in each)
 
     # --- predictions and measures
@@ -242,7 +252,8 @@ class Task:
 
     def gpus(self, study: ResolvedStudy, arm: str) -> int:
         """GPUs that predicting an arm asks for: one where its models were trained on one."""
-        return int(any(study.training_of(arm, m).accelerator == "gpu" for m in study.models_of(arm)))
+        trained = (m for m in study.models_of(arm) if not self.fits(study, arm, m))
+        return int(any(study.training_of(arm, m).accelerator == "gpu" for m in trained))
 
 
 def fitting(rows: Sequence[SheetRow], choice: ScanChoice) -> list[SheetRow]:

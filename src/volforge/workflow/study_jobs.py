@@ -160,15 +160,15 @@ def predict_threads(study: ResolvedStudy, arm: str) -> int:
     return int(inference(study, arm)["threads"]) if study.settings.arms[arm].models else 1
 
 
-def train_code(study: ResolvedStudy) -> str:
-    """Hash of the code that trains the models of a study."""
-    return _hash_of(study.task.train)
+def train_code(study: ResolvedStudy, arm: str, model: str) -> str:
+    """Hash of the code that trains a model."""
+    return _hash_of(study.task.trained_by(study, arm, model))
 
 
 def predict_code(study: ResolvedStudy, arm: str) -> str:
     """Hash of the code that makes the predictions of an arm."""
     baseline = study.settings.arms[arm].baseline
-    return _hash_of(study.task.predict, *([study.task.baselines[baseline]] if baseline else []))
+    return _hash_of(study.task.predicted_by(study, arm), *([study.task.baselines[baseline]] if baseline else []))
 
 
 def measure_code(study: ResolvedStudy) -> str:
@@ -190,8 +190,10 @@ def distances_of_model(study: ResolvedStudy, arm: str, model: str) -> list[str]:
 
 
 def train_gpus(study: ResolvedStudy, arm: str, model: str) -> int:
-    """GPUs of a training."""
+    """GPUs of a training; none where a model is fitted."""
     training = study.training_of(arm, model)
+    if study.task.fits(study, arm, model):
+        return 0
     return training.devices if training.accelerator == "gpu" else 0
 
 

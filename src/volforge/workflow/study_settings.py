@@ -32,7 +32,7 @@ def model_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]
         "arm": arm,
         "model": model,
         "task": study.task.name,
-        "entry": study.task.train,
+        "entry": study.task.trained_by(study, arm, model),
         "cohort": study.cohort.name,
         "by_fold": bool(study.settings.folds),
         **study.task.model_settings(study, arm, model),
@@ -84,7 +84,7 @@ def _settings(
         "arm": arm,
         "task": study.task.name,
         "purpose": purpose,
-        "entry": getattr(study.task, purpose) if purpose else "",
+        "entry": _entry(study, arm, purpose),
         "cohort": study.cohort.name,
         "by_fold": bool(study.settings.folds),
         "structures": study.structures(),
@@ -98,6 +98,12 @@ def _settings(
     if chosen is not None and chosen.models:
         content["inference"] = inference(study, arm)
     return as_json(content)
+
+
+def _entry(study: ResolvedStudy, arm: str, purpose: str) -> str:
+    if purpose == "predict":
+        return study.task.predicted_by(study, arm)
+    return study.task.measure if purpose else ""
 
 
 def table_settings(study: ResolvedStudy) -> str:

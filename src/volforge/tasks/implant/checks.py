@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from volforge.tasks.implant.options import ImplantModel, ImplantOptions
+from volforge.tasks.implant.options import ImplantModel, ImplantOptions, Kriging
 from volforge.tasks.protocol import ModelOptions, Places, Problem, ResolvedStudy, Training, components
 
 DEFAULT_LOSS, OF_VALUES = {"name": "dice_ce"}, {"name": "value_mse"}
 VALUE_NETWORKS = ("cranial_autoencoder",)
 UNREAD = ("kind", "structures", "recipe", "region", "dilate_mm")
 UNREAD_TRAINING = ("patches", "centred_on")
+SMALL_GRIDS = (*VALUE_NETWORKS, "c2f_n1", "c2f_n2")
+"""Their codes are a few voxels wide. On CPU the bfloat16 gradient of a convolution whose kernel is wider than its grid
+reads memory that nobody wrote (seen with torch 2.13): it differs from run to run, by any amount."""
 SAME = ("cap_mm", "margin_mm", "field")
 
 
@@ -19,6 +22,11 @@ def implant_of(options: ModelOptions) -> ImplantOptions:
     """What a model predicts, and how it sees a skull."""
     assert isinstance(options, ImplantModel)
     return options.implant or ImplantOptions()
+
+
+def is_kriged(options: ModelOptions) -> bool:
+    """Whether a model is fitted, not trained."""
+    return isinstance(options, ImplantModel) and options.kriging is not None
 
 
 def loss_of(options: ModelOptions) -> dict[str, Any]:
@@ -32,6 +40,8 @@ def loss_of(options: ModelOptions) -> dict[str, Any]:
 def implant_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]:
     """Content of `<model>.train.json`; see `volforge.tasks.implant.settings`."""
     options = study.models_of(arm)[model]
+    if isinstance(options, ImplantModel) and options.kriging is not None:
+        return {"kind": "kriging", "kriging": options.kriging.plain()}
     assert options.network is not None
     own = implant_of(options)
     return {
@@ -47,6 +57,9 @@ def implant_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, An
 def problems(loaded: Places, study: ResolvedStudy, arm: str, model: str) -> Iterator[Problem]:
     """What is wrong with a model."""
     options, keys = study.models_of(arm)[model], study.model_keys(arm, model)
+    if isinstance(options, ImplantModel) and options.kriging is not None:
+        yield from _of_kriging(loaded, study, arm, model, options.kriging)
+        return
     own = implant_of(options)
     key, fault = own.wrong()
     if fault:
@@ -59,6 +72,18 @@ def problems(loaded: Places, study: ResolvedStudy, arm: str, model: str) -> Iter
     yield from _of_training(loaded, keys, options, own)
     yield from _of_loss(loaded, keys, options, own)
     yield from _of_needs(loaded, study, arm, model, keys, own)
+
+
+def _of_kriging(loaded: Places, study: ResolvedStudy, arm: str, model: str, own: Kriging) -> Iterator[Problem]:
+    """A fitted model reads no other key, of its own or of the study's defaults."""
+    keys = study.model_keys(arm, model)
+    key, fault = own.wrong()
+    if fault:
+        yield loaded.problem((*keys, "kriging", key), fault, "see docs/implants.md", str(getattr(own, key)))
+    said = study.settings.arms[arm].models[model] if arm in study.settings.arms else study.settings.shared[model]
+    for other in sorted(said.model_fields_set - {"kriging"}):
+        text = "has no meaning for a model with `kriging`, which is fitted and not trained"
+        yield loaded.problem((*keys, other), text, "leave it out", other)
 
 
 def _of_training(
@@ -77,6 +102,10 @@ def _of_training(
     if set(training.flip) - {"x"}:
         text = "a head is not flipped upside down, nor back to front"
         yield loaded.problem((*place, "flip"), text, "use `flip: [x]` or none", str(training.flip))
+    network = options.network.name if options.network is not None else ""
+    if network in SMALL_GRIDS and training.precision != "32-true" and training.accelerator == "cpu":
+        text = f"on CPU the gradients of {network} are not reproducible in 16 bit"
+        yield loaded.problem((*place, "precision"), text, "use 32-true, or a GPU", training.precision)
     if training.augmentation == "published":
         text = "implants were published without augmentation"
         yield loaded.problem((*place, "augmentation"), text, "use none, light or standard", training.augmentation)
@@ -115,6 +144,8 @@ def may_need(options: ModelOptions, needed: ModelOptions) -> str:
     """Why a model may not need another one; empty where it may."""
     if not isinstance(needed, ImplantModel):
         return "it is no model of implants"
+    if is_kriged(needed):
+        return "it is a fitted model"
     other, own = implant_of(needed), implant_of(options)
     if other.sees != "cap":
         return "only one that sees the whole cap can be needed"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from volforge.tasks.implant.grids import Frame, cap_frame
+from volforge.tasks.implant.grids import Frame
+from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Affine, Array, Grid
 from volforge.volume.resample import gaussian_along
 
 COARSE_MM = 4.0
 BLUR = 1.2  # coarse voxels: how far the search sees
 TILTS = (-0.12, 0.0, 0.12)  # radians, starts of the search
-MOST_POINTS = 20000
+MOST_POINTS = 6000
 
 
 def reflection(skull: Array, grid: Grid) -> Affine:
@@ -30,7 +31,7 @@ def reflection(skull: Array, grid: Grid) -> Affine:
     from scipy.ndimage import map_coordinates
     from scipy.optimize import minimize
 
-    frame: Frame = cap_frame(skull, grid, size=None, cap_mm=400, margin_mm=2 * COARSE_MM, spacing_mm=COARSE_MM)
+    frame = _coarse_frame(skull, grid)
     coarse, place = frame.average(skull), frame.grid(grid).affine
     points = np.argwhere(coarse > 0.25)
     points = points[:: 1 + len(points) // MOST_POINTS]
@@ -54,6 +55,14 @@ def reflection(skull: Array, grid: Grid) -> Affine:
     ]
     best = min(runs, key=lambda r: (float(r.fun), *np.abs(r.x).tolist()))
     return np.asarray(np.linalg.inv(grid.affine) @ _reflection(middle, best.x) @ grid.affine)
+
+
+def _coarse_frame(skull: Array, grid: Grid) -> Frame:
+    """Coarse voxels over the bone."""
+    box = bounding_box(skull)
+    a, b, c = (COARSE_MM / s for s in grid.spacing_mm)
+    x, y, z = (int(np.ceil((s.stop - s.start) / k)) + 4 for s, k in zip(box, (a, b, c), strict=True))
+    return Frame((box[0].start - 2 * a, box[1].start - 2 * b, box[2].start - 2 * c), (a, b, c), (x, y, z))
 
 
 def _applied(matrix: Affine, points: Array) -> Array:

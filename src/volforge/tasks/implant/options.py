@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from volforge.tasks.protocol import Arm, Component, Model, ModelOptions, Name, Study
+from volforge.tasks.implant.metrics import MeasuredStudy
+from volforge.tasks.protocol import Arm, Component, Model, ModelOptions, Name
 
 Side = Annotated[int, Field(ge=4, le=1024)]
 CAP, BOX = [128, 128, 64], [256, 256, 128]
@@ -111,8 +112,53 @@ class ImplantOptions(Model):
         return "", ""
 
 
+class Kriging(Model):
+    """A model that is fitted, not trained: the two surfaces of complete skulls, their mean and their covariance."""
+
+    symmetric: bool = Field(default=True, description="whether the covariance may hold a part that is left-right alike")
+    evidence: bool = Field(
+        default=False, description="whether each skull decides by its likelihood whether it is left-right alike"
+    )
+    offset_mm: float = Field(default=0.0, ge=0, le=20, description="standard deviation of an offset of each surface")
+    passes: int = Field(
+        default=3, ge=1, le=6, description="passes about the rim: after the first, bone that was predicted is believed"
+    )
+    ring_mm: float = Field(default=12.0, ge=0, le=40, description="how far from a hole the first pass believes nothing")
+    lengths_mm: list[Annotated[float, Field(gt=0, le=500)]] = Field(
+        default=[6.0, 12.0, 24.0, 48.0, 96.0], min_length=1, description="lengths of the kernels"
+    )
+    skulls: int | None = Field(default=None, ge=3, description="how many complete skulls are learnt from; empty: all")
+    calibrated: bool = Field(
+        default=True, description="whether variances are scaled by trial holes in the skulls that are learnt from"
+    )
+    pixel_mm: float = Field(default=1.5, ge=0.5, le=6, description="pixel of the maps of the surfaces")
+    colatitude_deg: float = Field(default=108.0, gt=20, le=117, description="angle from the vertex where they end")
+    spread_mm: float = Field(default=7.0, gt=0, le=50, description="and where skulls differ by more than this")
+
+    def plain(self) -> dict[str, object]:
+        """As settings keep it; see `volforge.tasks.implant.kriging.settings`."""
+        return {
+            "disc": {"pixel_mm": self.pixel_mm},
+            "region": {"colatitude_deg": self.colatitude_deg, "spread_mm": self.spread_mm},
+            "passes": {"ring_mm": self.ring_mm, "count": self.passes},
+            **self.model_dump(include={"symmetric", "evidence", "offset_mm", "lengths_mm", "skulls", "calibrated"}),
+        }
+
+    def wrong(self) -> tuple[str, str]:
+        """Key and fault of values that do not fit together, empty where all do; asked once the defaults are in them."""
+        if self.evidence and not self.symmetric:
+            return "evidence", "it decides for or against `symmetric`, which is off"
+        return "", ""
+
+
 class ImplantModel(ModelOptions):
     """Settings of a model of implants; what is not said comes from the study's `defaults`."""
+
+    whole: ClassVar[tuple[str, ...]] = (*ModelOptions.whole, "kriging")
+
+    kriging: Kriging | None = Field(
+        default=None, description="a fitted model instead of a network: `{}` for its defaults; it reads no other key"
+    )
 
     implant: ImplantOptions | None = Field(default=None, description="what the model predicts, and how it sees a skull")
 
@@ -125,7 +171,7 @@ class ImplantArm(Arm):
     )
 
 
-class ImplantStudy(Study):
+class ImplantStudy(MeasuredStudy):
     """One table of implants."""
 
     defaults: ImplantModel = Field(

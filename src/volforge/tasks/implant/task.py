@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from volforge.cohort.sheet import SheetRow
 
 STRUCTURE = "implant"
+FIT = "volforge.tasks.implant.kriging.arm:fit_arm"
+PREDICT_FITTED = "volforge.tasks.implant.kriging.arm:predict"
 
 
 class Implant(Task):
@@ -36,6 +38,8 @@ class Implant(Task):
     baselines = BASELINES
     learns = LEARNS
     shown = ("dice", "boundary_dice_10mm", "hd95_pooled_mm")
+    judged_in = ("implant",)  # its strata are the same cases again
+    picture = "defective skull, prediction, reference, error, along three planes"
     by_hand = {
         "plan": "volforge.tasks.implant.defects.files:Plan",
         "defects": "volforge.tasks.implant.defects.files:make_defects",
@@ -80,8 +84,10 @@ class Implant(Task):
         yield from checks.problems(loaded, study, arm, model)
 
     def components(self, study: ResolvedStudy, arm: str, model: str) -> list[tuple[str, Keys, dict[str, Any]]]:
-        """The network, the loss that it has where none is named, and a discriminator."""
+        """The network, the loss that it has where none is named, and a discriminator; none of a fitted model."""
         options = study.models_of(arm)[model]
+        if checks.is_kriged(options):
+            return []
         adversary = checks.implant_of(options).adversary
         found: list[tuple[str, Keys, dict[str, Any]]] = [("loss", ("loss",), checks.loss_of(options))]
         if options.network is not None:
@@ -91,13 +97,27 @@ class Implant(Task):
         return found
 
     def model_settings(self, study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]:
-        """Content of `<model>.train.json`; see `volforge.tasks.implant.settings`."""
+        """Content of `<model>.train.json`; see `volforge.tasks.implant.settings` and `kriging.settings`."""
         return checks.implant_settings(study, arm, model)
 
     def settings_of_arm(self, study: ResolvedStudy, arm: str) -> dict[str, Any]:
         """The pictures that predictions of a trained arm leave; nothing where none are asked for."""
-        asked = {k: bool(getattr(study.settings, k)) for k in ("features", "patch_scan")}
-        return {k: v for k, v in asked.items() if v and study.settings.arms[arm].models}
+        models = study.models_of(arm).values()
+        if not models or any(map(checks.is_kriged, models)):
+            return {}
+        return {k: True for k in ("features", "patch_scan") if getattr(study.settings, k)}
+
+    def trained_by(self, study: ResolvedStudy, arm: str, model: str) -> str:
+        """Kriged models are fitted, without torch."""
+        return FIT if checks.is_kriged(study.models_of(arm)[model]) else self.train
+
+    def predicted_by(self, study: ResolvedStudy, arm: str) -> str:
+        """As they are trained."""
+        return PREDICT_FITTED if any(map(checks.is_kriged, study.models_of(arm).values())) else self.predict
+
+    def fits(self, study: ResolvedStudy, arm: str, model: str) -> bool:
+        """Kriged models."""
+        return checks.is_kriged(study.models_of(arm)[model])
 
     def may_need(self, study: ResolvedStudy, arm: str, model: str, needed: ModelOptions) -> str:
         """A coarse model of the whole cap."""

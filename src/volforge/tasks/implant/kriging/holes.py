@@ -1,0 +1,62 @@
+"""Holes of a skull in the disc: connected pixels of the region where no bone was met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from volforge.tasks.implant.kriging.solve import Field
+from volforge.volume.geometry import Array
+
+LEAST_MM2 = 130.0
+LEAST_SHARE = 0.15
+EDGE_MM = 6.0
+MOST_UNSEEN = 0.02
+
+
+@dataclass(frozen=True)
+class Hole:
+    """One hole.
+
+    Attributes:
+        pixels: (N, N) that it covers.
+        area_mm2: Of those pixels, on a sphere of the disc's radius.
+        at_edge: Whether it comes near to the end of the region: beyond it nothing can be said.
+        out_of_view: Whether the volume ends there before the bone is to be expected: it may be no hole at all.
+    """
+
+    pixels: Array
+    area_mm2: float
+    at_edge: bool
+    out_of_view: bool
+
+
+def holes_of(field: Field, observed: Array, left: Array, *, least_mm2: float = LEAST_MM2) -> list[Hole]:
+    """The holes of a skull, the largest first.
+
+    Args:
+        field: Region and disc.
+        observed: (2, N, N) radii, NaN where there is no bone.
+        left: (N, N) radii at which rays left the volume without meeting bone.
+        least_mm2: Smaller ones are sutures, vessels and noise; so are those under 15 % of the largest.
+    """
+    import cc3d
+    from scipy.ndimage import distance_transform_edt
+
+    missing = field.region & ~np.isfinite(observed).all(axis=0)
+    labels = cc3d.connected_components(missing.astype(np.uint8)[..., None], connectivity=6)[..., 0]
+    area = field.disc.pixel_mm**2
+    sizes = np.bincount(labels.ravel())[1:] * area
+    if not len(sizes):
+        return []
+    gone = left < field.mean[1]
+    inside = distance_transform_edt(np.pad(field.region, 1))[1:-1, 1:-1] * field.disc.pixel_mm
+    found = []
+    for number in np.argsort(-sizes, kind="stable"):
+        if sizes[number] < max(least_mm2, LEAST_SHARE * sizes.max()):
+            break
+        pixels = labels == number + 1
+        cut = float((pixels & gone).sum() / pixels.sum()) > MOST_UNSEEN
+        found.append(Hole(pixels, float(sizes[number]), bool((inside[pixels] <= EDGE_MM).any()), cut))
+    return found
