@@ -104,7 +104,7 @@ def above(bone: Array, added: Array, lost: Array, most: int) -> Array:
     grey = np.clip(np.sqrt(bone.sum(axis=2) / most), 0, 1) * 230
     found = np.repeat(grey[..., None], 3, axis=2)
     for part, colour in ((lost, LOST), (added, ADDED)):
-        here = part.any(axis=2)
+        here = np.asarray(part.any(axis=2))
         depth = np.clip(part.sum(axis=2) / max(1, int(part.sum(axis=2).max(initial=1))), 0.35, 1)[..., None]
         found = np.where(here[..., None], (1 - 0.8 * depth) * found + 0.8 * depth * np.array(colour), found)
     return found.astype(np.uint8)
