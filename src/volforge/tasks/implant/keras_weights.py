@@ -55,7 +55,7 @@ def read_keras(path: Path) -> list[tuple[str, dict[str, Array]]]:
         VolforgeError: h5py is not installed, or it is no such file.
     """
     try:
-        import h5py  # type: ignore[import-not-found]
+        import h5py
     except ImportError as error:
         raise VolforgeError(
             "reading Keras weights needs the package h5py, which volforge does not install",
