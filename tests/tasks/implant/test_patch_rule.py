@@ -8,7 +8,6 @@ from volforge.errors import VolforgeError
 from volforge.tasks.implant.patch_movie import BROKEN, KEPT, PATCH, PatchScan, frames, write_movie
 from volforge.tasks.implant.patch_rule import (
     PatchCounts,
-    changes,
     count_patches,
     measures_of,
     read_counts,
@@ -23,7 +22,7 @@ SKULL &= ~IMPLANT
 
 
 def counts(answer, target):
-    return count_patches(changes(answer.astype(float), SKULL, target), IMPLANT, (4, 4, 4))
+    return count_patches(answer, SKULL, IMPLANT, (4, 4, 4), target)
 
 
 @pytest.mark.parametrize("target", ["implant", "skull"])
@@ -44,6 +43,8 @@ def test_lost_bone_is_a_change_of_a_completion_and_no_change_of_a_direct_implant
     lost = (SKULL | IMPLANT).copy()
     lost[6, 6, 1] = False
     assert counts(lost, "skull").false_implant == 1
+    lost[:4, :4] = False  # bone that is lost about a hole does not fill it
+    assert counts(lost, "skull").missed == 1
     assert counts(IMPLANT, "implant").false_implant == 0
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from volforge.study.cases import Case, Cohort
 from volforge.study.pictures import FOLDER, Shown, write_pictures
 from volforge.study.settings import ArmSettings
 from volforge.tasks.implant.patch_movie import CAPTION, PatchScan, frames, write_movie
-from volforge.tasks.implant.patch_rule import PatchCounts, changes, count_patches, write_counts
+from volforge.tasks.implant.patch_rule import PatchCounts, count_patches, write_counts
 from volforge.volume.geometry import Array, Grid
 
 if TYPE_CHECKING:
@@ -53,8 +51,7 @@ class Beside:
         implant = (self.cohort.read(case.scan, "implant") > 0) & ~defective
         if model.settings.sees == "patches":
             scan = patch_scan(model, p, defective, implant, grid, case.scan)
-            changed = changes(scan.answer.astype(np.float32), scan.skull, scan.target)
-            self.counts[case.scan] = count_patches(changed, scan.implant, scan.patch)
+            self.counts[case.scan] = count_patches(scan.answer, scan.skull, scan.implant, scan.patch, scan.target)
             if self.settings.own.get("patch_scan") and self.scan is None:
                 self.scan = (case.scan, scan)
         if wants_features:

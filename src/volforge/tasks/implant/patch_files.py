@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort
 from volforge.volume.folders import whole_folder
@@ -39,7 +37,7 @@ def patch_files(
     from volforge.tasks.implant.beside import patch_scan
     from volforge.tasks.implant.features.files import chosen_scans
     from volforge.tasks.implant.patch_movie import SUFFIXES, frames, write_movie
-    from volforge.tasks.implant.patch_rule import changes, count_patches, write_counts
+    from volforge.tasks.implant.patch_rule import count_patches, write_counts
 
     if suffix not in SUFFIXES:
         raise VolforgeError(f"'{suffix}' does not move", "", f"use one of {', '.join(SUFFIXES)}")
@@ -53,8 +51,7 @@ def patch_files(
             implant = (cohort.read(scan, "implant") > 0) & ~defective
             p = predicted(model, defective, grid, device=device, where=scan)
             seen = patch_scan(model, p, defective, implant, grid, scan)
-            changed = changes(seen.answer.astype(np.float32), seen.skull, seen.target)
-            counts[scan] = count_patches(changed, seen.implant, seen.patch)
+            counts[scan] = count_patches(seen.answer, seen.skull, seen.implant, seen.patch, seen.target)
             write_movie(frames(seen), folder / f"{scan}{suffix}")
             c = counts[scan]
             seen_text = f"{c.false_implant} of {c.whole} whole patches changed"

@@ -55,9 +55,8 @@ class PatchScan:
 
 def frames(scan: PatchScan) -> list[Array]:
     """One picture a patch, in their order, (rows, columns, 3) uint8; the last one is stitched whole."""
-    changed = changes(scan.answer.astype(np.float32), scan.skull, scan.target)
-    added: Array = changed & scan.answer
-    lost: Array = changed & ~scan.answer
+    changed, added = changes(scan.answer, scan.skull, scan.target)
+    lost: Array = changed & ~added
     bone = scan.skull if scan.target == "implant" else scan.answer
     box = foreground_box(scan.skull | scan.implant) or tuple(slice(0, n) for n in scan.skull.shape)
     most = int(scan.skull.sum(axis=2).max(initial=1))
@@ -66,7 +65,8 @@ def frames(scan: PatchScan) -> list[Array]:
     for start in tile_starts(scan.skull.shape, scan.patch):
         here = tuple(slice(s, min(s + p, n)) for s, p, n in zip(start, scan.patch, scan.skull.shape, strict=True))
         parts = [cut(v, np.array(start), scan.patch) for v in (scan.skull, bone, added, lost, scan.implant)]
-        has_defect, is_changed = bool(parts[4].any()), bool(parts[2].any() or parts[3].any())
+        is_added, is_lost = bool(parts[2].any()), bool(parts[3].any())
+        is_kept = is_added if parts[4].any() else not (is_added or is_lost)
         nothing = np.zeros(scan.patch, bool)
         shown = parts[1] if scan.target == "skull" else nothing
         done[here] = True
@@ -76,7 +76,7 @@ def frames(scan: PatchScan) -> list[Array]:
         row = [
             _fit(framed, PANEL),
             _fit(above(parts[0], nothing, nothing, patch_most), PATCH, KEPT),
-            _fit(above(shown, parts[2], parts[3], patch_most), PATCH, KEPT if has_defect == is_changed else BROKEN),
+            _fit(above(shown, parts[2], parts[3], patch_most), PATCH, KEPT if is_kept else BROKEN),
             _fit(
                 _cropped(above(bone & done if scan.target == "skull" else bone, added & done, lost & done, most), box),
                 PANEL,

@@ -34,7 +34,7 @@ class PatchCounts:
         whole: Patches without a voxel of the true implant.
         false_implant: Of those, the ones whose answer changes something.
         defective: Patches with a voxel of it.
-        missed: Of those, the ones whose answer changes nothing.
+        missed: Of those, the ones whose answer adds nothing.
     """
 
     whole: int
@@ -46,33 +46,35 @@ class PatchCounts:
 COUNTS = tuple(f.name for f in fields(PatchCounts))
 
 
-def changes(p: Array, defective: Array, target: str) -> Array:
-    """Voxels that an answer changes, by the rule of its target.
+def changes(answer: Array, defective: Array, target: str) -> tuple[Array, Array]:
+    """Voxels that an answer changes, and those that it adds, by the rule of its target.
 
     Args:
-        p: (X, Y, Z) probability of the target.
+        answer: (X, Y, Z) boolean.
         defective: The skull that was shown, boolean.
-        target: `skull`: where the answer is not the input, bone that is lost too; `implant`: all that it has.
+        target: `skull`: where the answer is not the input, bone that is lost too, and what it has more than the input;
+            `implant`: all that it has, twice.
     """
-    answer = p > 0.5
-    return answer != defective if target == "skull" else answer
+    return (answer != defective, answer & ~defective) if target == "skull" else (answer, answer)
 
 
-def count_patches(changed: Array, implant: Array, patch: Sequence[int]) -> PatchCounts:
+def count_patches(answer: Array, defective: Array, implant: Array, patch: Sequence[int], target: str) -> PatchCounts:
     """Count the patches of a cap by the rule; one voxel is enough to change a patch, or to make it a defective one.
 
     Args:
-        changed: (X, Y, Z) what the answer changes.
-        implant: The true implant, boolean.
+        answer, defective, implant: (X, Y, Z) boolean: what the network gave, what it was shown, the true implant.
         patch: Voxels of a patch; the raster is that of `tile_starts`.
+        target: `skull` or `implant`.
     """
-    found = [
-        tuple(bool(cut(v, np.array(start), patch).any()) for v in (changed, implant))
-        for start in tile_starts(changed.shape, patch)
-    ]
-    whole = [c for c, has in found if not has]
-    defective = [c for c, has in found if has]
-    return PatchCounts(len(whole), sum(whole), len(defective), len(defective) - sum(defective))
+    changed, added = changes(answer, defective, target)
+    counts = [0, 0, 0, 0]
+    for start in tile_starts(implant.shape, patch):
+        any_of = [bool(cut(v, np.array(start), patch).any()) for v in (implant, changed, added)]
+        if any_of[0]:
+            counts[2:] = counts[2] + 1, counts[3] + (not any_of[2])
+        else:
+            counts[:2] = counts[0] + 1, counts[1] + any_of[1]
+    return PatchCounts(*counts)
 
 
 def measures_of(counts: PatchCounts, structure: str) -> list[Measure]:
