@@ -101,3 +101,17 @@ def keras(
 ) -> None:
     """Published Keras weights as the folder of a trained model."""
     _entry("keras")(file, variant, out, typer.echo)
+
+
+@app.command()
+def trial(
+    data: Annotated[
+        Path, typer.Argument(help="Folder of triples: complete_skull, defective_skull, implant / NNN.nrrd.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to write sheets and defects into; what lies there is kept.")],
+    tested: Annotated[list[str], typer.Option(help="Triples that are tested: 032, or 032-039; repeatable.")],
+    seed: Annotated[int, typer.Option(help="Seed of the defects elsewhere.")] = 1,
+) -> None:
+    """Sheets of a trial: skulls to learn from, skulls to test with their own defects, and with defects elsewhere."""
+    for sheet in _entry("trial")(data, out, tested, seed, typer.echo):
+        typer.echo(str(sheet))

@@ -44,8 +44,8 @@ def head(before: int, classes: int, kernel: int) -> nn.Sequential:
 def normal_start(network: nn.Module, last: nn.Sequential) -> None:
     """Weights begin as published: a normal distribution cut off at two deviations, biases 0.
 
-    But for the plain convolutions of the head (`last`), which begin as PyTorch has them: three of so small weights leave
-    nothing of the gradient, and a short training stands still.
+    But for the plain convolutions of the head (`last`), which begin as PyTorch has them: three of so small weights
+    leave nothing of the gradient, and a short training stands still.
     """
     plain = {id(m) for m in list(last.children())[1:]}
     for module in network.modules():

@@ -132,8 +132,8 @@ class Kriging(Model):
         default=True, description="whether variances are scaled by trial holes in the skulls that are learnt from"
     )
     pixel_mm: float = Field(default=1.5, ge=0.5, le=6, description="pixel of the maps of the surfaces")
-    colatitude_deg: float = Field(default=108.0, gt=20, le=117, description="angle from the vertex where they end")
-    spread_mm: float = Field(default=7.0, gt=0, le=50, description="and where skulls differ by more than this")
+    colatitude_deg: float = Field(default=115.0, gt=20, le=117, description="angle from the vertex where they end")
+    spread_mm: float = Field(default=9.0, gt=0, le=50, description="and where skulls differ by more than this")
 
     def plain(self) -> dict[str, object]:
         """As settings keep it; see `volforge.tasks.implant.kriging.settings`."""

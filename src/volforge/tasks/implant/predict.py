@@ -94,7 +94,7 @@ def by_networks(settings: ArmSettings, cohort: Cohort, job: PredictJob, watch: W
         )
         if watch is not None:
             watch(model, case, p, defective)
-        return finished(p, defective)
+        return finished(p, defective, grid.spacing_mm)
 
     return one
 
@@ -121,21 +121,22 @@ def of_word(models: Mapping[str, Path], word: str) -> Path:
     raise VolforgeError(f"the model {word} is not there", ", ".join(models), f"pass --model {word}=FOLDER")
 
 
-def finished(p: Array, defective: Array) -> tuple[Array, Array]:
+def finished(p: Array, defective: Array, spacing: tuple[float, float, float]) -> tuple[Array, Array]:
     """Implant and confidence from the probability of a target.
 
     Args:
         p: (X, Y, Z) probability of the implant, or of the complete skull.
         defective: (X, Y, Z) bone, boolean.
+        spacing: Voxel size in mm.
 
     Returns:
-        The largest piece of what is probable and no bone, boolean; and the probability of what was chosen, float32:
-        where bone stands there is surely no implant.
+        What is probable and no bone, cleaned by `post.postprocess` as it is by default, boolean; and the probability of
+        what was chosen, float32: where bone stands there is surely no implant.
     """
     import numpy as np
 
-    from volforge.volume.morphology import largest_component
+    from volforge.tasks.implant.post import postprocess
 
     missing = np.where(defective, np.float32(0), p)
-    implant = largest_component(missing > 0.5, 26)
+    implant, _ = postprocess(missing > 0.5, defective, spacing)
     return implant, np.where(implant, missing, 1 - missing).astype(np.float32)

@@ -47,6 +47,7 @@ class Implant(Task):
         "boundary": "volforge.tasks.implant.distance_picture:distance_files",
         "patches": "volforge.tasks.implant.patch_files:patch_files",
         "keras": "volforge.tasks.implant.keras_weights:import_keras",
+        "trial": "volforge.tasks.implant.trial:make_trial",
     }
 
     def structures(self, study: ResolvedStudy) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ class CompletedMaps:
         maps: (2, N, N) inner and outer radius; observed where it is believed, predicted elsewhere in the region.
         deviation: (2, N, N) standard deviation in mm; 0 where observed.
         distance: (N, N) from the holes, mm.
+        open: (N, N) pixels where bone may be missing: the holes, and what of their rims was not believed.
         observations: Number of values that the last pass rests on.
         rim_mm: Median absolute difference of the first pass from the bone in the ring: a trial of the model on this
             very skull; NaN where the ring holds no bone.
@@ -48,6 +49,7 @@ class CompletedMaps:
     maps: Array
     deviation: Array
     distance: Array
+    open: Array
     observations: int
     rim_mm: float
 
@@ -95,7 +97,8 @@ def complete_maps(
     trial = first[:, seen & ring & field.region & (distance > passes.ring_mm / 2)]
     trial = trial[np.isfinite(trial)]
     rim = float(np.median(np.abs(trial))) if len(trial) else float("nan")
-    return CompletedMaps(maps, spread, distance, last.observations, rim)
+    missing = hole | (ring & field.region & ~known.all(axis=0))
+    return CompletedMaps(maps, spread, distance, missing, last.observations, rim)
 
 
 def _believed(off: Array, ring: Array, hole: Array, passes: Passes) -> Array:

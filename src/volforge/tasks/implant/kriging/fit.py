@@ -15,7 +15,7 @@ from volforge.tasks.implant.kriging.covariance import Covariance
 from volforge.tasks.implant.kriging.disc import Disc, mirrored
 from volforge.tasks.implant.kriging.fill import filled
 from volforge.tasks.implant.kriging.pose import Pose, Template
-from volforge.tasks.implant.kriging.settings import KrigingSettings
+from volforge.tasks.implant.kriging.settings import KrigingSettings, Region
 from volforge.tasks.implant.kriging.solve import Field
 from volforge.tasks.implant.kriging.template import Points, points_of, template_of
 from volforge.volume.geometry import Array
@@ -117,22 +117,27 @@ def _distance(first: Array, second: Array) -> float:
     return float(np.sqrt(np.mean(kept**2))) if len(off) else float("inf")
 
 
-def region_of(maps: Array, settings: KrigingSettings) -> Array:
+def region_of(maps: Array, settings: KrigingSettings, limits: Region | None = None) -> Array:
     """(N, N) where nearly all skulls have bone and agree well enough; symmetric, in one piece.
+
+    Args:
+        maps: (n, 2, N, N) surfaces; NaN where there is no bone.
+        settings: The disc.
+        limits: How far; None: the settings' region.
 
     Raises:
         VolforgeError: Nowhere.
     """
     import cc3d
 
-    n = len(maps)
+    n, limits = len(maps), limits or settings.region
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # pixels without any bone: outside of the region below
         spread = np.nan_to_num(np.nanstd(maps, axis=0).max(axis=0), nan=np.inf)
     there = np.isfinite(maps).all(axis=1).sum(axis=0) >= n - max(1, n // 16)
     disc = settings.disc
-    good = disc.inside & there & (spread < settings.region.spread_mm)
-    good &= mirrored(good) & (disc.colatitudes < settings.region.colatitude_deg)
+    good = disc.inside & there & (spread < limits.spread_mm)
+    good &= mirrored(good) & (disc.colatitudes < limits.colatitude_deg)
     labels = cc3d.connected_components(good.astype(np.uint8)[..., None], connectivity=6)[..., 0]
     sizes = np.bincount(labels.ravel())[1:]
     if not len(sizes):
@@ -151,14 +156,16 @@ def model_of(maps: Array, template: Template, settings: KrigingSettings) -> Krig
         template: They were laid onto.
         settings: Of the model.
     """
-    region = region_of(maps, settings)
+    region, vault = region_of(maps, settings), region_of(maps, settings, settings.vault)
     whole = np.stack([[filled(m) for m in skull] for skull in maps])
     both = np.concatenate([whole, mirrored(whole)])
     mean = both.mean(axis=0)
     points = settings.disc.directions * mean[1][..., None]
 
     def covariance(symmetric: bool) -> Covariance:
-        found = likelihood.fitted(whole - mean, points, region, symmetric=symmetric, lengths=settings.lengths_mm)
+        found = likelihood.fitted(
+            whole - mean, points, vault & region, symmetric=symmetric, lengths=settings.lengths_mm
+        )
         return replace(found, offset_mm=settings.offset_mm)
 
     plain = covariance(False) if settings.evidence and settings.symmetric else None

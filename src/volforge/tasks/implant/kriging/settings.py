@@ -21,8 +21,8 @@ class Region:
         spread_mm: And where skulls differ by more than this standard deviation.
     """
 
-    colatitude_deg: float = 108.0
-    spread_mm: float = 7.0
+    colatitude_deg: float = 115.0
+    spread_mm: float = 9.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class KrigingSettings:
 
     Attributes:
         disc, region, passes, thinning: See there.
+        vault: The part of the region that the covariance is learnt from: below it skulls vary in another way.
         lengths_mm: Lengths of the kernels.
         symmetric: Whether the covariance may hold a symmetric part.
         evidence: Whether each skull decides by its likelihood between that covariance and one without such a part.
@@ -41,6 +42,7 @@ class KrigingSettings:
 
     disc: Disc = field(default_factory=Disc)
     region: Region = field(default_factory=Region)
+    vault: Region = field(default_factory=lambda: Region(108.0, 7.0))
     passes: Passes = field(default_factory=Passes)
     thinning: Thinning = field(default_factory=Thinning)
     lengths_mm: tuple[float, ...] = LENGTHS_MM
@@ -54,7 +56,13 @@ class KrigingSettings:
     def of(cls, content: Mapping[str, Any]) -> KrigingSettings:
         """From plain values; what is not named keeps its default."""
         made: dict[str, Any] = dict(content)
-        for name, kind in (("disc", Disc), ("region", Region), ("passes", Passes), ("thinning", Thinning)):
+        for name, kind in (
+            ("disc", Disc),
+            ("region", Region),
+            ("vault", Region),
+            ("passes", Passes),
+            ("thinning", Thinning),
+        ):
             if name in made:
                 made[name] = kind(**made[name])
         if "lengths_mm" in made:

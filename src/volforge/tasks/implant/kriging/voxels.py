@@ -58,8 +58,10 @@ def voxels_of(
     """
     import cc3d
     import edt
+    from scipy.ndimage import binary_dilation
 
-    zone = (found.distance <= reach_mm) & field.region
+    # where both surfaces were seen there is bone, whatever cavities it has: a sinus is no hole
+    zone = binary_dilation(found.open) & (found.distance <= reach_mm) & field.region
     box = _box(field, found, pose, skull.shape, affine, zone)
     if box is None:
         return None
