@@ -12,6 +12,7 @@ from volforge.metrics.measure import Measure, nothing
 from volforge.report.page import write_report
 from volforge.report.study_files import write_study_figures, write_tables
 from volforge.study.measures import Origin, row, write_measures
+from volforge.study.pictures import Shown, write_pictures
 from volforge.tasks.registry import task
 from volforge.volume.folders import write_json
 from volforge.whole_file import write_whole
@@ -56,6 +57,13 @@ def results(tmp_path_factory):
         path = study / f"volforge/fold0/seed0/predictions/{scan}.panel.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((60, 300, 3), 90, np.uint8)).save(path)
+    left = study / "volforge/fold0/seed0/predictions/pictures"
+    left.mkdir()
+    frames = [Image.fromarray(np.full((40, 60, 3), grey, np.uint8)) for grey in (20, 200)]
+    frames[0].save(left / "still.png")
+    frames[0].save(left / "moves.gif", save_all=True, append_images=frames[1:], duration=100, loop=0)
+    shown = [Shown("still.png", "What it <i>sees</i>", "a & b"), Shown("moves.gif", "How it moves", "twice")]
+    write_pictures(left, shown)
     history = "step\tloss\tfid\n1\t2.0\t\n2\t1.0\t80\n3\t0.5\t60\n"
     write_whole(study / "volforge/fold0/seed0/models/net/history.tsv", history)
     write_measures(study / "measures.tsv", lines)
@@ -94,6 +102,13 @@ def test_samples_of_one_label_map_are_shown_once_an_arm(results):
     assert page.count("Samples of one label map") == 1
     assert page.count("the samples, as they are.</figcaption>") == 1
     assert "scan-0, volforge: label map" in page  # no case is ranked as the median: the first one
+
+
+def test_further_pictures_of_an_arm_have_a_section_by_title_and_may_move(results):
+    page = (results / "report.html").read_text()
+    assert page.index("<h3>What it &lt;i&gt;sees&lt;/i&gt;</h3>") < page.index("<h3>How it moves</h3>")
+    assert "volforge: a &amp; b</figcaption>" in page
+    assert page.count("data:image/gif;base64,") == 1
 
 
 def test_figures_are_the_same_bytes_again(results, tmp_path):

@@ -242,6 +242,8 @@ def test_every_study_leaves_measures_tables_figures_and_cases(finished):
         for part in folder.glob("*/fold*/seed*/cases"):
             assert list(part.glob("*.png")), part
         assert f'id="study-{study}"' in (finished / "results/report.html").read_text()
+    page = (finished / "results/report.html").read_text()
+    assert page.count("<h3>Feature maps</h3>") == 1, "what predictions leave beside is shown"
     measures = (finished / "results/studies/body_translation/measures.tsv").read_text()
     assert "frechet_slice_encoder" in measures
     assert "\tfid\t" not in measures, "the name FID is kept for the network that defines it"

@@ -1,18 +1,28 @@
-"""`volforge implant`: defects of complete skulls."""
+"""`volforge implant`: defects of complete skulls; what trained models see, and what they do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Cranial implants: cohorts of defects from complete skulls.")
+app = typer.Typer(no_args_is_help=True, help="Cranial implants: defects, and looks into models.")
 
 
-@app.callback()
-def _noun() -> None:
-    """A noun keeps its verb, even while it has but one."""
+Scans = Annotated[Path, typer.Option(help="scans.tsv of a cohort with defective skulls and their implants.")]
+Names = Annotated[list[str] | None, typer.Option(help="A scan; repeatable; else the first.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Out = Annotated[Path, typer.Argument(help="Folder to write.")]
+
+
+def _entry(name: str) -> Callable[..., Any]:
+    from volforge import places
+    from volforge.tasks import registry
+
+    found: Callable[..., Any] = places.at(registry.task("implant").by_hand[name])
+    return found
 
 
 @app.command()
@@ -35,15 +45,62 @@ def defects(
     root: Annotated[Path | None, typer.Option(help="Folder that the sheet's paths start from.")] = None,
 ) -> None:
     """Take defects out of the complete skulls of a sheet: volumes, records, a sheet with subjects and folds kept."""
-    from volforge import places
-    from volforge.tasks import registry
-
-    entries = registry.task("implant").by_hand
     given = {"kinds": kind, "places": place, "sizes": size}
     words = {key: tuple(values) for key, values in given.items() if values}
-    plan = places.at(entries["plan"])(per_skull, seed=seed, bone_hu=bone_hu, **words)
-    written = places.at(entries["defects"])(sheet, out, plan, root, typer.echo)
+    plan = _entry("plan")(per_skull, seed=seed, bone_hu=bone_hu, **words)
+    written = _entry("defects")(sheet, out, plan, root, typer.echo)
     typer.echo(str(written))
+
+
+@app.command()
+def features(
+    models: Annotated[list[Path], typer.Argument(help="Folders of trained models; seeds of one, for its stability.")],
+    out: Out,
+    scans: Scans,
+    scan: Names = None,
+    axis: Annotated[str, typer.Option(help="Axis of the projection: x, y or z.")] = "z",
+    how: Annotated[str, typer.Option(help="sum, mean or max along it.")] = "sum",
+    layer: Annotated[
+        list[str] | None, typer.Option(help="A layer, as torch names it; repeatable; else all stages.")
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Feature maps: sheets of channels, their scores (shape or hole) and stability, and a page of it all."""
+    _entry("features")(models, scans, out, scan or (), axis, how, layer or (), device, typer.echo)
+
+
+@app.command()
+def boundary(
+    out: Out,
+    scans: Scans,
+    scan: Names = None,
+    units: Annotated[str, typer.Option(help="mm, or voxels: the published map.")] = "mm",
+) -> None:
+    """The signed distance map of true implants, as the boundary loss sees it: three planes, and surfaces."""
+    _entry("boundary")(scans, out, scan or (), units, typer.echo)
+
+
+@app.command()
+def patches(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained model that sees patches.")],
+    out: Out,
+    scans: Scans,
+    scan: Names = None,
+    webp: Annotated[bool, typer.Option("--webp", help="Lossless WebP instead of GIF.")] = False,
+    device: Device = "cpu",
+) -> None:
+    """The patches of a model at work, as a picture that moves; and how often they keep their rule."""
+    _entry("patches")(model, scans, out, scan or (), ".webp" if webp else ".gif", device, typer.echo)
+
+
+@app.command()
+def keras(
+    file: Annotated[Path, typer.Argument(help="A published .h5 file; it needs the package h5py.")],
+    out: Out,
+    variant: Annotated[str, typer.Option(help="ae_mse, ae_boundary, ae_dice_boundary, gan or ae_patch.")],
+) -> None:
+    """Published Keras weights as the folder of a trained model."""
+    _entry("keras")(file, variant, out, typer.echo)
 
 
 @app.command()
@@ -56,8 +113,5 @@ def trial(
     seed: Annotated[int, typer.Option(help="Seed of the defects elsewhere.")] = 1,
 ) -> None:
     """Sheets of a trial: skulls to learn from, skulls to test with their own defects, and with defects elsewhere."""
-    from volforge import places
-    from volforge.tasks import registry
-
-    for sheet in places.at(registry.task("implant").by_hand["trial"])(data, out, tested, seed, typer.echo):
+    for sheet in _entry("trial")(data, out, tested, seed, typer.echo):
         typer.echo(str(sheet))

@@ -10,6 +10,7 @@ from typing import Any
 
 from volforge.report.cohort_view import Picture, picture, read_rows
 from volforge.report.formats import main_cell, published_value, shown, sides_cells, source_numbers, test_cells
+from volforge.report.more_pictures import pictures_of
 from volforge.report.published import PublishedNumber, read_published
 from volforge.report.table import Cell, StudyTable, study_table
 from volforge.study.measures import read_measures
@@ -66,6 +67,7 @@ class StudyView:
     made_from: dict[str, str] = field(default_factory=dict)
     case_note: str = CASE_NOTE
     samples: list[Picture] = field(default_factory=list)
+    pictures: dict[str, list[Picture]] = field(default_factory=dict)
 
     @property
     def has_views(self) -> bool:
@@ -101,6 +103,7 @@ def view_study(results: Path, name: str) -> StudyView:
         table.made_from,
         table.display.note or CASE_NOTE,
         _samples(folder, settings["parts"]),
+        pictures_of(folder, settings["parts"]),
     )
 
 

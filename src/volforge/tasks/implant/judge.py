@@ -27,10 +27,14 @@ class Judge:
         skulls: Of the validation.
         samples: How the model sees them; its skulls are these.
         coarse: The coarse model's answer, for windows with its channel.
+
+    Attributes:
+        first: Probability, defective skull, true implant and voxel size of the first skull, when it was last judged.
     """
 
     def __init__(self, settings: ImplantSettings, skulls: Skulls, samples: Samples, coarse: Answer | None = None):
         self.settings, self.skulls, self.samples, self.coarse = settings, skulls, samples, coarse
+        self.first: tuple[Array, Array, Array, tuple[float, float, float]] | None = None
         self.count = min(len(skulls.skulls), int(settings.training["validation_cases"]))
 
     def __call__(self, network: nn.Module, device: torch.device) -> dict[str, float]:
@@ -40,6 +44,8 @@ class Judge:
         for k in range(self.count):
             held, complete, implant = self.skulls.fixed(k)
             p, defective, wanted = self._answered(answer, str(device), held, complete, implant)
+            if k == 0:
+                self.first = (p, defective, wanted, held.grid.spacing_mm)
             found.append(implant_dice(implant_of(p, defective), wanted))
         return {"score": float(np.mean(found))}
 

@@ -16,6 +16,7 @@ from volforge.study.label_arm import LabelArm
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
 from volforge.study.volumes import CaseResult, Volumes
+from volforge.tasks.implant.patch_rule import measures_of, read_counts
 from volforge.tasks.implant.picture import implant_picture
 from volforge.tasks.implant.rim import gap_volume_mm3, mean_thickness_mm
 from volforge.volume.geometry import Array
@@ -46,12 +47,17 @@ class Implants(LabelArm):
     def measure(
         self, volumes: Volumes, prediction: Prediction, confidence: Array | None, deviation: Array | None
     ) -> CaseResult:
-        """Overlap, surfaces, volumes and rim; with `making` whether it can be made and put in; with `strata` the main
-        measures again as those of the case's place and size."""
+        """Overlap, surfaces, volumes and rim; of arms that see patches, how often these keep their rule.
+
+        With `making` whether it can be made and put in; with `strata` the main measures again as those of the case's
+        place and size.
+        """
         result = super().measure(volumes, prediction, confidence, deviation)
         overlaps = ("dice", boundary_name(self.settings.metrics["boundary_mm"]))
         found = [(side, of_nothing(m, overlaps)) for side, m in result.measures]
         more = by_voxels(volumes)
+        counts = read_counts(self.job.predictions).get(prediction.scan)
+        more += measures_of(counts, STRUCTURE) if counts is not None else []
         affine = self.cohort.grid(prediction.scan).affine
         if self.settings.metrics.get("making"):
             more += making(volumes, affine)

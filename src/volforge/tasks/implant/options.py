@@ -79,6 +79,10 @@ class ImplantOptions(Model):
         default=12.0, ge=0, le=100, description="`windows`: how far from the coarse implant they look"
     )
     adversary: Adversary | None = Field(default=None, description="a discriminator that judges answers (`cap` only)")
+    progress: bool = Field(
+        default=False,
+        description="keep a picture of the first validation skull at every validation, and a strip of them",
+    )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="first moment of Adam; 0.5 as published")
 
     @property
@@ -178,6 +182,13 @@ class ImplantStudy(MeasuredStudy):
     )
     arms: dict[Name, ImplantArm] = Field(  # type: ignore[assignment]
         min_length=1, description="arms by name; ours is called `volforge`"
+    )
+
+    features: bool = Field(
+        default=False, description="feature maps of the first test skull of every trained arm, in the report"
+    )
+    patch_scan: bool = Field(
+        default=False, description="of arms that see `patches`: a picture that moves over the first test skull"
     )
 
     @model_validator(mode="after")

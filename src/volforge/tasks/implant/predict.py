@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from volforge.errors import VolforgeError
 from volforge.study.cases import Case, Cohort, cases_with
@@ -13,10 +14,12 @@ from volforge.study.predict import predict_each, predict_without_models
 from volforge.study.predictor import Predictor
 from volforge.study.settings import ArmSettings
 from volforge.tasks.implant.baselines import BASELINES
+from volforge.tasks.implant.beside import Beside
 from volforge.volume.folders import read_object
 from volforge.volume.geometry import Array
 
 FILES = ("defective", "implant")
+Watch = Callable[[Any, Case, Array, Array], None]
 
 
 def predict(settings: ArmSettings, job: PredictJob) -> int:
@@ -37,16 +40,18 @@ def predict(settings: ArmSettings, job: PredictJob) -> int:
     cases = cases_with(settings, cohort, job.fold, FILES)
     if predict_without_models(settings, job, cohort, cases, BASELINES, labels=True):
         return len(cases)
-    return predict_each(job, cohort, cases, predictor(settings, cohort, job), labels=True, start=start)
+    beside = Beside(settings, cohort)
+    made = predictor(settings, cohort, job, beside.see)
+    return predict_each(job, cohort, cases, made, labels=True, start=start, beside=beside.write)
 
 
-def predictor(settings: ArmSettings, cohort: Cohort, job: PredictJob) -> Predictor:
+def predictor(settings: ArmSettings, cohort: Cohort, job: PredictJob, watch: Watch | None = None) -> Predictor:
     """What predicts a case by the models of an arm."""
     folder = final_model(job.models)
     about = read_object(folder / "model.json", "the description of a model")
     if about.get("fitted"):
         raise VolforgeError("no way is known to predict with this fitted model", str(folder), "name a trained model")
-    return by_networks(settings, cohort, job)
+    return by_networks(settings, cohort, job, watch)
 
 
 def final_model(models: Mapping[str, Path]) -> Path:
@@ -66,8 +71,8 @@ def final_model(models: Mapping[str, Path]) -> Path:
     return own[last[0]]
 
 
-def by_networks(settings: ArmSettings, cohort: Cohort, job: PredictJob) -> Predictor:
-    """What predicts a case by trained networks."""
+def by_networks(settings: ArmSettings, cohort: Cohort, job: PredictJob, watch: Watch | None = None) -> Predictor:
+    """What predicts a case by trained networks; `watch` is told of each: model, case, probability, defective skull."""
     import torch
 
     from volforge.tasks.implant.apply import predicted
@@ -87,6 +92,8 @@ def by_networks(settings: ArmSettings, cohort: Cohort, job: PredictJob) -> Predi
             device=job.device,
             where=case.scan,
         )
+        if watch is not None:
+            watch(model, case, p, defective)
         return finished(p, defective, grid.spacing_mm)
 
     return one

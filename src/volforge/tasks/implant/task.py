@@ -43,6 +43,10 @@ class Implant(Task):
     by_hand = {
         "plan": "volforge.tasks.implant.defects.files:Plan",
         "defects": "volforge.tasks.implant.defects.files:make_defects",
+        "features": "volforge.tasks.implant.features.files:feature_files",
+        "boundary": "volforge.tasks.implant.distance_picture:distance_files",
+        "patches": "volforge.tasks.implant.patch_files:patch_files",
+        "keras": "volforge.tasks.implant.keras_weights:import_keras",
         "trial": "volforge.tasks.implant.trial:make_trial",
     }
 
@@ -96,6 +100,13 @@ class Implant(Task):
     def model_settings(self, study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]:
         """Content of `<model>.train.json`; see `volforge.tasks.implant.settings` and `kriging.settings`."""
         return checks.implant_settings(study, arm, model)
+
+    def settings_of_arm(self, study: ResolvedStudy, arm: str) -> dict[str, Any]:
+        """The pictures that predictions of a trained arm leave; nothing where none are asked for."""
+        models = study.models_of(arm).values()
+        if not models or any(map(checks.is_kriged, models)):
+            return {}
+        return {k: True for k in ("features", "patch_scan") if getattr(study.settings, k)}
 
     def trained_by(self, study: ResolvedStudy, arm: str, model: str) -> str:
         """Kriged models are fitted, without torch."""

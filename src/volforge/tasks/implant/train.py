@@ -70,6 +70,7 @@ def task_of(
     from volforge.tasks.implant.apply import answer_of
     from volforge.tasks.implant.held import Skulls, fingerprint, held_skull, usable
     from volforge.tasks.implant.judge import Judge
+    from volforge.tasks.implant.progress import Progress
     from volforge.tasks.implant.training import ImplantTask
 
     cohort = Cohort(job.scans)
@@ -98,7 +99,8 @@ def task_of(
         "data": fingerprint(cohort, list(held.values())),
     }  # fmt: skip
     plain |= {"needs_sha256": job.needed()} if job.needs else {}
-    made = ImplantTask(settings, seen, plain, judge, answer)
+    progress = Progress(job.checkpoints) if settings.implant["progress"] else None
+    made = ImplantTask(settings, seen, plain, judge, answer, progress)
     made.check()
     return made, subjects
 
@@ -208,4 +210,6 @@ def write_model(
             "sha256": digest,
             "versions": versions(),
         }
+        if task.progress is not None:
+            task.progress.leave(folder, settings.model, [int(row["step"]) for row in done.history])
         write_json(folder / "model.json", content)

@@ -14,6 +14,7 @@ from volforge import components
 from volforge.errors import VolforgeError
 from volforge.tasks.implant.apply import Answer, make_network
 from volforge.tasks.implant.judge import Judge
+from volforge.tasks.implant.progress import Progress
 from volforge.tasks.implant.samples import Samples
 from volforge.tasks.implant.settings import ImplantSettings
 from volforge.training.task import Batch, Hands, Task
@@ -28,6 +29,7 @@ class ImplantTask(Task):
         settings_plain: What a checkpoint must agree with.
         judge: Measures of a network on validation skulls, `score` among them; None: the last weights win.
         coarse: The coarse model's answer, for windows with its channel.
+        progress: Keeps pictures of the validations, or None.
     """
 
     def __init__(
@@ -37,9 +39,11 @@ class ImplantTask(Task):
         settings_plain: Mapping[str, Any],
         judge: Judge | None = None,
         coarse: Answer | None = None,
+        progress: Progress | None = None,
     ):
         self.model, self.samples, self.settings = settings, samples, settings_plain
-        self.judge, self.coarse = judge, coarse
+        self.judge, self.coarse, self.progress = judge, coarse, progress
+        self.made = 0  # steps
         self.loss = samples.loss
         self.adversary: Mapping[str, Any] | None = settings.implant["adversary"]
         self.of_values = str(settings.loss["name"]).startswith("value_")
@@ -95,6 +99,7 @@ class ImplantTask(Task):
 
     def step(self, networks: Mapping[str, nn.Module], batch: Batch, step: int, hands: Hands) -> dict[str, Tensor]:
         """One step; with a discriminator, one of it on true implants, one on answers, and one of the network."""
+        self.made = step + 1
         with torch.no_grad():
             batch = self._filled(batch, hands.device)
             image = batch["image"].float()
@@ -154,7 +159,12 @@ class ImplantTask(Task):
 
     def validate(self, networks: Mapping[str, nn.Module], device: torch.device) -> dict[str, float]:
         """Mean Dice of implants of the inner validation's skulls, on the grid that the network sees."""
-        return self.judge(networks["network"], device) if self.judge is not None else {}
+        if self.judge is None:
+            return {}
+        found = self.judge(networks["network"], device)
+        if self.progress is not None and self.judge.first is not None:
+            self.progress.keep(self.made, *self.judge.first)
+        return found
 
 
 def discriminator_steps(
