@@ -7,13 +7,14 @@ export PATH := $(BIN):$(PATH)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 PINS := pyproject.toml envs/constraints.txt
 
-.PHONY: run test profile bench gpu generated lock clean help
+.PHONY: run test profile bench gpu skullfix generated lock clean help
 
 help:
 	@echo "make run       set up and run config/config.yaml; ARGS=... goes to snakemake"
 	@echo "make test      set up and run all tests; ARGS=... goes to pytest"
 	@echo "make bench     benchmarks against named peers"
 	@echo "make gpu       what a GPU is worth: tests, rays, networks at paper size; eight minutes"
+	@echo "make skullfix DATA=folder   implants of a folder of triples: fit, test, defects elsewhere, folds"
 	@echo "make profile   link profiles/slurm, so that 'snakemake --profile slurm' works"
 	@echo "make generated write schemas, reference, environments from the code"
 	@echo "make lock      pin every installed package anew in envs/constraints.txt"
@@ -46,6 +47,11 @@ bench: $(VENV)/.test
 
 gpu: $(VENV)/.test
 	@PYTHON=$(BIN)/python bash benchmarks/gpu.sh $(ARGS)
+
+skullfix: $(VENV)/.run
+	@test -n "$(DATA)" || { echo "name the folder of triples: make skullfix DATA=/path/to/folder TESTED=032-039"; exit 1; }
+	@$(BIN)/volforge implant trial "$(DATA)" results/skullfix $(foreach t,$(or $(TESTED),032-039),--tested $(t))
+	@$(BIN)/snakemake --profile profiles/local --configfile config/examples/skullfix.yaml $(ARGS)
 
 generated: $(VENV)/.run
 	@python -m volforge.generate

@@ -10,7 +10,11 @@ from volforge.workflow.run import load_run
 from volforge.workflow.study_jobs import inputs_of_prediction, inputs_of_training
 from volforge.workflow.study_settings import model_settings, table_settings
 
-SKULL = {"sheet": str(ROOT / "config/examples/sheets/phantom_skull.tsv"), "phantom": {"kind": "skull", "seed": 1}, "folds": 2}
+SKULL = {
+    "sheet": str(ROOT / "config/examples/sheets/phantom_skull.tsv"),
+    "phantom": {"kind": "skull", "seed": 1},
+    "folds": 2,
+}
 AE = {"network": "cranial_autoencoder"}
 UNET = {"network": "residual_unet"}
 PATCH = {"training": {"patch": [64, 64, 64]}}
