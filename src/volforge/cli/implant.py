@@ -1,4 +1,4 @@
-"""`volforge implant`: defects of complete skulls."""
+"""`volforge implant`: defects of complete skulls, models that are fitted to them, and one skull by hand."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Cranial implants: cohorts of defects from complete skulls.")
-
-
-@app.callback()
-def _noun() -> None:
-    """A noun keeps its verb, even while it has but one."""
+app = typer.Typer(no_args_is_help=True, help="Cranial implants: cohorts of defects, models, one skull by hand.")
 
 
 @app.command()
@@ -44,3 +39,68 @@ def defects(
     plan = places.at(entries["plan"])(per_skull, seed=seed, bone_hu=bone_hu, **words)
     written = places.at(entries["defects"])(sheet, out, plan, root, typer.echo)
     typer.echo(str(written))
+
+
+@app.command()
+def fit(
+    sheet: Annotated[Path, typer.Argument(help="Sample sheet with complete skulls: masks, or CT whose bone is taken.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the model; it appears whole.")],
+    licence: Annotated[
+        str, typer.Option(help="Terms of the model; else the line `# licence: ...` of the sheet, and one must be there.")
+    ] = "",
+    skulls: Annotated[int | None, typer.Option(min=3, help="Learn from so many subjects; else all.")] = None,
+    settings: Annotated[str, typer.Option(help="Settings of the model as JSON; see docs/implants.md.")] = "{}",
+    seed: Annotated[int, typer.Option(help="Seed of the choice of subjects and of trial defects.")] = 1,
+    bone_hu: Annotated[float, typer.Option(help="Lowest value of bone, for CT.")] = 150.0,
+    root: Annotated[Path | None, typer.Option(help="Folder that the sheet's paths start from.")] = None,
+) -> None:
+    """Fit a model to the complete skulls of a sheet: what `implant predict` closes holes by."""
+    from volforge import places
+    from volforge.cli.arguments import as_object
+    from volforge.tasks import registry
+
+    entry = places.at(registry.task("implant").by_hand["fit"])
+    content = as_object(settings, "--settings")
+    used = entry(sheet, out, licence, content, skulls, seed=seed, bone_hu=bone_hu, root=root, say=typer.echo)
+    typer.echo(f"model of {used} skulls in {out}")
+
+
+@app.command()
+def predict(
+    scan: Annotated[Path, typer.Argument(help="Skull with a hole: CT or mask; NIfTI, NRRD, MetaImage, DICOM folder.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; it appears whole.")],
+    model: Annotated[Path, typer.Option(help="Folder of a fitted model of skulls.")],
+    modality: Annotated[str, typer.Option(help="CT, CBCT or mask; empty: a scan of two values is a mask.")] = "",
+    unit: Annotated[str, typer.Option(help="Of a CT: hu, hu+1024 (or another number).")] = "hu",
+    bone_hu: Annotated[float, typer.Option(help="Lowest value of bone, for CT.")] = 150.0,
+    gap_mm: Annotated[float, typer.Option(help="Clearance between implant and bone.")] = 0.0,
+    thin: Annotated[float | None, typer.Option(help="Share of the volume that thinning from inside leaves.")] = None,
+    drainage: Annotated[
+        str, typer.Option(help="Holes: diameter,spacing,margin in mm, such as 2,12,8; empty: none.")
+    ] = "",
+    min_cm3: Annotated[float, typer.Option(help="Smaller implants are dropped.")] = 0.2,
+    faces: Annotated[int, typer.Option(help="Most faces of an implant's mesh; the skull gets twice as many.")] = 100_000,
+    space: Annotated[str, typer.Option(help="Axes of the meshes: RAS or LPS.")] = "RAS",
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="nifti, nrrd; NIfTI is always written.")
+    ] = None,
+) -> None:
+    """Close the hole of one skull: completed skull, implant, meshes for printing, numbers, a page."""
+    from volforge import places
+    from volforge.tasks import registry
+
+    entries = registry.task("implant").by_hand
+    options = places.at(entries["options"])(
+        modality=modality,
+        unit=unit,
+        bone_hu=bone_hu,
+        gap_mm=gap_mm,
+        thin=thin,
+        drainage=places.at(entries["drainage"])(drainage),
+        min_cm3=min_cm3,
+        faces=faces,
+        space=space,
+        formats=tuple(formats or ()),
+    )
+    places.at(entries["case"])(scan, model, out, options, lambda line: typer.echo(line, err=True))
+    typer.echo(str(out / "qc.html"))

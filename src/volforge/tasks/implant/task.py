@@ -30,6 +30,11 @@ class Implant(Task):
     by_hand = {
         "plan": "volforge.tasks.implant.defects.files:Plan",
         "defects": "volforge.tasks.implant.defects.files:make_defects",
+        "fit": "volforge.tasks.implant.kriging.sheet:fit_sheet",
+        "options": "volforge.tasks.implant.by_hand.options:CaseOptions",
+        "drainage": "volforge.tasks.implant.by_hand.options:drainage_of",
+        "case": "volforge.tasks.implant.by_hand.case:predict_case",
+        "predict_kriging": "volforge.tasks.implant.by_hand.label_map:predict_label_map",
     }
 
     def structures(self, study: ResolvedStudy) -> list[dict[str, Any]]:

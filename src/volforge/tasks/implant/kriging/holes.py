@@ -24,12 +24,16 @@ class Hole:
         area_mm2: Of those pixels, on a sphere of the disc's radius.
         at_edge: Whether it comes near to the end of the region: beyond it nothing can be said.
         out_of_view: Whether the volume ends there before the bone is to be expected: it may be no hole at all.
+        unseen: Share of the pixels whose bone would lie beyond the volume.
+        left_open: Whether it was not closed, since too much of it is unseen.
     """
 
     pixels: Array
     area_mm2: float
     at_edge: bool
     out_of_view: bool
+    unseen: float = 0.0
+    left_open: bool = False
 
 
 def holes_of(field: Field, observed: Array, left: Array, *, least_mm2: float = LEAST_MM2) -> list[Hole]:
@@ -57,6 +61,7 @@ def holes_of(field: Field, observed: Array, left: Array, *, least_mm2: float = L
         if sizes[number] < max(least_mm2, LEAST_SHARE * sizes.max()):
             break
         pixels = labels == number + 1
-        cut = float((pixels & gone).sum() / pixels.sum()) > MOST_UNSEEN
-        found.append(Hole(pixels, float(sizes[number]), bool((inside[pixels] <= EDGE_MM).any()), cut))
+        unseen = float((pixels & gone).sum() / pixels.sum())
+        at_edge = bool((inside[pixels] <= EDGE_MM).any())
+        found.append(Hole(pixels, float(sizes[number]), at_edge, unseen > MOST_UNSEEN, unseen))
     return found
