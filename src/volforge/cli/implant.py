@@ -79,6 +79,9 @@ def predict(
         str, typer.Option(help="Holes: diameter,spacing,margin in mm, such as 2,12,8; empty: none.")
     ] = "",
     min_cm3: Annotated[float, typer.Option(help="Smaller implants are dropped.")] = 0.2,
+    least_mm2: Annotated[
+        float | None, typer.Option(help="Area of the smallest hole that is closed; else 130, and 15 % of the largest.")
+    ] = None,
     faces: Annotated[int, typer.Option(help="Most faces of an implant's mesh; the skull gets twice as many.")] = 100_000,
     space: Annotated[str, typer.Option(help="Axes of the meshes: RAS or LPS.")] = "RAS",
     formats: Annotated[
@@ -101,6 +104,7 @@ def predict(
         faces=faces,
         space=space,
         formats=tuple(formats or ()),
+        least_mm2=least_mm2,
     )
     places.at(entries["case"])(scan, model, out, options, lambda line: typer.echo(line, err=True))
     typer.echo(str(out / "qc.html"))

@@ -29,6 +29,8 @@ from volforge.tasks.implant.kriging.case import Kriged, krige
 from volforge.tasks.implant.kriging.doubts import Doubt, signs_of
 from volforge.tasks.implant.kriging.fit import KrigedModel
 from volforge.tasks.implant.kriging.model import load_kriged
+from volforge.tasks.implant.made import Made
+from volforge.tasks.implant.mesh import Space
 from volforge.training.trained_files import versions
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array
@@ -84,7 +86,7 @@ def predict_case(
                 s for n in range(len(pieces.made)) for s in three_planes(read, _mask(pieces, n), _called(n + 1, pieces))
             ]
             surfaces = _surfaces(skull, pieces, found, fitted)
-        report = report_of(scan, read, found, pieces, flags, about, limits, stages)
+        report = report_of(scan, read, found, pieces, flags, about, limits, stages, options.space)
         write_whole(folder / "qc.html", page_of(f"Implant of {scan.name}", report, flags, slices, surfaces))
         write_json(folder / "report.json", report)
     for flag in flags:
@@ -99,12 +101,12 @@ def completed(model: KrigedModel, scan: Scan, where: str, options: CaseOptions) 
         VolforgeError: No hole, or none that can be closed.
     """
     skull = np.ascontiguousarray(scan.skull).view(np.uint8)
-    found = krige(model, skull, scan.grid.affine, most_unseen=options.most_unseen)
+    found = krige(model, skull, scan.grid.affine, most_unseen=options.most_unseen, least_mm2=options.least_mm2)
     if not found.holes:
         raise VolforgeError(
             "the skull has no hole in the region that the model knows",
             where,
-            "look at the scan; holes of less than 1.3 cm2, and those below the vault, are not seen",
+            "look at the scan; holes below the vault are not seen, smaller ones than 130 mm2 with --least-mm2 alone",
         )
     if found.maps is None:
         raise VolforgeError(
@@ -192,8 +194,9 @@ def report_of(
     about: Mapping[str, Any],
     limits: Mapping[str, float],
     stages: Stages,
+    space: Space,
 ) -> dict[str, Any]:
-    """The content of report.json."""
+    """The content of report.json; directions and places are in RAS, whatever axes the meshes have."""
     return {
         "format": 1,
         "scan": {
@@ -207,7 +210,7 @@ def report_of(
         },
         "volume_cm3": round(float(np.count_nonzero(pieces.mask)) * read.grid.voxel_mm3 / 1000, 4),
         "steps": [s.record for s in pieces.steps],
-        "implants": [p.record for p in pieces.made],
+        "implants": [_record_of(p, space) for p in pieces.made],
         "holes": [
             {
                 "area_mm2": round(h.area_mm2, 1),
@@ -225,3 +228,9 @@ def report_of(
         "cost": stages.record,
         "versions": {"volforge": __version__, **versions(PACKAGES)},
     }
+
+
+def _record_of(piece: Made, space: Space) -> dict[str, Any]:
+    """What is known of one implant."""
+    record = piece.record
+    return {**record, "mesh": {**record["mesh"], "space": space}}

@@ -34,6 +34,7 @@ class CaseOptions:
         faces: Most faces of a mesh.
         space: Axes of the meshes' millimetres.
         formats: Of the volumes: `nifti` always, `nrrd` beside it on request.
+        least_mm2: Area of the smallest hole that is closed; None: 130, and 15 percent of the largest.
         most_unseen: A hole is left open where the scan ends before more than this share of its bone.
     """
 
@@ -47,6 +48,7 @@ class CaseOptions:
     faces: int = 100_000
     space: Space = "RAS"
     formats: tuple[str, ...] = ()
+    least_mm2: float | None = None
     most_unseen: float = MOST_UNSEEN
 
     def __post_init__(self) -> None:
@@ -63,6 +65,8 @@ class CaseOptions:
             raise VolforgeError(f"{self.faces} faces are too few for a mesh", "--faces", "1000 or more")
         if self.gap_mm < 0 or self.min_cm3 < 0:
             raise VolforgeError("lengths and volumes are 0 or more", "--gap-mm, --min-cm3")
+        if self.least_mm2 is not None and self.least_mm2 <= 0:
+            raise VolforgeError(f"{self.least_mm2:g} is no area", "--least-mm2", "above 0, such as 50 for a burr hole")
         if self.thin is not None and not 0 < self.thin <= 1:
             raise VolforgeError(f"{self.thin:g} is no share of a volume", "--thin", "above 0 and at most 1, such as 0.7")
 

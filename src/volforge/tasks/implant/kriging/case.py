@@ -57,7 +57,13 @@ class Kriged:
 
 
 def krige(
-    model: KrigedModel, skull: Array, affine: Array, *, deviation: bool = True, most_unseen: float = 1.0
+    model: KrigedModel,
+    skull: Array,
+    affine: Array,
+    *,
+    deviation: bool = True,
+    most_unseen: float = 1.0,
+    least_mm2: float | None = None,
 ) -> Kriged:
     """Complete a skull with holes, from nothing but that skull.
 
@@ -68,6 +74,7 @@ def krige(
         deviation: Whether standard deviations are wanted.
         most_unseen: A hole is left open where the volume ends before more than this share of its bone: nobody knows
             whether it is one.
+        least_mm2: Area of the smallest hole that is closed, however large others are; None: the rule of `holes_of`.
 
     Raises:
         VolforgeError: The volume holds no bone.
@@ -84,7 +91,8 @@ def krige(
     own[:3, 3] = affine[:3, 3] + affine[:3, :3] @ begin
     registered = closed_pose(part, own, model.template, model.field)
     surfaces = observed(part, own, registered.pose, model.field)
-    holes = tuple(holes_of(model.field, surfaces.radii, surfaces.left))
+    least = {} if least_mm2 is None else {"least_mm2": least_mm2, "least_share": 0.0}
+    holes = tuple(holes_of(model.field, surfaces.radii, surfaces.left, **least))
     holes = tuple(replace(h, left_open=h.unseen > most_unseen) for h in holes)
     if all(h.left_open for h in holes):
         return Kriged(skull.shape, None, registered, holes, None)

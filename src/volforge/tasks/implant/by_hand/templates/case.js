@@ -20,7 +20,7 @@ document.head.append(library);
 const unpack = (text, kind) => new kind(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 const every = (values, start) => Array.from({ length: values.length / 3 }, (_, i) => values[3 * i + start]);
 const view = JSON.parse(document.getElementById("view").textContent);
-const box = document.getElementById("scene"), colour = document.getElementById("colour");
+const box = document.getElementById("turned"), colour = document.getElementById("colour");
 const opacity = document.getElementById("opacity"), meaning = document.getElementById("meaning");
 const parts = view.surfaces.map((part) => {
   const v = unpack(part.vertices, Float32Array), f = unpack(part.faces, Uint32Array);
@@ -34,6 +34,23 @@ const scaleOf = (map) => {
   const step = 0.04, shown = stops.map((c, n) => [step + (1 - step) * n / (stops.length - 1), c]);
   return { low: map.low - step / (1 - step) * (map.high - map.low), scale: [[0, "#b8b8b8"], [step * 0.98, "#b8b8b8"], ...shown] };
 };
+const ends = (key) => { // not Math.min(...values): that many arguments are too many
+  let low = Infinity, high = -Infinity;
+  for (const part of parts) for (const v of part[key]) { if (v < low) low = v; if (v > high) high = v; }
+  return [low, high];
+};
+const ranges = [ends("x"), ends("y"), ends("z")];
+const centre = ranges.map(([low, high]) => (low + high) / 2);
+const way = (() => { // out of the head, through the first implant
+  const found = parts[1] ? parts[1].middle.map((v, n) => v - centre[n]) : [1, 1, 0.3], length = Math.hypot(...found) || 1;
+  return found.map((v) => v / length);
+})();
+const half = (() => { // the faces of the skull about the implant: what is seen from inside
+  const part = parts[0], near = part.x.map((x, n) => (x - centre[0]) * way[0] + (part.y[n] - centre[1]) * way[1] + (part.z[n] - centre[2]) * way[2] > 0);
+  const kept = part.i.map((i, n) => near[i] && near[part.j[n]] && near[part.k[n]]);
+  return Object.fromEntries(["i", "j", "k"].map((key) => [key, part[key].filter((_, n) => kept[n])]));
+})();
+let isHalf = false;
 function traces() {
   const chosen = colour.value;
   return parts.map((part, n) => {
@@ -41,7 +58,7 @@ function traces() {
       type: "mesh3d", name: part.name, hoverinfo: "name", flatshading: false, lighting: light, lightposition: { x: 2000, y: 3000, z: 4000 },
       x: part.x, y: part.y, z: part.z, i: part.i, j: part.j, k: part.k, showscale: false,
     };
-    if (n === 0) return { ...trace, color: "#d9d2c5", opacity: Number(opacity.value) / 100, visible: Number(opacity.value) > 0 };
+    if (n === 0) return { ...trace, ...(isHalf ? half : {}), color: "#d9d2c5", opacity: Number(opacity.value) / 100, visible: Number(opacity.value) > 0 };
     const values = part.maps[chosen];
     if (!chosen || !values) return { ...trace, color: "#e69f00" };
     const map = view.maps[chosen], { low, scale } = scaleOf(map);
@@ -53,19 +70,10 @@ function traces() {
     };
   });
 }
-const ends = (key) => { // not Math.min(...values): that many arguments are too many
-  let low = Infinity, high = -Infinity;
-  for (const part of parts) for (const v of part[key]) { if (v < low) low = v; if (v > high) high = v; }
-  return [low, high];
-};
-const ranges = [ends("x"), ends("y"), ends("z")];
-const centre = ranges.map(([low, high]) => (low + high) / 2);
 const lookOf = { front: [0, 1, 0.15], right: [1, 0, 0.15], left: [-1, 0, 0.15], behind: [0, -1, 0.15], above: [0, 0.05, 1] };
 function eye(name) {
-  const way = parts[1] ? parts[1].middle.map((v, n) => v - centre[n]) : [1, 1, 0.3];
-  const length = Math.hypot(...way) || 1, out = way.map((v) => v / length);
-  const chosen = name === "outside" ? out : name === "inside" ? out.map((v) => -v) : lookOf[name];
-  const size = Math.hypot(...chosen), far = 1.75;
+  const chosen = name === "outside" ? way : name === "inside" ? way.map((v) => -v) : lookOf[name];
+  const size = Math.hypot(...chosen), far = 1.5;
   return { eye: { x: far * chosen[0] / size, y: far * chosen[1] / size, z: far * chosen[2] / size }, up: { x: 0, y: 0, z: 1 } };
 }
 function layout(camera) {
@@ -91,7 +99,7 @@ opacity.addEventListener("change", draw);
 for (const button of document.querySelectorAll(".look")) {
   button.addEventListener("click", () => {
     camera = eye(button.dataset.look);
-    if (button.dataset.look === "inside" && Number(opacity.value) > 35) opacity.value = 35;
+    isHalf = button.dataset.look === "inside";
     window.Plotly.relayout(box, { "scene.camera": camera });
     draw();
   });
