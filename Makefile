@@ -7,13 +7,14 @@ export PATH := $(BIN):$(PATH)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 PINS := pyproject.toml envs/constraints.txt
 
-.PHONY: run test profile bench gpu generated lock clean help
+.PHONY: run test profile bench gpu demonstration generated lock clean help
 
 help:
 	@echo "make run       set up and run config/config.yaml; ARGS=... goes to snakemake"
 	@echo "make test      set up and run all tests; ARGS=... goes to pytest"
 	@echo "make bench     benchmarks against named peers"
 	@echo "make gpu       what a GPU is worth: tests, rays, networks at paper size; eight minutes"
+	@echo "make demonstration  a model of drawn skulls, and the implant of one; a minute"
 	@echo "make profile   link profiles/slurm, so that 'snakemake --profile slurm' works"
 	@echo "make generated write schemas, reference, environments from the code"
 	@echo "make lock      pin every installed package anew in envs/constraints.txt"
@@ -46,6 +47,13 @@ bench: $(VENV)/.test
 
 gpu: $(VENV)/.test
 	@PYTHON=$(BIN)/python bash benchmarks/gpu.sh $(ARGS)
+
+demonstration: $(VENV)/.run
+	@volforge cohort phantoms --sheet config/cohorts/skull.tsv --kind skull --out results/demonstration/skulls --spacing-mm 2
+	@volforge implant fit config/cohorts/skull.tsv results/demonstration/model --root results/demonstration/skulls \
+	  --licence "CC0-1.0, drawn skulls"
+	@volforge implant predict results/demonstration/skulls/skull-01_defective.nii.gz results/demonstration/skull-01 \
+	  --model results/demonstration/model
 
 generated: $(VENV)/.run
 	@python -m volforge.generate

@@ -46,7 +46,8 @@ def fit(
     sheet: Annotated[Path, typer.Argument(help="Sample sheet with complete skulls: masks, or CT whose bone is taken.")],
     out: Annotated[Path, typer.Argument(help="Folder of the model; it appears whole.")],
     licence: Annotated[
-        str, typer.Option(help="Terms of the model; else the line `# licence: ...` of the sheet, and one must be there.")
+        str,
+        typer.Option(help="Terms of the model; else the line `# licence: ...` of the sheet, and one must be there."),
     ] = "",
     skulls: Annotated[int | None, typer.Option(min=3, help="Learn from so many subjects; else all.")] = None,
     settings: Annotated[str, typer.Option(help="Settings of the model as JSON; see docs/implants.md.")] = "{}",
@@ -82,11 +83,11 @@ def predict(
     least_mm2: Annotated[
         float | None, typer.Option(help="Area of the smallest hole that is closed; else 130, and 15 % of the largest.")
     ] = None,
-    faces: Annotated[int, typer.Option(help="Most faces of an implant's mesh; the skull gets twice as many.")] = 100_000,
+    faces: Annotated[
+        int, typer.Option(help="Most faces of an implant's mesh; the skull gets twice as many.")
+    ] = 100_000,
     space: Annotated[str, typer.Option(help="Axes of the meshes: RAS or LPS.")] = "RAS",
-    formats: Annotated[
-        list[str] | None, typer.Option("--format", help="nifti, nrrd; NIfTI is always written.")
-    ] = None,
+    formats: Annotated[list[str] | None, typer.Option("--format", help="nifti, nrrd; NIfTI is always written.")] = None,
 ) -> None:
     """Close the hole of one skull: completed skull, implant, meshes for printing, numbers, a page."""
     from volforge import places

@@ -43,21 +43,25 @@ def write_report(
     ]
     studies, published = study_views(results, request, left["studies"] if left else {})
     origin = provenance(configuration, {v.name: [r["sha256"] for r in v.rows] for v in views})
-    page = environment(Path(__file__).parent / "templates").get_template("page.html").render(
-        title=settings["title"],
-        cohorts=views,
-        studies=studies,
-        published=published,
-        not_run=dict(left["studies"]) if left else {},
-        is_complete=left is None,
-        accepted=sum(len(v.rows) for v in views),
-        excluded=sum(len(v.excluded) for v in views),
-        slices=sum(r.kept for v in views for r in v.recipes if r.kind == "slices"),
-        regions=sum(r.kept for v in views for r in v.recipes if r.kind == "region"),
-        configuration=yaml.safe_dump(json.loads(json.dumps(configuration)), sort_keys=False, allow_unicode=True),
-        origin=origin,
-        sides_head=SIDES_HEAD,
-        plotly=turning_library() if any(s.has_views for s in studies) else "",
+    page = (
+        environment(Path(__file__).parent / "templates")
+        .get_template("page.html")
+        .render(
+            title=settings["title"],
+            cohorts=views,
+            studies=studies,
+            published=published,
+            not_run=dict(left["studies"]) if left else {},
+            is_complete=left is None,
+            accepted=sum(len(v.rows) for v in views),
+            excluded=sum(len(v.excluded) for v in views),
+            slices=sum(r.kept for v in views for r in v.recipes if r.kind == "slices"),
+            regions=sum(r.kept for v in views for r in v.recipes if r.kind == "region"),
+            configuration=yaml.safe_dump(json.loads(json.dumps(configuration)), sort_keys=False, allow_unicode=True),
+            origin=origin,
+            sides_head=SIDES_HEAD,
+            plotly=turning_library() if any(s.has_views for s in studies) else "",
+        )
     )
     if left is None:
         write_json(provenance_file, origin)

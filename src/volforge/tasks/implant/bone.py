@@ -12,8 +12,8 @@ from itertools import product
 import numpy as np
 
 from volforge.errors import VolforgeError
-from volforge.volume.body_mask import find_body
 from volforge.volume.blocks import block_factor, block_means, blown_up
+from volforge.volume.body_mask import find_body
 from volforge.volume.boxes import Box, foreground_box
 from volforge.volume.geometry import Affine, Array, Grid
 from volforge.volume.morphology import Spacing, component_boxes, components, dilate
@@ -89,7 +89,9 @@ def _coarse_body(hu: Array, spacing: Spacing, body_mm: float) -> Array:
     factor = block_factor(grid, body_mm)
     coarse, own = block_means(hu, grid, factor)
     found = find_body(np.rint(coarse).astype(np.int16), own.spacing_mm, True).mask
-    return blown_up(dilate(found, 1.01 * max(own.spacing_mm), own.spacing_mm), factor, hu.shape) if found.any() else found
+    return (
+        blown_up(dilate(found, 1.01 * max(own.spacing_mm), own.spacing_mm), factor, hu.shape) if found.any() else found
+    )
 
 
 def metal_mm3(hu: Array, spacing: Spacing, above_hu: float = METAL_HU) -> float:

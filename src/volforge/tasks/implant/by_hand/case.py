@@ -1,7 +1,7 @@
 """One skull by hand: from a scan to a folder with the completed skull, the implant, meshes, numbers and a page.
 
-What the web demonstration of the paper did (Li et al., Medical Image Analysis 73:102171, 2021: upload a defective skull,
-see and download its implant), as a command.
+What the web demonstration of the paper did (Li et al., Medical Image Analysis 73:102171, 2021: upload a skull, see
+its implant, download it), as a command.
 """
 
 from __future__ import annotations

@@ -59,7 +59,9 @@ class CaseOptions:
                 raise VolforgeError(f"unknown value '{value}'", option, f"one of {shown}")
         if not is_unit(self.unit) or self.unit == "arbitrary":
             raise VolforgeError(
-                f"'{self.unit}' has no threshold of bone", "--unit", f"one of {', '.join(u for u in UNITS if u != 'arbitrary')}"
+                f"'{self.unit}' has no threshold of bone",
+                "--unit",
+                f"one of {', '.join(u for u in UNITS if u != 'arbitrary')}",
             )
         if self.faces < 1000:
             raise VolforgeError(f"{self.faces} faces are too few for a mesh", "--faces", "1000 or more")
@@ -68,14 +70,14 @@ class CaseOptions:
         if self.least_mm2 is not None and self.least_mm2 <= 0:
             raise VolforgeError(f"{self.least_mm2:g} is no area", "--least-mm2", "above 0, such as 50 for a burr hole")
         if self.thin is not None and not 0 < self.thin <= 1:
-            raise VolforgeError(f"{self.thin:g} is no share of a volume", "--thin", "above 0 and at most 1, such as 0.7")
+            raise VolforgeError(
+                f"{self.thin:g} is no share of a volume", "--thin", "above 0 and at most 1, such as 0.7"
+            )
 
     @property
     def post(self) -> PostOptions:
         """Of the implants of all holes together."""
-        return PostOptions(
-            max_components=MOST_PIECES, min_cm3=self.min_cm3, gap_mm=self.gap_mm, thin_ratio=self.thin
-        )
+        return PostOptions(max_components=MOST_PIECES, min_cm3=self.min_cm3, gap_mm=self.gap_mm, thin_ratio=self.thin)
 
     @property
     def of_piece(self) -> MakeOptions:
@@ -96,5 +98,7 @@ def drainage_of(text: str) -> Drainage | None:
     try:
         diameter, spacing, margin = (float(w) for w in text.split(","))
     except ValueError:
-        raise VolforgeError(f"'{text}' is no pattern of holes", "--drainage", "write 2,12,8: diameter,spacing,margin") from None
+        raise VolforgeError(
+            f"'{text}' is no pattern of holes", "--drainage", "write 2,12,8: diameter,spacing,margin"
+        ) from None
     return Drainage(diameter, spacing, margin)

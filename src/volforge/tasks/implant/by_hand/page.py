@@ -19,7 +19,13 @@ from volforge.volume.geometry import Array
 
 MAPS = {
     "gap_mm": ("gap", 0.0, 2.0, "Viridis", "distance of the hole's wall, shown within 4 mm of the rim"),
-    "step_mm": ("contour step", -2.0, 2.0, "RdBu", "implant above (red) or below (blue) the bone beside it, at the rim"),
+    "step_mm": (
+        "contour step",
+        -2.0,
+        2.0,
+        "RdBu",
+        "implant above (red) or below (blue) the bone beside it, at the rim",
+    ),
     "thickness_mm": ("thickness", 0.0, 10.0, "Viridis", "largest sphere that fits into the implant there"),
     "uncertainty_mm": ("uncertainty", 0.0, 3.0, "Plasma", "standard deviation of the surface, by the model"),
 }
@@ -27,9 +33,17 @@ NUMBERS = {
     "rim_gap_median_mm": ("Rim gap, median", "mm", "distance of the hole's wall from the implant"),
     "rim_gap_p95_mm": ("Rim gap, 95th percentile", "mm", "what 95 percent of the wall stay below"),
     "rim_gap_over_1mm_percent": ("Wall more than 1 mm off", "%", "share of the hole's wall"),
-    "contour_step_outer_mm": ("Step of the outer contour", "mm", "median height of the implant above the bone beside it"),
+    "contour_step_outer_mm": (
+        "Step of the outer contour",
+        "mm",
+        "median height of the implant above the bone beside it",
+    ),
     "contour_step_outer_p95_mm": ("... 95th percentile of its size", "mm", "what is seen and felt under the skin"),
-    "contour_step_inner_mm": ("Step of the inner contour", "mm", "median; above 0: the implant's inner side lies further out"),
+    "contour_step_inner_mm": (
+        "Step of the inner contour",
+        "mm",
+        "median; above 0: the implant's inner side lies further out",
+    ),
     "contour_step_inner_p95_mm": ("... 95th percentile of its size", "mm", "towards the dura"),
     "insertion_trim_mm3": ("To be trimmed", "mm3", "volume that meets bone on the best straight way in"),
     "insertion_angle_deg": ("Way in", "degrees", "angle of that way to the mean normal of the implant"),

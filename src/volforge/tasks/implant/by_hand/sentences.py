@@ -18,7 +18,7 @@ TRIM_MM3 = 50.0
 MESH = {
     "not_watertight": "The mesh is not closed: a printer may refuse it.",
     "self_intersecting": "Faces of the mesh cut each other: a printer may refuse it.",
-    "not_checked": "Whether faces of the mesh cut each other was not looked at: pymeshlab does not work on this machine.",
+    "not_checked": "Whether faces of the mesh cut each other was not looked at: pymeshlab does not work here.",
     "volume_differs": "The mesh's volume differs from that of the voxels by more than 2 percent.",
 }
 SCAN = {
@@ -50,7 +50,9 @@ def sentences(scan: Scan, found: Kriged, pieces: Pieces, limits: dict[str, float
         flags.append(Doubt("metal", text))
     flags += [Doubt(code, text) for code, text in SCAN.items() if code in scan.flags]
     if not limits:
-        flags.append(Doubt("no_limits", "The model holds no limits of doubt: whether it knows skulls like this one is not said."))
+        flags.append(
+            Doubt("no_limits", "The model holds no limits of doubt: whether it knows skulls like this one is not said.")
+        )
     return flags
 
 
@@ -62,7 +64,9 @@ def _of_piece(piece: Made) -> list[Doubt]:
         return values.get(name, math.nan)
 
     if value("rim_gap_over_1mm_percent") > WIDE_GAP_PERCENT:
-        text = f"{value('rim_gap_over_1mm_percent'):.0f} percent of the hole's wall stand more than 1 mm off the implant."
+        text = (
+            f"{value('rim_gap_over_1mm_percent'):.0f} percent of the hole's wall stand more than 1 mm off the implant."
+        )
         flags.append(Doubt("gap", text))
     if math.isnan(value("rim_gap_median_mm")):
         flags.append(Doubt("no_wall", "No wall of the hole stands within 8 mm of the implant: its gap is not known."))
@@ -71,7 +75,7 @@ def _of_piece(piece: Made) -> list[Doubt]:
         flags.append(Doubt("step", text))
     if value("insertion_trim_mm3") > TRIM_MM3:
         text = (
-            f"No straight way leads in: even along the best direction {value('insertion_trim_mm3'):.0f} mm3 of the implant "
+            f"No straight way leads in: even along the best {value('insertion_trim_mm3'):.0f} mm3 of the implant "
             "meet bone and have to be ground off."
         )
         flags.append(Doubt("undercut", text))

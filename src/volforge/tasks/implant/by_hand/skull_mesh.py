@@ -44,4 +44,3 @@ def skull_mesh(skull: Array, grid: Grid, faces: int) -> Mesh:
     affine = own.affine.copy()
     affine[:3, 3] -= affine[:3, :3] @ np.ones(3)
     return simplified(level_surface(field, affine), faces, same_topology=True)
-

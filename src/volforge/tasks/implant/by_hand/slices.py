@@ -57,7 +57,9 @@ def three_planes(scan: Scan, implant: Array, number: str = "") -> list[Slice]:
         scale = LONG_EDGE / max(mm)
         size = (max(1, round(mm[1] * scale)), max(1, round(mm[0] * scale)))
         planes = [plane(v[view], axis, 0) for v in (grey, implant)]
-        picture = render(planes[0].astype(np.float32), window, size, None, planes[1].astype(np.int64), {1: IMPLANT}, 0.65)
+        picture = render(
+            planes[0].astype(np.float32), window, size, None, planes[1].astype(np.int64), {1: IMPLANT}, 0.65
+        )
         stream = io.BytesIO()
         Image.fromarray(picture).save(stream, "PNG", compress_level=6)
         text = base64.b64encode(stream.getvalue()).decode("ascii")

@@ -65,9 +65,7 @@ def fit_arm(path: Path, job: TrainJob) -> str:
         return np.ascontiguousarray(cohort.read(read[number], "defective") > 0).view(np.uint8)
 
     names = [r["subject"] for r in rows]
-    limits, cases = alarm_limits(
-        model, found, lambda n: complete_skull(cohort, read[n]), defective, names, job.seed
-    )
+    limits, cases = alarm_limits(model, found, lambda n: complete_skull(cohort, read[n]), defective, names, job.seed)
     told = {
         **content,
         **about(model),

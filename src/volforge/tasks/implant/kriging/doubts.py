@@ -1,7 +1,7 @@
 """Cases whose implant should be doubted: signs that a case shows, and the limits that a model learnt for them.
 
-A limit is set at the fit (`alarms.py`), where the truth is known to be fine: at most a tenth of those skulls would raise
-any doubt at all.
+A limit is set at the fit (`alarms.py`), on skulls that are known to be fine: at most a tenth of them would raise any
+doubt at all.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ FILE = "doubts.tsv"
 SIGNS = {
     "cost": (
         "misfit",
-        "The skull fits the model worse than nine of ten that the model learnt from (cost {value:.3f}, limit {limit:.3f}): "
-        "its pose may be wrong.",
+        "The skull fits the model worse than nine of ten that the model learnt from "
+        "(cost {value:.3f}, limit {limit:.3f}): its pose may be wrong.",
     ),
     "residual_mm": (
         "far_from_template",
@@ -28,8 +28,8 @@ SIGNS = {
     ),
     "rim_mm": (
         "rim_unlike",
-        "The model predicts the bone beside the hole, which is known, only to {value:.2f} mm (limit {limit:.2f}): "
-        "the implant will be no better.",
+        "The bone beside the hole, which is known, is predicted worse than in nine of ten skulls that the model learnt "
+        "from ({value:.3f} mm, limit {limit:.3f}): the implant may not meet its rim.",
     ),
     "deviation_mm": (
         "unsure",
@@ -125,7 +125,7 @@ def limits_of(cases: Sequence[Mapping[str, float]], share: float = 0.1) -> dict[
     for name, column in zip(names, values.T, strict=True):
         logs = np.log(np.maximum(column[np.isfinite(column)], 1e-6))
         normal = float(np.exp(logs.mean() + tail * logs.std(ddof=1)))
-        limits[name] = round(max(float(np.nanmax(column[kept])), normal), 6)
+        limits[name] = math.ceil(1e6 * max(float(np.nanmax(column[kept])), normal)) / 1e6  # never below a value
     return limits
 
 
