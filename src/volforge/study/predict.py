@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,14 @@ def predict_without_models(
 
 
 def predict_each(
-    job: PredictJob, cohort: Cohort, cases: list[Case], predictor: Predictor, *, labels: bool, start: float
+    job: PredictJob,
+    cohort: Cohort,
+    cases: list[Case],
+    predictor: Predictor,
+    *,
+    labels: bool,
+    start: float,
+    beside: Callable[[Path], None] | None = None,
 ) -> int:
     """Predict all cases one by one, into a folder that appears whole.
 
@@ -77,12 +84,15 @@ def predict_each(
         predictor: What predicts a case.
         labels: Predictions are label maps, not images.
         start: `time.perf_counter()` of the job's beginning, for its cost.
+        beside: Writes more files into the folder when all cases are predicted.
 
     Returns:
         Number of cases.
     """
     with whole_folder(job.out) as scratch:
         write_predictions(scratch, [written(cohort, case, predictor(case), scratch, labels=labels) for case in cases])
+        if beside is not None:
+            beside(scratch)
         write_json(scratch / "cost.json", cost(len(cases), start, job.device))
     return len(cases)
 
