@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.tasks.implant.kriging.test_solve import small_field
-from volforge.tasks.implant.kriging.holes import EDGE_MM, LEAST_MM2, SHALLOW_MM, holes_of
+from volforge.tasks.implant.kriging.holes import EDGE_MM, LEAST_MM2, SHALLOW_MM, SHALLOW_MM2, holes_of
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +63,15 @@ def test_the_end_of_the_region_is_no_hole_and_a_hole_that_reaches_it_is_flagged(
 
     inside = distance_transform_edt(np.pad(field.region, 1))[1:-1, 1:-1] * field.disc.pixel_mm
     i, _ = middle_of(field)
-    along = np.abs(np.arange(field.region.shape[0]) - i) <= 8
+    along = np.abs(np.arange(field.region.shape[0]) - i) <= 3
     front = np.arange(field.region.shape[1])[None, :] > middle_of(field)[1]
     shallow = field.region & (inside < SHALLOW_MM) & along[:, None] & front
-    assert shallow.sum() * field.disc.pixel_mm**2 > LEAST_MM2
+    assert LEAST_MM2 < shallow.sum() * field.disc.pixel_mm**2 < SHALLOW_MM2
     assert (inside[shallow] <= EDGE_MM).any()
     assert holes(field, shallow) == []
+    wide = field.region & (inside < SHALLOW_MM) & front
+    (found,) = holes(field, wide)
+    assert found.at_edge
     deep = field.region & (inside < 2 * SHALLOW_MM) & along[:, None] & front
     (found,) = holes(field, deep)
     assert found.at_edge

@@ -34,8 +34,9 @@ def alarm_limits(
     defective: Defective,
     names: Sequence[str],
     seed: int,
+    most: int = MOST,
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """Limits of doubt of a model, from at most 16 of the skulls that it was fitted to.
+    """Limits of doubt of a model, from some of the skulls that it was fitted to.
 
     Args:
         model: Fitted, with its variances as they are used.
@@ -44,11 +45,12 @@ def alarm_limits(
         defective: Reads the defective one.
         names: Of all skulls by number, for the choice and the seeds of drawn defects.
         seed: Of the choice.
+        most: How many skulls are closed at most.
 
     Returns:
         Limits by sign, empty where fewer than 3 skulls could be closed; and the signs of each.
     """
-    chosen = set(rank({names[n] for n in found.used}, seed, "alarms")[:MOST])
+    chosen = set(rank({names[n] for n in found.used}, seed, "alarms")[:most])
     cases: list[dict[str, float]] = []
     for place, number in enumerate(found.used):
         if names[number] not in chosen:

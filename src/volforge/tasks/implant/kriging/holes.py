@@ -13,6 +13,7 @@ LEAST_MM2 = 130.0
 LEAST_SHARE = 0.15
 EDGE_MM = 6.0
 SHALLOW_MM = 12.0
+SHALLOW_MM2 = 400.0
 MOSTLY = 0.5
 MOST_UNSEEN = 0.02
 
@@ -51,8 +52,8 @@ def holes_of(
         least_share: and so are those under this share of the largest that was seen.
 
     Returns:
-        Holes. What lies along the end of the region and reaches less than 12 mm into it is none: there orbits and
-        sinuses of one head begin where another has bone still.
+        Holes. What lies along the end of the region, reaches less than 12 mm into it and has less than 400 mm2 is none:
+        there orbits and sinuses of one head begin where another has bone still.
     """
     import cc3d
     from scipy.ndimage import distance_transform_edt
@@ -69,7 +70,7 @@ def holes_of(
             break
         pixels = labels == number + 1
         depth = inside[pixels]
-        if depth.min() <= EDGE_MM and depth.max() < SHALLOW_MM:
+        if depth.min() <= EDGE_MM and depth.max() < SHALLOW_MM and sizes[number] < SHALLOW_MM2:
             continue
         unseen = float((pixels & gone).sum() / pixels.sum())
         found.append(Hole(pixels, float(sizes[number]), bool(depth.min() <= EDGE_MM), unseen > MOST_UNSEEN, unseen))

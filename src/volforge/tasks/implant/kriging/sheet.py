@@ -15,7 +15,7 @@ from volforge.cohort.splits import rank
 from volforge.errors import ProblemsError, VolforgeError, errors_of
 from volforge.tasks.implant.bone import BONE_HU
 from volforge.tasks.implant.defects.files import read_complete
-from volforge.tasks.implant.kriging.alarms import alarm_limits
+from volforge.tasks.implant.kriging.alarms import MOST, alarm_limits
 from volforge.tasks.implant.kriging.covariance import terms
 from volforge.tasks.implant.kriging.fit import LEAST_SKULLS, fit
 from volforge.tasks.implant.kriging.model import about, tensors_of
@@ -38,6 +38,7 @@ def fit_sheet(
     seed: int = 1,
     bone_hu: float = BONE_HU,
     root: Path | None = None,
+    limits_from: int = MOST,
     say: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Fit a model to one complete skull of every subject of a sheet; rows of the split `test` are left out.
@@ -51,6 +52,7 @@ def fit_sheet(
         seed: Of that rank, and of trial defects.
         bone_hu: Threshold of bone, for CT.
         root: Folder that the sheet's paths start from.
+        limits_from: How many skulls at most set the limits of doubt; 0: there are none.
         say: Told what is done.
 
     Returns:
@@ -89,7 +91,7 @@ def fit_sheet(
     model, factors = calibrated(found.model, found.maps) if asked.calibrated else (found.model, {})
     say("limits of doubt")
     names = [r.subject for r in rows]
-    limits, cases = alarm_limits(model, found, skull, lambda _: None, names, seed)
+    limits, cases = alarm_limits(model, found, skull, lambda _: None, names, seed, limits_from)
     told = {
         **about(model),
         "licence": stated,

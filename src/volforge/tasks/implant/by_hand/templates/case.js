@@ -52,10 +52,10 @@ const half = (() => { // the faces of the skull about the implant: what is seen 
 })();
 let isHalf = false;
 function traces() {
-  const chosen = colour.value;
+  const chosen = colour.value, lamp = { x: 1e4 * camera.eye.x, y: 1e4 * camera.eye.y, z: 1e4 * (camera.eye.z + 0.6) };
   return parts.map((part, n) => {
     const trace = {
-      type: "mesh3d", name: part.name, hoverinfo: "name", flatshading: false, lighting: light, lightposition: { x: 2000, y: 3000, z: 4000 },
+      type: "mesh3d", name: part.name, hoverinfo: "name", flatshading: false, lighting: light, lightposition: lamp,
       x: part.x, y: part.y, z: part.z, i: part.i, j: part.j, k: part.k, showscale: false,
     };
     if (n === 0) return { ...trace, ...(isHalf ? half : {}), color: "#d9d2c5", opacity: Number(opacity.value) / 100, visible: Number(opacity.value) > 0 };
