@@ -7,7 +7,7 @@ export PATH := $(BIN):$(PATH)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 PINS := pyproject.toml envs/constraints.txt
 
-.PHONY: run test profile bench gpu skullfix generated lock clean help
+.PHONY: run test profile bench gpu skullfix demonstration generated lock clean help
 
 help:
 	@echo "make run       set up and run config/config.yaml; ARGS=... goes to snakemake"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench     benchmarks against named peers"
 	@echo "make gpu       what a GPU is worth: tests, rays, networks at paper size; eight minutes"
 	@echo "make skullfix DATA=folder   implants of a folder of triples: fit, test, defects elsewhere, folds"
+	@echo "make demonstration  a model of drawn skulls, and the implant of one; a minute"
 	@echo "make profile   link profiles/slurm, so that 'snakemake --profile slurm' works"
 	@echo "make generated write schemas, reference, environments from the code"
 	@echo "make lock      pin every installed package anew in envs/constraints.txt"
@@ -52,6 +53,13 @@ skullfix: $(VENV)/.run
 	@test -n "$(DATA)" || { echo "name the folder of triples: make skullfix DATA=/path/to/folder TESTED=032-039"; exit 1; }
 	@$(BIN)/volforge implant trial "$(DATA)" results/skullfix $(foreach t,$(or $(TESTED),032-039),--tested $(t))
 	@$(BIN)/snakemake --profile profiles/local --configfile config/examples/skullfix.yaml $(ARGS)
+
+demonstration: $(VENV)/.run
+	@volforge cohort phantoms --sheet config/cohorts/skull.tsv --kind skull --out results/demonstration/skulls --spacing-mm 2
+	@volforge implant fit config/cohorts/skull.tsv results/demonstration/model --root results/demonstration/skulls \
+	  --licence "CC0-1.0, drawn skulls"
+	@volforge implant predict results/demonstration/skulls/skull-01_defective.nii.gz results/demonstration/skull-01 \
+	  --model results/demonstration/model
 
 generated: $(VENV)/.run
 	@python -m volforge.generate

@@ -20,7 +20,7 @@ NOUNS = {
     "scan": "One scan: import, cut, restore, make labels; PNG export.",
     "model": "Models and baselines of a study: train, predict.",
     "shape": "Negative volumes of jaw joints; left against right.",
-    "implant": "Cranial implants: defects of complete skulls, and looks into models.",
+    "implant": "Cranial implants: defects, models, one skull by hand, looks into models.",
     "measure": "Measures of any two files or folders, by hand.",
     "study": "Results of a study: measures, table, figures, the report page.",
     "weights": "Public weights of feature networks: fetch, list.",

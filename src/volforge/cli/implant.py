@@ -1,4 +1,4 @@
-"""`volforge implant`: defects of complete skulls; what trained models see, and what they do."""
+"""`volforge implant`: defects of complete skulls, models, one skull by hand; what trained models see and do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Cranial implants: defects, and looks into models.")
+app = typer.Typer(no_args_is_help=True, help="Cranial implants: defects, models, one skull by hand.")
 
 
 Scans = Annotated[Path, typer.Option(help="scans.tsv of a cohort with defective skulls and their implants.")]
@@ -115,3 +115,66 @@ def trial(
     """Sheets of a trial: skulls to learn from, skulls to test with their own defects, and with defects elsewhere."""
     for sheet in _entry("trial")(data, out, tested, seed, typer.echo):
         typer.echo(str(sheet))
+
+
+@app.command()
+def fit(
+    sheet: Annotated[Path, typer.Argument(help="Sample sheet with complete skulls: masks, or CT whose bone is taken.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the model; it appears whole.")],
+    licence: Annotated[
+        str,
+        typer.Option(help="Terms of the model; else the line `# licence: ...` of the sheet, and one must be there."),
+    ] = "",
+    skulls: Annotated[int | None, typer.Option(min=3, help="Learn from so many subjects; else all.")] = None,
+    settings: Annotated[str, typer.Option(help="Settings of the model as JSON; see docs/implants.md.")] = "{}",
+    seed: Annotated[int, typer.Option(help="Seed of the choice of subjects and of trial defects.")] = 1,
+    bone_hu: Annotated[float, typer.Option(help="Lowest value of bone, for CT.")] = 150.0,
+    root: Annotated[Path | None, typer.Option(help="Folder that the sheet's paths start from.")] = None,
+) -> None:
+    """Fit a model to the complete skulls of a sheet: what `implant predict` closes holes by."""
+    from volforge.cli.arguments import as_object
+
+    content = as_object(settings, "--settings")
+    used = _entry("fit")(sheet, out, licence, content, skulls, seed=seed, bone_hu=bone_hu, root=root, say=typer.echo)
+    typer.echo(f"model of {used} skulls in {out}")
+
+
+@app.command()
+def predict(
+    scan: Annotated[Path, typer.Argument(help="Skull with a hole: CT or mask; NIfTI, NRRD, MetaImage, DICOM folder.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; it appears whole.")],
+    model: Annotated[Path, typer.Option(help="Folder of a fitted model of skulls.")],
+    modality: Annotated[str, typer.Option(help="CT, CBCT or mask; empty: a scan of two values is a mask.")] = "",
+    unit: Annotated[str, typer.Option(help="Of a CT: hu, hu+1024 (or another number).")] = "hu",
+    bone_hu: Annotated[float, typer.Option(help="Lowest value of bone, for CT.")] = 150.0,
+    gap_mm: Annotated[float, typer.Option(help="Clearance between implant and bone.")] = 0.0,
+    thin: Annotated[float | None, typer.Option(help="Share of the volume that thinning from inside leaves.")] = None,
+    drainage: Annotated[
+        str, typer.Option(help="Holes: diameter,spacing,margin in mm, such as 2,12,8; empty: none.")
+    ] = "",
+    min_cm3: Annotated[float, typer.Option(help="Smaller implants are dropped.")] = 0.2,
+    least_mm2: Annotated[
+        float | None, typer.Option(help="Area of the smallest hole that is closed; else 130, and 15 % of the largest.")
+    ] = None,
+    faces: Annotated[
+        int, typer.Option(help="Most faces of an implant's mesh; the skull gets twice as many.")
+    ] = 100_000,
+    space: Annotated[str, typer.Option(help="Axes of the meshes: RAS or LPS.")] = "RAS",
+    formats: Annotated[list[str] | None, typer.Option("--format", help="nifti, nrrd; NIfTI is always written.")] = None,
+) -> None:
+    """Close the hole of one skull: completed skull, implant, meshes for printing, numbers, a page."""
+    options = _entry("options")(
+        modality=modality,
+        unit=unit,
+        bone_hu=bone_hu,
+        gap_mm=gap_mm,
+        thin=thin,
+        drainage=_entry("drainage")(drainage),
+        min_cm3=min_cm3,
+        faces=faces,
+        space=space,
+        formats=tuple(formats or ()),
+        least_mm2=least_mm2,
+    )
+    _entry("case")(scan, model, out, options, lambda line: typer.echo(line, err=True))
+    typer.echo(str(out / "qc.html"))

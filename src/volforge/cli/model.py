@@ -123,6 +123,14 @@ def predict(
 
         if not weights_of:
             raise VolforgeError("no model is named", str(image), "pass --weights FOLDER")
+        own = _entry_of(weights_of[0])
+        if own is not None:
+            if localiser is not None or window or flips or keep:
+                text = "--localiser, --window, --flips and --keep are for networks, and this model is none"
+                raise VolforgeError(text, str(weights_of[0]), "leave them out")
+            places.at(own)(image, weights_of, out, modality, unit, confidence)
+            typer.echo(str(out))
+            return
         unit = unit or ("arbitrary" if modality == "MR" else "hu")
         if not is_unit(unit):
             raise VolforgeError(f"unknown unit '{unit}'", "--unit", f"use one of {', '.join(UNITS)}")
@@ -150,6 +158,19 @@ def predict(
         raise VolforgeError("these settings are those of measuring", str(settings), "name predict.json beside them")
     job = PredictJob(scans, fold, out, seed, models, labels, device)
     typer.echo(f"{places.at(loaded.entry)(loaded, job)} predictions in {out}")
+
+
+def _entry_of(weights: Path) -> str | None:
+    """Who applies a model by hand, where its task does so itself: its `by_hand` names `predict_<kind of the model>`."""
+    from volforge.tasks import registry
+    from volforge.volume.folders import read_json
+
+    file = weights / "model.json"
+    content = read_json(file) if file.is_file() else None
+    task = content.get("task") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or task not in registry.TASKS:
+        return None
+    return registry.task(task).by_hand.get(f"predict_{content.get('kind')}")
 
 
 def number_in(option: str, text: str) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from volforge.pages.parts import environment, turning_library
 from volforge.report.cohort_view import view_cohort
 from volforge.report.formats import SIDES_HEAD
 from volforge.report.provenance import provenance
@@ -32,7 +33,6 @@ def write_report(
         left: What a run that ended with failures did not make (`cohorts`, `recipes`, `studies`: name to reason). The
             page then says so, and has no provenance: an old one is removed.
     """
-    import jinja2
     import yaml
 
     configuration = request["configuration"]
@@ -43,39 +43,28 @@ def write_report(
     ]
     studies, published = study_views(results, request, left["studies"] if left else {})
     origin = provenance(configuration, {v.name: [r["sha256"] for r in v.rows] for v in views})
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("page.html").render(
-        title=settings["title"],
-        cohorts=views,
-        studies=studies,
-        published=published,
-        not_run=dict(left["studies"]) if left else {},
-        is_complete=left is None,
-        accepted=sum(len(v.rows) for v in views),
-        excluded=sum(len(v.excluded) for v in views),
-        slices=sum(r.kept for v in views for r in v.recipes if r.kind == "slices"),
-        regions=sum(r.kept for v in views for r in v.recipes if r.kind == "region"),
-        configuration=yaml.safe_dump(json.loads(json.dumps(configuration)), sort_keys=False, allow_unicode=True),
-        origin=origin,
-        sides_head=SIDES_HEAD,
-        plotly=_library() if any(s.has_views for s in studies) else "",
+    page = (
+        environment(Path(__file__).parent / "templates")
+        .get_template("page.html")
+        .render(
+            title=settings["title"],
+            cohorts=views,
+            studies=studies,
+            published=published,
+            not_run=dict(left["studies"]) if left else {},
+            is_complete=left is None,
+            accepted=sum(len(v.rows) for v in views),
+            excluded=sum(len(v.excluded) for v in views),
+            slices=sum(r.kept for v in views for r in v.recipes if r.kind == "slices"),
+            regions=sum(r.kept for v in views for r in v.recipes if r.kind == "region"),
+            configuration=yaml.safe_dump(json.loads(json.dumps(configuration)), sort_keys=False, allow_unicode=True),
+            origin=origin,
+            sides_head=SIDES_HEAD,
+            plotly=turning_library() if any(s.has_views for s in studies) else "",
+        )
     )
     if left is None:
         write_json(provenance_file, origin)
     else:
         provenance_file.unlink(missing_ok=True)
     write_whole(out, page)
-
-
-def _library() -> str:
-    """What turns surfaces, plotly.js of the Python package, safe inside a script element."""
-    from importlib.resources import files
-
-    text = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
-    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -82,10 +82,18 @@ def _mesh(found: Any) -> Mesh:
     return Mesh(np.array(current.vertex_matrix(), float), np.array(current.face_matrix(), np.int64))
 
 
-def simplified(mesh: Mesh, faces: int) -> Mesh:
-    """A mesh of about so many faces, by collapsing edges of least quadric error; as it is without the library."""
+def simplified(mesh: Mesh, faces: int, *, same_topology: bool = False) -> Mesh:
+    """A mesh of about so many faces, by collapsing edges of least quadric error; as it is without the library.
+
+    Args:
+        mesh: Mesh.
+        faces: How many.
+        same_topology: No edge is collapsed that would close a hole or join two parts.
+    """
     found = _loaded(mesh) if len(mesh.faces) > faces else None
     if found is None:
         return mesh
-    found.meshing_decimation_quadric_edge_collapse(targetfacenum=faces, preservenormal=True, autoclean=True)
+    found.meshing_decimation_quadric_edge_collapse(
+        targetfacenum=faces, preservenormal=True, preservetopology=same_topology, autoclean=True
+    )
     return _mesh(found)

@@ -95,7 +95,8 @@ class Task:
         trains_with_needs: Whether the models that a model `needs` are read in its training, not in predictions alone.
         is_fitted: Whether its models are fitted at once, not trained in steps.
         memory: Memory of its jobs, as a multiple of what importing the largest scan asks for.
-        by_hand: What commands beside studies call: places by name.
+        by_hand: What commands beside studies call: places by name. `predict_<kind>` is what `volforge model predict
+            --image` calls for a model of this kind: `(image, weights, out, modality, unit, confidence)`.
     """
 
     name: str = ""

@@ -256,5 +256,6 @@ def report_settings(run: Run) -> str:
 
 def report_templates() -> str:
     """A hash of the page's templates, which no module imports."""
-    folder = Path(__file__).parents[1] / "report" / "templates"
-    return short_hash([p.read_text(encoding="utf-8") for p in sorted(folder.iterdir())])
+    package = Path(__file__).parents[1]
+    files = [p for part in ("pages", "report") for p in sorted((package / part / "templates").iterdir())]
+    return short_hash([p.read_text(encoding="utf-8") for p in files])

@@ -29,6 +29,14 @@ def test_a_loose_flap_belongs_to_a_defective_skull_alone(head):
     assert np.array_equal(skull_of_ct(hu, spacing, defective=False), parts["skull"])
 
 
+def test_a_body_found_on_coarse_voxels_gives_the_same_skull():
+    for asked, body_mm in (((2.0, 2.0, 2.0), 4.0), ((1.5, 1.5, 3.0), 3.0)):
+        hu, spacing, _ = head_ct(asked)
+        assert np.array_equal(skull_of_ct(hu, spacing, body_mm=body_mm), skull_of_ct(hu, spacing))
+    with pytest.raises(VolforgeError, match="no body"):
+        skull_of_ct(np.full((20, 20, 20), -1000, np.int16), (2.0, 2.0, 2.0), body_mm=4.0)
+
+
 def test_a_window_of_bone_leaves_metal_out(head):
     hu, spacing, parts = head
     hu = hu.copy()

@@ -69,7 +69,13 @@ class Made:
         }
 
 
-def make(prediction: Array, defective: Array, affine: Affine, options: MakeOptions | None = None) -> Made:
+def make(
+    prediction: Array,
+    defective: Array,
+    affine: Affine,
+    options: MakeOptions | None = None,
+    centre: Array | None = None,
+) -> Made:
     """Finish a predicted implant.
 
     Args:
@@ -77,6 +83,7 @@ def make(prediction: Array, defective: Array, affine: Affine, options: MakeOptio
         defective: Defective skull on the same grid.
         affine: Voxels to RAS mm.
         options: How.
+        centre: (3,) mm, somewhere inside of the head; None: the centroid of the bone.
 
     Returns:
         The implant; without mesh and fit where nothing is left of it.
@@ -89,7 +96,7 @@ def make(prediction: Array, defective: Array, affine: Affine, options: MakeOptio
     mask, steps = postprocess(prediction, defective, grid.spacing_mm, options.post)
     if not mask.any():
         return Made(mask, steps, None, None, np.zeros((0, 3)), 0.0)
-    found = fit(mask, defective, affine)
+    found = fit(mask, defective, affine, centre)
     holes, removed = np.zeros((0, 3)), 0.0
     if options.drainage is not None:
         made = drilled(found.scene, options.drainage)

@@ -48,6 +48,11 @@ class Implant(Task):
         "patches": "volforge.tasks.implant.patch_files:patch_files",
         "keras": "volforge.tasks.implant.keras_weights:import_keras",
         "trial": "volforge.tasks.implant.trial:make_trial",
+        "fit": "volforge.tasks.implant.kriging.sheet:fit_sheet",
+        "options": "volforge.tasks.implant.by_hand.options:CaseOptions",
+        "drainage": "volforge.tasks.implant.by_hand.options:drainage_of",
+        "case": "volforge.tasks.implant.by_hand.case:predict_case",
+        "predict_kriging": "volforge.tasks.implant.by_hand.label_map:predict_label_map",
     }
 
     def structures(self, study: ResolvedStudy) -> list[dict[str, Any]]:

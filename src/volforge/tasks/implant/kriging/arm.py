@@ -13,10 +13,11 @@ from volforge.errors import VolforgeError
 from volforge.study.cases import Case, Cohort, Row, cases_with, free_rows
 from volforge.study.jobs import PredictJob, TrainJob
 from volforge.study.predict import predict_each
-from volforge.study.predictor import Predictor
 from volforge.study.settings import ArmSettings
+from volforge.tasks.implant.kriging.alarms import alarm_limits
 from volforge.tasks.implant.kriging.case import krige
 from volforge.tasks.implant.kriging.covariance import terms
+from volforge.tasks.implant.kriging.doubts import FILE, row_of, table_of
 from volforge.tasks.implant.kriging.fit import fit
 from volforge.tasks.implant.kriging.model import about, load_kriged, tensors_of
 from volforge.tasks.implant.kriging.settings import KrigingSettings
@@ -24,6 +25,7 @@ from volforge.tasks.implant.kriging.trials import calibrated
 from volforge.training.fitted import write_fitted
 from volforge.volume.folders import form_of, read_object
 from volforge.volume.geometry import Array
+from volforge.whole_file import write_whole
 
 FILES = ("defective", "implant")
 PACKAGES = ("numpy", "scipy", "numba")
@@ -58,6 +60,15 @@ def fit_arm(path: Path, job: TrainJob) -> str:
         )
     found = fit(len(rows), lambda n: complete_skull(cohort, rows[n]["scan"]), settings)
     model, factors = (calibrated(found.model, found.maps)) if settings.calibrated else (found.model, {})
+    read = {n: rows[n]["scan"] for n in range(len(rows))}
+
+    def defective(number: int) -> Array | None:
+        if not cohort.has(read[number], "defective"):
+            return None
+        return np.ascontiguousarray(cohort.read(read[number], "defective") > 0).view(np.uint8)
+
+    names = [r["subject"] for r in rows]
+    limits, cases = alarm_limits(model, found, lambda n: complete_skull(cohort, read[n]), defective, names, job.seed)
     told = {
         **content,
         **about(model),
@@ -65,6 +76,8 @@ def fit_arm(path: Path, job: TrainJob) -> str:
         "same_head": [[rows[a]["scan"], rows[b]["scan"]] for a, b in found.same],
         "covariance": dict(terms(model.field.covariance)),
         "deviation_factors": factors,
+        "thresholds": limits,
+        "thresholds_from": len(cases),
     }
     write_fitted(job.out, tensors_of(model), told, time.perf_counter() - start, packages=PACKAGES)
     return ""
@@ -103,22 +116,42 @@ def predict(settings: ArmSettings, job: PredictJob) -> int:
         job: Scans, fold, the model, and the folder `predictions`, which appears whole.
 
     Returns:
-        Number of cases.
+        Number of cases; `doubts.tsv` stands beside the volumes.
     """
     start = time.perf_counter()
     cohort = Cohort(job.scans)
     cases = cases_with(settings, cohort, job.fold, FILES)
     (folder,) = job.models.values()
-    return predict_each(job, cohort, cases, kriging_predictor(cohort, folder), labels=True, start=start)
+    predictor = kriging_predictor(cohort, folder)
+    return predict_each(job, cohort, cases, predictor, labels=True, start=start, beside=predictor.write_doubts)
 
 
-def kriging_predictor(cohort: Cohort, folder: Path) -> Predictor:
-    """What closes the hole of a case, by a fitted model."""
-    model, _ = load_kriged(folder)
+class KrigingPredictor:
+    """What closes the hole of a case, by a fitted model; it remembers what is to be doubted.
 
-    def predictor(case: Case) -> tuple[Array, Array | None]:
-        skull = np.ascontiguousarray(cohort.read(case.scan, "defective") > 0).view(np.uint8)
-        found = krige(model, skull, cohort.grid(case.scan).affine)
+    Args:
+        cohort: Whose defective skulls are read.
+        folder: Of the model.
+    """
+
+    def __init__(self, cohort: Cohort, folder: Path):
+        self.cohort = cohort
+        self.model, about_it = load_kriged(folder)
+        self.limits: dict[str, float] = dict(about_it.get("thresholds", {}))
+        self.rows: dict[str, dict[str, str]] = {}
+
+    def __call__(self, case: Case) -> tuple[Array, Array | None]:
+        """The implant of a case, and the confidence."""
+        skull = np.ascontiguousarray(self.cohort.read(case.scan, "defective") > 0).view(np.uint8)
+        found = krige(self.model, skull, self.cohort.grid(case.scan).affine)
+        self.rows[case.scan] = row_of(found, self.limits)
         return found.implant, found.confidence
 
-    return predictor
+    def write_doubts(self, folder: Path) -> None:
+        """Write `doubts.tsv` of all cases so far: signs, and codes of doubts."""
+        write_whole(folder / FILE, table_of(self.rows))
+
+
+def kriging_predictor(cohort: Cohort, folder: Path) -> KrigingPredictor:
+    """What closes the hole of a case, by a fitted model."""
+    return KrigingPredictor(cohort, folder)

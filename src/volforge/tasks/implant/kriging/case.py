@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,10 +26,10 @@ class Kriged:
 
     Attributes:
         shape: Of the scan.
-        found: Implant and probability of bone in a box of the scan; None: no hole.
+        found: Implant and probability of bone in a box of the scan; None: no hole that is closed.
         registered: Pose and how well it fits.
         holes: The holes, largest first.
-        maps: Completed surfaces; None: no hole.
+        maps: Completed surfaces; None: no hole that is closed.
     """
 
     shape: tuple[int, ...]
@@ -56,7 +56,15 @@ class Kriged:
         return whole
 
 
-def krige(model: KrigedModel, skull: Array, affine: Array, *, deviation: bool = True) -> Kriged:
+def krige(
+    model: KrigedModel,
+    skull: Array,
+    affine: Array,
+    *,
+    deviation: bool = True,
+    most_unseen: float = 1.0,
+    least_mm2: float | None = None,
+) -> Kriged:
     """Complete a skull with holes, from nothing but that skull.
 
     Args:
@@ -64,6 +72,9 @@ def krige(model: KrigedModel, skull: Array, affine: Array, *, deviation: bool = 
         skull: (X, Y, Z), 1 is bone.
         affine: (4, 4) voxel to patient, mm, RAS.
         deviation: Whether standard deviations are wanted.
+        most_unseen: A hole is left open where the volume ends before more than this share of its bone: nobody knows
+            whether it is one.
+        least_mm2: Area of the smallest hole that is closed, however large others are; None: the rule of `holes_of`.
 
     Raises:
         VolforgeError: The volume holds no bone.
@@ -80,10 +91,12 @@ def krige(model: KrigedModel, skull: Array, affine: Array, *, deviation: bool = 
     own[:3, 3] = affine[:3, 3] + affine[:3, :3] @ begin
     registered = closed_pose(part, own, model.template, model.field)
     surfaces = observed(part, own, registered.pose, model.field)
-    holes = tuple(holes_of(model.field, surfaces.radii, surfaces.left))
-    if not holes:
+    least = {} if least_mm2 is None else {"least_mm2": least_mm2, "least_share": 0.0}
+    holes = tuple(holes_of(model.field, surfaces.radii, surfaces.left, **least))
+    holes = tuple(replace(h, left_open=h.unseen > most_unseen) for h in holes)
+    if all(h.left_open for h in holes):
         return Kriged(skull.shape, None, registered, holes, None)
-    pixels = np.logical_or.reduce([h.pixels for h in holes])
+    pixels = np.logical_or.reduce([h.pixels for h in holes if not h.left_open])
     field = model.field
     if model.plain is not None:
         field = likelier(field, model.plain, surfaces.radii, far_from(surfaces.radii, pixels, model))

@@ -18,6 +18,7 @@ from volforge.volume.folders import form_of, read_object, sha256_of
 from volforge.volume.geometry import Array
 
 KIND = "kriging"
+TASK = "implant"
 
 
 def tensors_of(model: KrigedModel) -> dict[str, Array]:
@@ -56,7 +57,7 @@ def _covariance(tensors: Mapping[str, Array], prefix: str = "") -> Covariance:
 
 def about(model: KrigedModel) -> dict[str, Any]:
     """What model.json says of it."""
-    return {"kind": KIND, "kriging": model.settings.plain()}
+    return {"kind": KIND, "task": TASK, "kriging": model.settings.plain()}
 
 
 def model_from(tensors: Mapping[str, Array], settings: KrigingSettings) -> KrigedModel:

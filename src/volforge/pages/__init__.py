@@ -1,0 +1,1 @@
+"""What all pages share: style, templates, and the library that turns surfaces."""

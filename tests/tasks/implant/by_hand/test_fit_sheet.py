@@ -1,0 +1,104 @@
+"""`volforge implant fit`: a model of a sheet's skulls, whose terms are known; and docs/implants.md as it is printed."""
+
+import json
+import shlex
+import sys
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from tests.tasks.implant.by_hand.conftest import SIDE, holed, save, shell
+from volforge.cli import main
+from volforge.errors import VolforgeError
+from volforge.tasks.implant.by_hand.case import predict_case
+from volforge.tasks.implant.kriging.alarms import alarm_limits
+from volforge.tasks.implant.kriging.doubts import SIGNS
+from volforge.tasks.implant.kriging.fit import fit
+from volforge.tasks.implant.kriging.model import load_kriged
+from volforge.tasks.implant.kriging.settings import KrigingSettings
+from volforge.tasks.implant.kriging.sheet import fit_sheet
+
+QUICK = {"disc": {"pixel_mm": 4.0}, "calibrated": False, "lengths_mm": [12, 24]}
+COMMANDS = [
+    line
+    for line in (ROOT / "docs/implants.md").read_text(encoding="utf-8").splitlines()
+    if line.startswith("volforge ")
+]
+
+
+@pytest.fixture(scope="module")
+def sheet(tmp_path_factory):
+    """Five subjects with a complete skull; one is tested, one has two scans, one row is a CT without a file."""
+    folder = tmp_path_factory.mktemp("sheet")
+    for n in range(6):
+        mask, affine = shell(n)
+        save(folder / f"{n}.nii.gz", mask > 0, affine)
+    rows = ["# licence: CC BY-NC-SA 4.0, of the test", "subject\tscan\tmodality\timage\tsplit"]
+    rows += [f"s{min(n, 4)}\tscan{n}\tmask\t{n}.nii.gz\t{'test' if n == 0 else 'train'}" for n in range(6)]
+    (folder / "skulls.tsv").write_text("\n".join(rows) + "\n")
+    return folder / "skulls.tsv"
+
+
+def test_a_model_of_a_sheet_closes_a_hole_and_names_its_terms(sheet, tmp_path):
+    said = []
+    assert fit_sheet(sheet, tmp_path / "m", settings=QUICK, say=said.append) == 4
+    _, about = load_kriged(tmp_path / "m")
+    assert about["licence"] == "CC BY-NC-SA 4.0, of the test"
+    assert about["subjects"]["training"] == ["s1", "s2", "s3", "s4"]
+    assert set(about["thresholds"]) == set(SIGNS)
+    assert about["thresholds_from"] == 4
+    skull, missing, affine = holed(SIDE)
+    report = predict_case(save(tmp_path / "s.nii.gz", skull, affine), tmp_path / "m", tmp_path / "out")
+    assert report["model"] == {"sha256": about["sha256"], "licence": about["licence"]}
+    assert report["volume_cm3"] == pytest.approx(missing.sum() * 2.5**3 / 1000, rel=0.2)
+    assert report["limits"] == about["thresholds"]
+
+
+def test_terms_are_not_guessed_and_an_option_goes_first(sheet, tmp_path):
+    bare = tmp_path / "bare.tsv"
+    bare.write_text("\n".join(sheet.read_text().splitlines()[1:]) + "\n")
+    with pytest.raises(VolforgeError, match="terms of the skulls"):
+        fit_sheet(bare, tmp_path / "m", settings=QUICK, root=sheet.parent)
+    assert not (tmp_path / "m").exists()
+    with pytest.raises(VolforgeError, match="2 subjects"):
+        fit_sheet(sheet, tmp_path / "m", "mine", QUICK, 2)
+    with pytest.raises(VolforgeError, match="--settings"):
+        fit_sheet(sheet, tmp_path / "m", "mine", {"pixels": 3})
+
+
+def test_limits_come_from_the_skulls_own_holes_or_drawn_ones():
+    settings = KrigingSettings.of(QUICK)
+    found = fit(4, shell, settings)
+    read = []
+
+    def defective(number):
+        read.append(number)
+        return None if number else holed(SIDE, seed=0)[0].view(np.uint8)
+
+    limits, cases = alarm_limits(found.model, found, shell, defective, ["a", "b", "c", "d"], 1)
+    assert sorted(read) == [0, 1, 2, 3]
+    assert len(cases) == 4
+    assert all(case[sign] <= limits[sign] for case in cases for sign in SIGNS)
+    again, _ = alarm_limits(found.model, found, shell, defective, ["a", "b", "c", "d"], 1)
+    assert again == limits
+
+
+def test_commands_of_the_page_run(tmp_path, monkeypatch, capsys):
+    """As they are printed, but for coarser voxels, fewer skulls and a coarser model."""
+    assert len(COMMANDS) == 5
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    monkeypatch.chdir(tmp_path)
+    for line in COMMANDS:
+        words = shlex.split(line.replace("--spacing-mm 2", "--spacing-mm 3.4"))
+        if words[1:3] == ["implant", "fit"]:
+            words += ["--skulls", "4", "--settings", json.dumps(QUICK)]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code, (line, capsys.readouterr().err)
+    for name in ("skull-01", "skull-02", "skull-05"):
+        report = json.loads((tmp_path / f"demo/{name}/report.json").read_text())
+        assert report["model"]["licence"] == "CC0-1.0, drawn skulls"
+        assert report["volume_cm3"] > 5
+    assert (tmp_path / "demo/skull-05/implant.nrrd").exists()
