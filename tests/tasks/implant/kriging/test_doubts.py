@@ -59,7 +59,7 @@ def case(**changes):
     spread = np.zeros((2, 9, 9))
     spread[:, pixels] = 0.8
     distance = np.where(pixels, 0.0, 3.0)
-    maps = CompletedMaps(np.ones((2, 9, 9)), spread, distance, 10, 0.2)
+    maps = CompletedMaps(np.ones((2, 9, 9)), spread, distance, pixels, 10, 0.2)
     pose = Registered(Pose(np.eye(3), np.zeros(3)), 0.4, 1.1)
     return replace(Kriged((4, 4, 4), None, pose, (Hole(pixels, 200.0, False, False),), maps), **changes)
 
