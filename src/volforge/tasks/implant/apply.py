@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from volforge.tasks.implant.windows import context_of, windowed
 from volforge.volume.folders import form_of, read_object, sha256_of
 from volforge.volume.geometry import Array, Grid
 
+if TYPE_CHECKING:
+    from volforge.tasks.implant.kriging.fit import KrigedModel
+
 Answer = Callable[[Tensor], Tensor]
 """Probability of the target (N, 1, X, Y, Z) of a network's input (N, C, X, Y, Z)."""
 
@@ -34,13 +37,15 @@ class Trained:
         settings: What it was trained by.
         about: Content of model.json.
         network: In evaluation mode, on its device.
-        coarse: The model that it needs, or None.
+        coarse: The coarse model that it needs, or None.
+        kriged: The fitted model that it needs, or None.
     """
 
     settings: ImplantSettings
     about: Mapping[str, Any]
     network: nn.Module
     coarse: Trained | None = None
+    kriged: KrigedModel | None = None
 
 
 def make_network(settings: ImplantSettings) -> nn.Module:
@@ -49,13 +54,15 @@ def make_network(settings: ImplantSettings) -> nn.Module:
     return made
 
 
-def load_model(folder: Path, device: str = "cpu", coarse: Trained | None = None) -> Trained:
+def load_model(
+    folder: Path, device: str = "cpu", coarse: Trained | None = None, kriged: KrigedModel | None = None
+) -> Trained:
     """Load a model's folder: model.json and weights.safetensors.
 
     Args:
         folder: It.
         device: `cpu` or `cuda`.
-        coarse: The model that it needs.
+        coarse, kriged: The models that it needs.
 
     Raises:
         VolforgeError: Files are missing, damaged or of another model.
@@ -74,7 +81,7 @@ def load_model(folder: Path, device: str = "cpu", coarse: Trained | None = None)
     except RuntimeError as error:
         text = f"the weights do not fit the network: {error}"
         raise VolforgeError(text, str(weights), "use the version that made them") from error
-    return Trained(settings, about, network.eval().to(device), coarse)
+    return Trained(settings, about, network.eval().to(device), coarse, kriged)
 
 
 def answer_of(network: nn.Module, settings: ImplantSettings, flips: Sequence[str] = ()) -> Answer:
@@ -133,14 +140,21 @@ def predicted(
     if settings.sees == "patches":
         tiles = gaussian_tiles if settings.implant["blend"] == "gaussian" else hard_tiles
         return frame.back(tiles(answer, held, settings.patch, overlap, device), grid.shape)
-    assert model.coarse is not None
-    coarse = predicted(model.coarse, defective, grid, **options)  # type: ignore[arg-type]
-    near = frame.average(coarse)
+    if model.coarse is None:  # windows without that channel look everywhere
+        near = np.zeros(held.shape, np.float32)
+    else:
+        near = frame.average(predicted(model.coarse, defective, grid, **options))  # type: ignore[arg-type]
     if settings.sees == "box":
         box, shown = box_frame((near > 0.5) & ~held, settings.patch, int(settings.implant["margin_voxels"]))
         image = box_image(held, box, shown)
         return frame.back(box.back(_as_array(answer(_as_image(image, device))), held.shape), grid.shape)
-    context = context_of(settings, held, frame.grid(grid), near)
+    own = frame.grid(grid)
+    kriged = None
+    if model.kriged is not None:
+        from volforge.tasks.implant.kriging.case import kriged_skull
+
+        kriged = kriged_skull(model.kriged, held, own.affine)
+    context = context_of(settings, held, own, near, kriged)
     found = windowed(answer, settings, context, overlap, device)
     return frame.back(found, grid.shape)
 

@@ -29,6 +29,12 @@ def is_kriged(options: ModelOptions) -> bool:
     return isinstance(options, ImplantModel) and options.kriging is not None
 
 
+def own_reads_kriged(options: ModelOptions) -> bool:
+    """Whether a channel of a model holds the kriged skull."""
+    own = implant_of(options)
+    return own.sees == "windows" and "kriged" in own.channels
+
+
 def loss_of(options: ModelOptions) -> dict[str, Any]:
     """Name and keywords of a model's loss; where none is named, that of the network's kind."""
     if options.loss is not None:
@@ -129,15 +135,35 @@ def _of_loss(loaded: Places, keys: tuple[str, ...], options: ModelOptions, own: 
 def _of_needs(
     loaded: Places, study: ResolvedStudy, arm: str, model: str, keys: tuple[str, ...], own: ImplantOptions
 ) -> Iterator[Problem]:
-    needs = study.models_of(arm)[model].needs or []
-    wants = own.sees == "box" or (own.sees == "windows" and "coarse" in own.channels)
-    if wants and len(needs) != 1:
-        yield loaded.problem(keys, f"`sees: {own.sees}` needs one coarse model", "add `needs: [coarse]`")
-    if own.sees in ("cap", "patches") and needs:
+    words = needs_of(study, arm, model)
+    fitted = [w for w, options in words.items() if is_kriged(options)]
+    others = [w for w in words if w not in fitted]
+    if own.sees in ("cap", "patches") and words:
         text = f"`sees: {own.sees}` reads no other model"
-        yield loaded.problem((*keys, "needs"), text, "leave it out", needs[0])
-    if own.sees == "windows" and len(needs) > 1:
-        yield loaded.problem((*keys, "needs"), "windows read one model", "name one", needs[1])
+        yield loaded.problem((*keys, "needs"), text, "leave it out", next(iter(words)))
+        return
+    wanted = ("kriged" in own.channels and own.sees == "windows", own.sees == "box" or "coarse" in own.channels)
+    kinds = (("fitted", "a model with `kriging`", fitted), ("coarse", "`[coarse]`", others))
+    if own.sees in ("box", "windows"):
+        for wants, (kind, remedy, found) in zip(wanted, kinds, strict=True):
+            if wants and len(found) != 1:
+                yield loaded.problem(keys, f"`sees: {own.sees}` needs one {kind} model", f"add to `needs` {remedy}")
+            if not wants and found:
+                text = f"no channel of it reads a {kind} model"
+                yield loaded.problem((*keys, "needs"), text, "leave it out", found[0])
+
+
+def needs_of(study: ResolvedStudy, arm: str, model: str) -> dict[str, ModelOptions]:
+    """Options of the models of this study that a model needs, by the words of the configuration."""
+    found: dict[str, ModelOptions] = {}
+    for word in study.models_of(arm)[model].needs or []:
+        *place, name = word.split("/")
+        options = study.models_of(place[-1] if place else arm).get(name)
+        if options is not None and len(place) < 2:
+            found[word] = options
+        else:  # of another study: a network, as far as can be seen here
+            found[word] = ImplantModel()
+    return found
 
 
 def may_need(options: ModelOptions, needed: ModelOptions) -> str:
@@ -145,7 +171,8 @@ def may_need(options: ModelOptions, needed: ModelOptions) -> str:
     if not isinstance(needed, ImplantModel):
         return "it is no model of implants"
     if is_kriged(needed):
-        return "it is a fitted model"
+        reads = own_reads_kriged(options)
+        return "" if reads else "no channel reads a fitted model: add `kriged` to `channels`"
     other, own = implant_of(needed), implant_of(options)
     if other.sees != "cap":
         return "only one that sees the whole cap can be needed"

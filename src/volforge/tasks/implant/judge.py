@@ -66,7 +66,8 @@ class Judge:
             if self.coarse is not None:
                 frame = self.samples.frames[held.scan]
                 coarse = frame.back(_once(self.coarse, frame.average(defective)[None], device), complete.shape)
-            context = Context(defective, coarse, self.samples.planes.get(held.scan), held.grid)
+            kriged = self.samples.kriged_of(held, defective)
+            context = Context(defective, coarse, self.samples.planes.get(held.scan), held.grid, kriged)
             return windowed(answer, self.settings, context, OVERLAP, device), defective, wanted
         if self.settings.sees == "patches":
             return hard_tiles(answer, defective, self.settings.patch, device=device), defective, wanted

@@ -103,8 +103,6 @@ class ImplantOptions(Model):
             return "defects", "a box lies about the coarse implant of a known defect: `sheet` only"
         if self.adversary is not None and self.sees != "cap":
             return "adversary", "a discriminator sees whole caps: `sees: cap` only"
-        if "kriged" in self.channels and self.sees == "windows":
-            return "channels", "there is no fitted model yet whose skull could stand in the channel `kriged`"
         if len(set(self.channels)) != len(self.channels):
             return "channels", "a channel stands twice"
         if self.resample == "spline" and (self.sees != "cap" or self.defects != "sheet" or self.spacing_mm):

@@ -100,12 +100,18 @@ def by_networks(settings: ArmSettings, cohort: Cohort, job: PredictJob, watch: W
 
 
 def loaded(folder: Path, models: Mapping[str, Path], device: str):  # type: ignore[no-untyped-def]
-    """A model with the one that it needs, which needs none."""
+    """A model with the coarse one and the fitted one that it needs, which need none."""
     from volforge.tasks.implant.apply import load_model
+    from volforge.tasks.implant.kriging.model import KIND, load_kriged
 
-    needs = read_object(folder / "model.json", "the description of a model").get("needs", ())
-    found = [load_model(of_word(models, word), device) for word in needs]
-    return load_model(folder, device, found[0] if found else None)
+    coarse, kriged = None, None
+    for word in read_object(folder / "model.json", "the description of a model").get("needs", ()):
+        needed = of_word(models, word)
+        if read_object(needed / "model.json", "the description of a model").get("kind") == KIND:
+            kriged, _ = load_kriged(needed)
+        else:
+            coarse = load_model(needed, device)
+    return load_model(folder, device, coarse, kriged)
 
 
 def of_word(models: Mapping[str, Path], word: str) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from volforge.tasks.implant.mirror import mirrored, reflection
 from volforge.tasks.implant.settings import ImplantSettings
 from volforge.tasks.implant.tiles import tile_starts
 from volforge.volume.geometry import Affine, Array
+
+if TYPE_CHECKING:
+    from volforge.tasks.implant.kriging.fit import KrigedModel
 
 Sample = dict[str, Array]
 TURN, SCALE, SHIFT_MM = 9.0, 0.08, 9.0  # of `standard`; `light` has half of it
@@ -149,10 +153,20 @@ class WindowSamples(Samples):
 
     Args:
         coarse: Settings of the coarse model; None where no channel asks for it.
+        kriged: The fitted model; None where no channel asks for it.
     """
 
-    def __init__(self, settings: ImplantSettings, skulls: Skulls, loss: Any, coarse: ImplantSettings | None):
+    def __init__(
+        self,
+        settings: ImplantSettings,
+        skulls: Skulls,
+        loss: Any,
+        coarse: ImplantSettings | None,
+        kriged: KrigedModel | None = None,
+    ):
         super().__init__(settings, skulls, loss)
+        self.kriged = kriged if "kriged" in settings.wants else None
+        self.known: dict[str, tuple[bytes, Array]] = {}
         self.coarse = coarse if "coarse" in settings.wants else None
         self.planes: dict[str, Affine] = {}
         self.frames: dict[str, Frame] = {}
@@ -177,10 +191,15 @@ class WindowSamples(Samples):
             start = rng.integers(low, high + 1)
         defective = complete & ~implant
         channels: list[Array] = [cut(defective, start, self.size).astype(np.float32)]
-        for name in self.settings.wants:  # that of the coarse model is filled in by the step
-            is_mirror = name == "mirror"
-            part = mirrored(defective, self.planes[held.scan], start, self.size) if is_mirror else np.zeros(self.size)
-            channels.append(part)
+        kriged = self.kriged_of(held, defective)
+        for name in self.settings.wants:
+            if name == "mirror":
+                channels.append(mirrored(defective, self.planes[held.scan], start, self.size))
+            elif name == "kriged":
+                assert kriged is not None
+                channels.append(cut(kriged, start, self.size))
+            else:  # filled in by the step
+                channels.append(np.zeros(self.size))
         target = cut(self.target(complete, implant), start, self.size)
         found = self.answered(np.stack(channels), target, held.grid.spacing_mm)
         found["flipped"] = np.array(self.flips and rng.random() < 0.5)
@@ -189,6 +208,22 @@ class WindowSamples(Samples):
             found["whole"] = frame.average(defective)[None]
             found["place"] = place_in(frame, start, self.size)
         return found
+
+    def kriged_of(self, held: Held, defective: Array) -> Array | None:
+        """The kriged skull of a defective one, float32; None where no channel asks for it.
+
+        The last one of every skull is kept, by its bone: holes of the sheet are closed once, those on line each time.
+        """
+        if self.kriged is None:
+            return None
+        from volforge.tasks.implant.kriging.case import kriged_skull
+
+        key = hashlib.sha256(np.packbits(defective).tobytes()).digest()
+        standing = self.known.get(held.scan)
+        if standing is None or standing[0] != key:
+            standing = key, kriged_skull(self.kriged, defective, held.grid.affine).astype(np.float16)
+            self.known[held.scan] = standing
+        return standing[1].astype(np.float32)
 
 
 def place_in(frame: Frame, start: Array, size: tuple[int, int, int]) -> Array:

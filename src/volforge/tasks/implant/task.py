@@ -109,7 +109,7 @@ class Implant(Task):
     def settings_of_arm(self, study: ResolvedStudy, arm: str) -> dict[str, Any]:
         """The pictures that predictions of a trained arm leave; nothing where none are asked for."""
         models = study.models_of(arm).values()
-        if not models or any(map(checks.is_kriged, models)):
+        if not models or all(map(checks.is_kriged, models)):
             return {}
         return {k: True for k in ("features", "patch_scan") if getattr(study.settings, k)}
 
@@ -119,7 +119,8 @@ class Implant(Task):
 
     def predicted_by(self, study: ResolvedStudy, arm: str) -> str:
         """As they are trained."""
-        return PREDICT_FITTED if any(map(checks.is_kriged, study.models_of(arm).values())) else self.predict
+        models = study.models_of(arm).values()
+        return PREDICT_FITTED if models and all(map(checks.is_kriged, models)) else self.predict
 
     def fits(self, study: ResolvedStudy, arm: str, model: str) -> bool:
         """Kriged models."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from volforge.tasks.implant.apply import Trained as Model
     from volforge.tasks.implant.held import Draw, Held
+    from volforge.tasks.implant.kriging.fit import KrigedModel
     from volforge.tasks.implant.training import ImplantTask
     from volforge.training.loop import Trained
     from volforge.training.task import Plan
@@ -78,7 +79,7 @@ def task_of(
     rows = usable(cohort, free, settings.implant["defects"])
     learnt, chosen = inner_split(rows, settings.by_fold, settings.training["validation"])
     device = "cuda" if settings.training["accelerator"] == "gpu" else "cpu"
-    coarse = coarse_of(settings, job.needs, device)
+    coarse, kriged = needed_of(settings, job.needs, device)
     held = {r["scan"]: held_skull(settings, cohort, r) for r in rows if r["subject"] in learnt | chosen}
     parts = [[h for h in held.values() if h.subject in some] for some in (learnt, chosen)]
     drawn = draw or drawn_on_line()
@@ -86,13 +87,13 @@ def task_of(
     training = Skulls(parts[0], defects, job.seed, drawn, settings.place)
     loss = components.build("loss", settings.loss)
     boxes = boxes_of(settings, cohort, held, coarse, device) if settings.sees == "box" else {}
-    seen = samples_of(settings, training, loss, coarse, boxes)
+    seen = samples_of(settings, training, loss, coarse, boxes, kriged)
     # the coarse model comes to lie where the step runs; its answers are those of 32 bit or of its own precision
     answer = answer_of(coarse.network, coarse.settings) if coarse is not None and "coarse" in settings.wants else None
     judge = None
     if parts[1]:
         validation = Skulls(parts[1], defects, job.seed, drawn, settings.place)
-        judge = Judge(settings, validation, samples_of(settings, validation, loss, coarse, boxes), answer)
+        judge = Judge(settings, validation, samples_of(settings, validation, loss, coarse, boxes, kriged), answer)
     subjects = {n: sorted({h.subject for h in p}) for n, p in zip(("training", "validation"), parts, strict=True)}
     plain = {
         **asdict(settings), "fold": job.fold, "seed": job.seed, "subjects": subjects, "code": job.code,
@@ -105,26 +106,41 @@ def task_of(
     return made, subjects
 
 
-def coarse_of(settings: ImplantSettings, needs: Mapping[str, Path], device: str) -> Model | None:
-    """The coarse model that a model needs; None where it needs none."""
+def needed_of(
+    settings: ImplantSettings, needs: Mapping[str, Path], device: str
+) -> tuple[Model | None, KrigedModel | None]:
+    """The coarse model and the fitted one that a model needs; None where it needs none."""
     from volforge.tasks.implant.apply import load_model
+    from volforge.tasks.implant.kriging.model import KIND, load_kriged
+    from volforge.volume.folders import read_object
 
-    if not settings.needs:
-        return None
-    folder = next((needs[n] for n in settings.needs if n in needs), None)
-    if folder is None:
-        raise VolforgeError(f"the model {settings.needs[0]} is not there", settings.place, "pass --needs NAME=FOLDER")
-    return load_model(folder, device)
+    coarse, kriged = None, None
+    for name in settings.needs:
+        if name not in needs:
+            raise VolforgeError(f"the model {name} is not there", settings.place, "pass --needs NAME=FOLDER")
+        about = read_object(needs[name] / "model.json", "the description of a model")
+        if about.get("kind") == KIND:
+            kriged, _ = load_kriged(needs[name])
+        else:
+            coarse = load_model(needs[name], device)
+    return coarse, kriged
 
 
-def samples_of(settings: ImplantSettings, skulls: Any, loss: Any, coarse: Model | None, boxes: Any) -> Any:
+def samples_of(
+    settings: ImplantSettings,
+    skulls: Any,
+    loss: Any,
+    coarse: Model | None,
+    boxes: Any,
+    kriged: KrigedModel | None = None,
+) -> Any:
     """What a model is shown of skulls, by its way of seeing."""
     from volforge.tasks.implant import samples
 
     if settings.sees == "box":
         return samples.BoxSamples(settings, skulls, loss, boxes)
     if settings.sees == "windows":
-        return samples.WindowSamples(settings, skulls, loss, coarse.settings if coarse is not None else None)
+        return samples.WindowSamples(settings, skulls, loss, coarse.settings if coarse is not None else None, kriged)
     kind = samples.PatchSamples if settings.sees == "patches" else samples.CapSamples
     return kind(settings, skulls, loss)
 

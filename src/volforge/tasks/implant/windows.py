@@ -1,7 +1,7 @@
 """Sliding windows about a coarse implant: patches at the scan's voxels that know what lies around them.
 
 The published patches do not see the global shape. Here it stands beside the defective skull, in channels of its own:
-the probability that a coarse model gives, and the skull mirrored at its own plane of symmetry.
+the probability that a coarse model gives, the skull mirrored at its own plane of symmetry, and the kriged skull.
 """
 
 from __future__ import annotations
@@ -32,18 +32,22 @@ class Context:
         coarse: Probability of the coarse model, float32.
         plane: Reflection in voxels at the skull's plane of symmetry; None where no channel asks for it.
         grid: Of the volumes.
+        kriged: Probability of the kriged skull, float32; None where no channel asks for it.
     """
 
     defective: Array
     coarse: Array
     plane: Affine | None
     grid: Grid
+    kriged: Array | None = None
 
 
-def context_of(settings: ImplantSettings, defective: Array, grid: Grid, coarse: Array) -> Context:
+def context_of(
+    settings: ImplantSettings, defective: Array, grid: Grid, coarse: Array, kriged: Array | None = None
+) -> Context:
     """The context of a skull."""
     plane = reflection(defective, grid) if "mirror" in settings.wants else None
-    return Context(defective, coarse, plane, grid)
+    return Context(defective, coarse, plane, grid, kriged)
 
 
 def image_of(settings: ImplantSettings, context: Context, start: Array, size: tuple[int, int, int]) -> Array:
@@ -53,6 +57,9 @@ def image_of(settings: ImplantSettings, context: Context, start: Array, size: tu
         if name == "mirror":
             assert context.plane is not None
             found.append(mirrored(context.defective, context.plane, start, size))
+        elif name == "kriged":
+            assert context.kriged is not None
+            found.append(cut(context.kriged, start, size))
         else:
             found.append(cut(context.coarse, start, size))
     return np.stack(found)

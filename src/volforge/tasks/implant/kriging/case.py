@@ -107,6 +107,25 @@ def krige(
     return Kriged(skull.shape, _moved(found, begin, skull.shape), registered, holes, maps)
 
 
+def kriged_skull(model: KrigedModel, skull: Array, affine: Array) -> Array:
+    """The probability that a place is bone of the completed skull: what networks see of it.
+
+    Args:
+        model: A fitted model.
+        skull: (X, Y, Z) with a hole, boolean or 0 and 1; not empty.
+        affine: (4, 4) voxel to patient, mm, RAS.
+
+    Returns:
+        (X, Y, Z) float32: 1 where the skull has bone, 0 beyond the neighbourhood of its holes.
+    """
+    values = np.ascontiguousarray(skull > 0)
+    found = krige(model, values.view(np.uint8), affine).found
+    whole = values.astype(np.float32)
+    if found is not None:
+        whole[found.box] = found.bone
+    return whole
+
+
 def far_from(radii: Array, hole: Array, model: KrigedModel) -> Array:
     """(N, N) pixels with bone beyond the ring about the holes."""
     from scipy.ndimage import distance_transform_edt
