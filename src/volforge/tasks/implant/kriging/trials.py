@@ -17,9 +17,7 @@ from volforge.volume.geometry import Array
 
 HOLES = 2
 WIDE_MM = (18.0, 48.0)
-QUANTILE = 0.65
-"""Between the intervals that are asked about: errors have longer tails than a normal distribution, so that one matched at
-80 % is too wide at 50 %."""
+QUANTILE = 0.8
 RIM_MM = 3.0
 
 
@@ -85,7 +83,7 @@ def drawn_hole(field: Field, rng: np.random.Generator) -> Array:
 
 
 def calibrated(model: KrigedModel, maps: Array) -> tuple[KrigedModel, dict[str, float]]:
-    """The model with variances by which 65 % of all errors of trial holes lie in their interval of 65 %.
+    """The model with variances by which four fifths of all errors of trial holes lie in their interval of 80 %.
 
     Returns:
         The model, and the factors of the standard deviations.
