@@ -111,8 +111,8 @@ def test_all_mistakes_come_at_once(tmp_path):
     ("task", "said"),
     [
         ("semantic_synthesis", "a generator serves its own arm: leave out `shared`"),
-        ("implant", "studies.s.shared: the task implant trains no models yet"),
-        ("implant", "studies.s.arms.a.models: the task implant trains no models yet"),
+        ("translation", "studies.s.shared: the task translation trains no models yet"),
+        ("translation", "studies.s.arms.a.models: the task translation trains no models yet"),
     ],
 )
 def test_models_belong_to_tasks_that_train_such(tmp_path, task, said):
