@@ -9,7 +9,8 @@ def factor(schedule: str, step: int, steps: int, warmup: int = 0, step_every: in
     """What the learning rate is multiplied by at a step (from 0).
 
     Args:
-        schedule: `constant`, `cosine`, `poly` ((1 - t)^0.9) or `step` (a tenth every `step_every`).
+        schedule: `constant`, `cosine`, `poly` ((1 - t)^0.9) or `step` (a tenth every `step_every`),
+            `late_linear` (1 to the half, then to 0).
         step, steps: This step and how many there are.
         warmup: Steps of linear rise before.
         step_every: Of `step`.
@@ -23,4 +24,6 @@ def factor(schedule: str, step: int, steps: int, warmup: int = 0, step_every: in
         return float((1 - done) ** 0.9)
     if schedule == "step":
         return float(0.1 ** (step // step_every))
+    if schedule == "late_linear":
+        return min(1.0, 2 * (1 - done))
     return 1.0

@@ -64,7 +64,7 @@ def problems(loaded: Loaded, study: ResolvedStudy) -> Iterator[Problem]:
                 break
             usable = part.free if choice is None else fitting(part.free, choice)
             if not any(all(has(r, c) for c in needed) for r in usable):
-                kind = "" if choice is None else " of the target's modality"
+                kind = "" if choice is None else f" of the modality {choice.modality}"
                 text = (
                     f"no training scan{kind} has {' and '.join(needed)} where {part.name} is tested, and {who} learns"
                 )

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
-
-from pydantic import model_validator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from volforge.tasks.images import ImageTask, image_study
-from volforge.tasks.protocol import ImageStudy, ResolvedStudy, ScanChoice, Study, fitting
+from volforge.tasks.protocol import (
+    ENCODER,
+    Keys,
+    ModelOptions,
+    Places,
+    Problem,
+    ResolvedStudy,
+    ScanChoice,
+    Study,
+    fitting,
+)
+from volforge.tasks.translation import checks
 from volforge.tasks.translation.baselines import BASELINES, LEARNS
+from volforge.tasks.translation.options import TranslationStudy
 
 if TYPE_CHECKING:
     from volforge.cohort.sheet import SheetRow
-
-
-class TranslationStudy(ImageStudy):
-    """One table of translation."""
-
-    @model_validator(mode="after")
-    def _makes_another_image(self) -> TranslationStudy:
-        if self.target.modality == "MR":
-            raise ValueError("translation makes CT or CBCT: its measures are in HU")
-        if self.source == self.target:
-            raise ValueError("source and target are the same scans")
-        return self
 
 
 class Translation(ImageTask):
     """Images of another modality of the same subject and frame."""
 
     study = TranslationStudy
+    train = "volforge.tasks.translation.train:train"
     predict = "volforge.tasks.translation.predict:predict"
     measure = "volforge.tasks.translation.measure:measure"
     reads = ("image",)
@@ -52,3 +51,54 @@ class Translation(ImageTask):
         own = image_study(study.settings)
         targets = {(r.subject, r.frame) for r in fitting(rows, own.target) if r.frame}
         return any((r.subject, r.frame) in targets for r in fitting(rows, own.source))
+
+    def learners(self, study: ResolvedStudy) -> Iterator[tuple[tuple[str, ...], ScanChoice | None, str]]:
+        """Images of the domains that each arm learns from: painted pairs need targets alone."""
+        own = image_study(study.settings)
+        wanted: dict[str, list[str]] = {"target": [], "source": []}
+        for name in study.arms_with_models():
+            for options in study.models_of(name).values():
+                for domain in checks.learns_from(options):
+                    who = "the shape extractor" if checks.finds_outlines(options) else f"`{name}`"
+                    wanted[domain] += [] if who in wanted[domain] else [who]
+        for name, arm in study.settings.arms.items():
+            if arm.baseline is not None and arm.baseline in self.learns:
+                wanted["target"].append(f"`{name}`")
+        if ENCODER in self.judges(study):
+            wanted["target"].append("the encoder of the Fréchet distance")
+        for domain, who in wanted.items():
+            if who:
+                yield ("image",), getattr(own, domain), " and ".join(who[:3])
+
+    def problems(self, loaded: Places, study: ResolvedStudy) -> Iterator[Problem]:
+        """Views of its arms too."""
+        yield from super().problems(loaded, study)
+        for arm in study.settings.arms:
+            yield from checks.problems_of_views(loaded, study, arm)
+
+    def problems_of_model(self, loaded: Places, study: ResolvedStudy, arm: str, model: str) -> Iterator[Problem]:
+        """A network, a recipe of the kind `slices`, what its method needs, and no keys of other tasks."""
+        yield from checks.problems(loaded, study, arm, model)
+
+    def components(self, study: ResolvedStudy, arm: str, model: str) -> list[tuple[str, Keys, dict[str, Any]]]:
+        """The generator, and what judges its images."""
+        options = study.models_of(arm)[model]
+        found: list[tuple[str, Keys, dict[str, Any]]] = []
+        if options.network is not None:
+            found.append(("network", ("network",), options.network.spec))
+        judge = checks.translation_of(options).plain()["discriminator"]
+        if isinstance(judge, dict) and not checks.finds_outlines(options):
+            found.append(("network", ("translation", "discriminator"), judge))
+        return found
+
+    def model_settings(self, study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]:
+        """Content of `<model>.train.json`; see `volforge.tasks.translation.settings`."""
+        return checks.translation_settings(study, arm, model)
+
+    def settings_of_arm(self, study: ResolvedStudy, arm: str) -> dict[str, Any]:
+        """`source` and `target`, and how images of several views are joined."""
+        return super().settings_of_arm(study, arm) | checks.own_settings(study, arm)
+
+    def may_need(self, study: ResolvedStudy, arm: str, model: str, needed: ModelOptions) -> str:
+        """The shape extractor, or a generator to start from."""
+        return checks.may_need(study.models_of(arm)[model], needed)

@@ -1,0 +1,220 @@
+"""Models of translation as resolved: what their training reads, and what is wrong with them before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+from volforge.tasks.protocol import SHARED, ModelOptions, PercentileWindow, Places, Problem, ResolvedStudy
+from volforge.tasks.translation.options import (
+    ADVERSARIAL,
+    TranslationArm,
+    TranslationModel,
+    TranslationOptions,
+    TranslationStudy,
+)
+
+UNREAD = ("kind", "structures", "loss", "region", "dilate_mm")
+UNREAD_TRAINING = frozenset(
+    ("patch", "patches", "foreground", "centred_on", "optimizer", "weight_decay", "validation_cases")
+)
+PERCENT = PercentileWindow(kind="percentile").model_dump()
+OUTLINE = "outline"
+
+
+def translation_of(options: ModelOptions) -> TranslationOptions:
+    """How a model learns."""
+    assert isinstance(options, TranslationModel)
+    return options.translation or TranslationOptions()
+
+
+def finds_outlines(options: ModelOptions) -> bool:
+    """Whether a model is the shape extractor."""
+    return isinstance(options, TranslationModel) and options.learns == OUTLINE
+
+
+def study_of(study: ResolvedStudy) -> TranslationStudy:
+    """Settings of a study of translation."""
+    assert isinstance(study.settings, TranslationStudy)
+    return study.settings
+
+
+def translation_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]:
+    """Content of `<model>.train.json`; see `volforge.tasks.translation.settings`."""
+    options = study.models_of(arm)[model]
+    assert options.network is not None
+    assert options.recipe is not None
+    settings, extracts = study_of(study), finds_outlines(options)
+    own = TranslationOptions() if extracts else translation_of(options)
+    return {
+        "kind": "shape_extractor" if extracts else "translation",
+        "recipe": options.recipe,
+        "recipe_settings": study.recipes[options.recipe],
+        "source": settings.source.model_dump(),
+        "target": settings.target.model_dump(),
+        "also": list(own.also),
+        "context": own.context,
+        "network": options.network.spec,
+        "translation": own.plain(),
+        "training": study.training_of(arm, model).model_dump(),
+        "needs": [] if extracts else list(options.needs or []),
+    }
+
+
+def problems(loaded: Places, study: ResolvedStudy, arm: str, model: str) -> Iterator[Problem]:
+    """What is wrong with a model."""
+    options, keys = study.models_of(arm)[model], study.model_keys(arm, model)
+    own, extracts = translation_of(options), finds_outlines(options)
+    if extracts and arm != SHARED:
+        text = "the shape extractor serves all arms"
+        yield loaded.problem((*keys, "learns"), text, "put it under the study's `shared`", OUTLINE)
+    if not extracts and arm == SHARED:
+        yield loaded.problem(
+            keys, "a model under `shared` finds outlines", "add `learns: outline`, or move it to an arm"
+        )
+    key, fault = own.wrong()
+    if fault and not extracts:
+        yield loaded.problem((*keys, "translation", key), fault, "see docs/translation.md", str(getattr(own, key)))
+    if options.network is None:
+        wanted = "shape_unet" if extracts else "resnet_generator"
+        yield loaded.problem(keys, "a model needs a network", f"add `network: {wanted}`")
+    for key in UNREAD:
+        if getattr(options, key) is not None:
+            yield loaded.problem((*keys, key), "has no meaning for translation", "leave it out", key)
+    said = options.training.model_fields_set if options.training is not None else set()
+    for key in sorted(said & UNREAD_TRAINING):
+        yield loaded.problem((*keys, "training", key), "has no meaning for translation", "leave it out", key)
+    if options.training is not None and set(options.training.flip) - {"x"}:
+        text = "bodies are not flipped upside down, nor back to front"
+        yield loaded.problem((*keys, "training", "flip"), text, "use `flip: [x]` or none", str(options.training.flip))
+    yield from _of_recipe(loaded, study, keys, options.recipe)
+    if not extracts:
+        yield from _of_method(loaded, study, arm, model, own)
+
+
+def _of_method(
+    loaded: Places, study: ResolvedStudy, arm: str, model: str, own: TranslationOptions
+) -> Iterator[Problem]:
+    keys, settings = study.model_keys(arm, model), study_of(study)
+    place = (*keys, "translation")
+    if own.method == "painted" and (settings.source.modality != "MR" or settings.target.modality == "MR"):
+        text = "MR is painted from CT: the source must be MR, the target CT or CBCT"
+        yield loaded.problem((*place, "method"), text, "use another method", own.method)
+    if own.also and settings.source.contrast is None:
+        text = "further contrasts stand beside one that the study's `source` names"
+        yield loaded.problem((*place, "also"), text, "add `contrast` to the study's `source`", ", ".join(own.also))
+    contrasts = {r.contrast for r in study.cohort.rows.values()}
+    for name in own.also:
+        if name not in contrasts:
+            near = difflib.get_close_matches(name, sorted(c for c in contrasts if c), n=1)
+            remedy = f"did you mean '{near[0]}'?" if near else "look at the sheet's column `contrast`"
+            yield loaded.problem((*place, "also"), f"no scan of the cohort has the contrast '{name}'", remedy, name)
+    needs = needs_of(study, arm, model)
+    extractors = [w for w, o in needs.items() if finds_outlines(o)]
+    wants = bool(own.shape or own.shape_adversarial) and own.method in ADVERSARIAL
+    if wants != (len(extractors) == 1):
+        text, remedy = (
+            ("a loss of shape needs one shape extractor", "add `needs: [shared/<model>]` with `learns: outline`")
+            if wants
+            else ("no loss of it reads a shape extractor", "leave it out, or set `shape`")
+        )
+        yield loaded.problem((*keys, "needs"), text, remedy, ", ".join(extractors))
+    others = [w for w in needs if w not in extractors]
+    if own.start and own.start not in others:
+        text = f"`start` names '{own.start}', which `needs` does not hold"
+        yield loaded.problem((*place, "start"), text, f"needs: {', '.join(needs) or 'none'}", own.start)
+    for word in others:
+        if word != own.start:
+            yield loaded.problem(
+                (*keys, "needs"), "nothing reads this model", "leave it out, or name it as `start`", word
+            )
+
+
+def _of_recipe(loaded: Places, study: ResolvedStudy, keys: tuple[str, ...], name: str | None) -> Iterator[Problem]:
+    recipes, place, target = study.recipes, (*keys, "recipe"), study_of(study).target.modality
+    if name is None:
+        yield loaded.problem(keys, "a model of translation needs a recipe of the kind `slices`", "add `recipe:`")
+        return
+    if name not in recipes:
+        near = difflib.get_close_matches(name, list(recipes), n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else f"defined: {', '.join(recipes) or 'none'}"
+        yield loaded.problem(place, "recipe is not defined", remedy, name)
+        return
+    recipe = recipes[name]
+    if recipe["kind"] != "slices":
+        yield loaded.problem(place, "images are translated slice by slice", "name a recipe `kind: slices`", name)
+        return
+    if recipe["size"] is None or recipe["spacing_mm"] is None:
+        text = "its slices differ in size from scan to scan"
+        yield loaded.problem(place, text, "give the recipe `size` and `spacing_mm`", name)
+    if target == "MR" and recipe["mr_window"] != PERCENT:
+        text = "images of MR are measured in percent of the percentiles 0.5 to 99.5 inside the body"
+        yield loaded.problem(place, text, "leave out the recipe's `mr_window`", name)
+    if target != "MR" and recipe["ct_window"]["kind"] != "hu":
+        text = "values of its slices mean other HU in other scans: no image in HU can be made of them"
+        yield loaded.problem(place, text, "give the recipe `ct_window: {kind: hu, low: ..., high: ...}`", name)
+    if recipe["background"] != "body":
+        text = "its background rule is another one than the body's"
+        yield loaded.problem(place, text, "leave out the recipe's `background`", name)
+
+
+def problems_of_views(loaded: Places, study: ResolvedStudy, arm: str) -> Iterator[Problem]:
+    """What is wrong with an arm of several models: each is a view of its own."""
+    axes: dict[str, str] = {}
+    for name, options in study.models_of(arm).items():
+        recipe = study.recipes.get(options.recipe or "")
+        if recipe is None or recipe["kind"] != "slices":
+            continue
+        if recipe["axis"] in axes:
+            text = f"models '{axes[recipe['axis']]}' and '{name}' see the same axis: {recipe['axis']}"
+            remedy = "an arm has one model, or one for each view"
+            yield loaded.problem(study.model_keys(arm, name), text, remedy, recipe["axis"])
+        axes.setdefault(recipe["axis"], name)
+
+
+def needs_of(study: ResolvedStudy, arm: str, model: str) -> dict[str, ModelOptions]:
+    """Options of the models of this study that a model needs, by the words of the configuration."""
+    found: dict[str, ModelOptions] = {}
+    for word in study.models_of(arm)[model].needs or []:
+        *place, name = word.split("/")
+        is_ours = len(place) < 2 or place[0] == study.name
+        options = (
+            study.models_of(place[-1] if place else arm).get(name) if is_ours and _has(study, place, arm) else None
+        )
+        found[word] = options if options is not None else TranslationModel()  # of another study: a generator
+    return found
+
+
+def _has(study: ResolvedStudy, place: list[str], arm: str) -> bool:
+    named = place[-1] if place else arm
+    return named == SHARED or named in study.settings.arms
+
+
+def may_need(options: ModelOptions, needed: ModelOptions) -> str:
+    """Why a model may not need another one; empty where it may."""
+    if not isinstance(needed, TranslationModel):
+        return "it is no model of translation"
+    if finds_outlines(options):
+        return "a shape extractor needs none"
+    if finds_outlines(needed):
+        own = translation_of(options)
+        return "" if own.shape or own.shape_adversarial else "no loss of it reads a shape extractor"
+    return "" if translation_of(options).start else "nothing of it starts from another model: add `start`"
+
+
+def learns_from(options: ModelOptions) -> tuple[str, ...]:
+    """Domains whose training scans a model cannot do without: `source`, `target`."""
+    own = translation_of(options)
+    if finds_outlines(options) or (own.method == "painted" and not own.consistency):
+        return ("target",)
+    return ("source", "target")
+
+
+def own_settings(study: ResolvedStudy, arm: str) -> dict[str, Any]:
+    """Settings of an arm beside those of all tasks: how views are joined, and whether there is a map of doubt."""
+    chosen = study.settings.arms[arm]
+    assert isinstance(chosen, TranslationArm)
+    if not chosen.models:
+        return {}
+    return {"fuse": chosen.fuse, "doubt": chosen.doubt.model_dump() if chosen.doubt is not None else None}

@@ -1,0 +1,152 @@
+"""Which scans a model of translation learns from: two domains without a subject in common, or pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from volforge.cohort.splits import rank
+from volforge.errors import VolforgeError
+from volforge.study.cases import Row, free_rows, of_modality
+from volforge.study.inner_split import inner_split
+from volforge.tasks.translation.settings import TranslationSettings
+
+Pair = tuple[Row, Row]
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Scans that a model learns from.
+
+    Attributes:
+        sources: Scans of the source's domain, of subjects that give no target.
+        targets: Scans of the target's domain.
+        pairs: Source and target of one subject and frame, shown together; empty where nothing asks for them.
+        judged: Such pairs of validation subjects.
+        judged_targets: Target scans of validation subjects.
+    """
+
+    sources: list[Row]
+    targets: list[Row]
+    pairs: list[Pair]
+    judged: list[Pair]
+    judged_targets: list[Row]
+
+    @property
+    def subjects(self) -> dict[str, list[str]]:
+        """Subjects by part."""
+        parts = {
+            "source": self.sources,
+            "target": self.targets,
+            "pairs": [a for a, _ in self.pairs],
+            "validation": [a for a, _ in self.judged],
+        }
+        return {name: sorted({r["subject"] for r in rows}) for name, rows in parts.items()}
+
+
+def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int) -> Domains:
+    """Deal the scans that are not tested to source, target, pairs and validation.
+
+    Without pairs no subject gives both a source and a target: subjects that could give both are ranked by a hash and
+    dealt in turn. With `pairs: n`, the first n subjects of another hash that have a pair are shown as pairs, and give
+    nothing else.
+
+    Args:
+        settings: The model.
+        rows: Accepted scans of the cohort.
+        fold: Fold that is tested (0 for the split `test`).
+
+    Raises:
+        VolforgeError: Fewer subjects have pairs than are asked for, or a part is empty that the method needs.
+    """
+    free = free_rows(rows, settings.by_fold, fold)
+    share = float(settings.training["validation"])
+    subjects, chosen = inner_split(free, settings.by_fold, share)
+    learnt = [r for r in free if r["subject"] in subjects]
+    judged = [r for r in free if r["subject"] in chosen]
+    pairs = paired_rows(settings, learnt)
+    wanted = int(settings.translation["pairs"])
+    if settings.method == "paired":
+        found = Domains([], [], pairs, paired_rows(settings, judged), of_modality(judged, settings.target))
+    else:
+        shown: list[Pair] = []
+        if wanted:
+            able = rank({a["subject"] for a, _ in pairs}, 0, "pairs")
+            if len(able) < wanted:
+                text = f"{wanted} subjects with pairs are asked for, {len(able)} have one"
+                raise VolforgeError(text, settings.place, "lower `pairs`, or give more scans of one subject a `frame`")
+            taken = set(able[:wanted])
+            shown = [(a, b) for a, b in pairs if a["subject"] in taken]
+            learnt = [r for r in learnt if r["subject"] not in taken]
+        sources, targets = of_modality(learnt, settings.source), of_modality(learnt, settings.target)
+        both = rank({r["subject"] for r in sources} & {r["subject"] for r in targets}, 0, "domains")
+        for_sources, for_targets = set(both[0::2]), set(both[1::2])
+        found = Domains(
+            [r for r in sources if r["subject"] not in for_targets],
+            [r for r in targets if r["subject"] not in for_sources],
+            shown,
+            paired_rows(settings, judged),
+            of_modality(judged, settings.target),
+        )
+        refuse_pairs(found, settings.place)
+    for name in parts_of(settings):
+        if not getattr(found, name):
+            raise VolforgeError(
+                f"no scan for the {name} that the method {settings.method} learns from",
+                settings.place,
+                "look at source, target, and the sheet's columns modality, contrast, frame, split and fold",
+            )
+    return found
+
+
+def parts_of(settings: TranslationSettings) -> tuple[str, ...]:
+    """Parts that a method cannot do without."""
+    if settings.method == "paired":
+        return ("pairs",)
+    if settings.method == "painted":
+        return ("targets", "sources") if settings.translation["consistency"] else ("targets",)
+    return ("sources", "targets")
+
+
+def refuse_pairs(found: Domains, place: str) -> None:
+    """Refuse a training without pairs that would see both sides of a subject or of a frame.
+
+    Raises:
+        VolforgeError: naming the subjects.
+    """
+    for key in ("subject", "frame"):
+        ours = {r[key] for r in found.sources} & {r[key] for r in found.targets} - {""}
+        if ours:
+            text = f"a training without pairs would see source and target of one {key}: {', '.join(sorted(ours)[:5])}"
+            raise VolforgeError(text, place, "give the two scans of a subject the same name in the column `subject`")
+
+
+def paired_rows(settings: TranslationSettings, rows: Sequence[Row]) -> list[Pair]:
+    """Sources with the target of the same subject and frame, in the order of the sources."""
+    targets = {(r["subject"], r["frame"]): r for r in of_modality(rows, settings.target) if r["frame"]}
+    found = []
+    for row in of_modality(rows, settings.source):
+        target = targets.get((row["subject"], row["frame"])) if row["frame"] else None
+        if target is not None:
+            found.append((row, target))
+    return found
+
+
+def companions_of(row: Row, rows: Sequence[Row], also: Sequence[str], place: str) -> list[Row]:
+    """The scans of further contrasts of a source's subject and frame, in the order of `also`.
+
+    Raises:
+        VolforgeError: One is missing.
+    """
+    found = []
+    for contrast in also:
+        of_frame = [r for r in rows if r["frame"] and (r["subject"], r["frame"]) == (row["subject"], row["frame"])]
+        fitting = [r for r in of_frame if r["contrast"] == contrast and r["modality"] == row["modality"]]
+        if not fitting:
+            raise VolforgeError(
+                f"scan {row['scan']} has no scan of contrast '{contrast}' in its frame",
+                place,
+                "give all contrasts of one sitting the same `subject` and `frame`, or leave it out of `also`",
+            )
+        found.append(fitting[0])
+    return found

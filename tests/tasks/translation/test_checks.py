@@ -1,0 +1,126 @@
+"""Models of translation in the configuration: what they resolve to, and what is wrong before anything runs."""
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from volforge.config.models import SliceRecipe
+from volforge.tasks.translation.settings import TranslationSettings
+from volforge.workflow.run import load_run
+from volforge.workflow.study_jobs import inputs_of_prediction, inputs_of_training, recipe_of_model
+from volforge.workflow.study_settings import model_settings, predict_settings
+
+BODY = {
+    "sheet": str(ROOT / "config/examples/sheets/phantom_body.tsv"),
+    "structures": str(ROOT / "config/cohorts/body.structures.tsv"),
+    "phantom": {"kind": "body", "seed": 1},
+}
+RECIPE = {"kind": "slices", "spacing_mm": 6, "size": [64, 64], "ct_window": {"kind": "hu", "low": -1000, "high": 1400}}
+OUTLINE = {"outline": {"learns": "outline", "network": "shape_unet", "recipe": "r"}}
+
+
+def loaded(folder, model=None, recipe=None, shared=None, more=None, **study):
+    own = {"network": "resnet_generator", "recipe": "r", **(model or {})}
+    content = {
+        "cohorts": {"body": BODY},
+        "recipes": {"r": {**RECIPE, **(recipe or {})}},
+        "studies": {
+            "mr": {
+                "task": "translation", "cohort": "body", "shared": shared or {},
+                "arms": {"volforge": {"models": {"axial": own, **(more or {})}}}, **study,
+            },
+        },
+    }  # fmt: skip
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load_run([path], None)
+
+
+def texts(run):
+    return [p.message for p in run.problems]
+
+
+def test_a_model_resolves_to_all_that_its_training_reads(tmp_path):
+    run = loaded(tmp_path, {"translation": {"method": "cycle", "correlation": 2}})
+    assert run.problems == []
+    study = run.studies["mr"]
+    made = TranslationSettings.of(model_settings(study, "volforge", "axial"))
+    assert made.method == "cycle"
+    assert made.window == (-1000, 1400)
+    assert (made.channels, made.view, made.is_hounsfield) == (1, "axial", True)
+    assert made.translation["discriminator"] == {"name": "patch_discriminator"}
+    assert made.recipe_settings == SliceRecipe(**RECIPE).model_dump(mode="json")
+    assert recipe_of_model(study, "volforge", "axial") == ["results/cohorts/body/recipes/r/index.tsv"]
+    weights = "results/studies/mr/volforge/fold0/seed0/models/axial/weights.safetensors"
+    assert inputs_of_prediction(run.studies, study, "volforge", 0, 0) == {"axial": weights}
+    assert predict_settings(study, "volforge")["fuse"] == "median"
+
+
+def test_the_shape_extractor_is_needed_in_training_alone(tmp_path):
+    run = loaded(
+        tmp_path,
+        {"translation": {"method": "cycle", "shape": 10}, "needs": ["shared/outline"]},
+        shared=OUTLINE,
+    )
+    assert run.problems == []
+    study = run.studies["mr"]
+    weights = "results/studies/mr/shared/fold0/seed0/models/outline/weights.safetensors"
+    assert inputs_of_training(run.studies, study, "volforge", "axial", 0, 0) == {"shared/outline": weights}
+    made = TranslationSettings.of(model_settings(study, "shared", "outline"))
+    assert made.kind == "shape_extractor"
+
+
+@pytest.mark.parametrize(
+    ("model", "wrong"),
+    [
+        ({"network": None}, "a model needs a network"),
+        ({"recipe": None}, "needs a recipe of the kind `slices`"),
+        ({"recipe": "R"}, "recipe is not defined"),
+        ({"loss": "dice"}, "has no meaning for translation"),
+        ({"training": {"optimizer": "sgd"}}, "has no meaning for translation"),
+        ({"training": {"flip": ["z"]}}, "bodies are not flipped"),
+        ({"translation": {"method": "cycle", "shape": 10}}, "a loss of shape needs one shape extractor"),
+        ({"translation": {"method": "cycle", "select": "painted"}}, "only `painted` paints"),
+        ({"translation": {"method": "cycle", "pairs": 3}}, "others see none"),
+        ({"translation": {"correlation": 2}}, "belongs to adversarial methods"),
+        ({"translation": {"position": 0.1}}, "draw slices of both domains"),
+        ({"translation": {"method": "one_way", "adversarial": 0}}, "the discriminator alone sees real targets"),
+        ({"translation": {"also": ["opposed"]}}, "stand beside one that the study's `source` names"),
+        ({"translation": {"start": "x/y/z"}}, "`start` names 'x/y/z', which `needs` does not hold"),
+        ({"network": {"name": "resnet_generator", "wide": 3}}, "has no keyword 'wide'"),
+        ({"learns": "outline"}, "the shape extractor serves all arms"),
+    ],
+)
+def test_what_is_wrong_with_a_model_is_said_before_anything_runs(tmp_path, model, wrong):
+    found = texts(loaded(tmp_path, model))
+    assert any(wrong in t for t in found), found
+
+
+def test_recipes_must_give_images_in_hu(tmp_path):
+    found = texts(loaded(tmp_path, recipe={"ct_window": {"kind": "percentile"}, "size": None}))
+    assert any("no image in HU can be made of them" in t for t in found)
+    assert any("differ in size from scan to scan" in t for t in found)
+
+
+def test_an_arm_has_one_model_or_one_for_each_view(tmp_path):
+    again = {"network": "resnet_generator", "recipe": "r"}
+    found = texts(loaded(tmp_path, more={"twice": again}))
+    assert any("see the same axis: axial" in t for t in found)
+
+
+def test_a_shared_model_must_find_outlines(tmp_path):
+    found = texts(loaded(tmp_path, shared={"outline": {"network": "shape_unet", "recipe": "r"}}))
+    assert any("a model under `shared` finds outlines" in t for t in found)
+
+
+def test_mr_is_painted_from_ct_alone(tmp_path):
+    back = {"source": {"modality": "CT"}, "target": {"modality": "MR"}}
+    assert any("MR is painted from CT" in t for t in texts(loaded(tmp_path, **back)))
+    assert texts(loaded(tmp_path, {"translation": {"method": "cycle"}}, **back)) == []
+    ranged = texts(loaded(tmp_path, {"translation": {"method": "cycle"}}, **back, metrics={"range_hu": [0, 1]}))
+    assert any("leave out range_hu" in t for t in ranged)
+
+
+def test_a_model_that_nothing_reads_is_named(tmp_path):
+    found = texts(loaded(tmp_path, {"translation": {"method": "cycle"}, "needs": ["shared/outline"]}, shared=OUTLINE))
+    assert any("no loss of it reads a shape extractor" in t for t in found)

@@ -1,0 +1,97 @@
+"""Which scans a model of translation sees: never both sides of a subject, unless pairs are asked for."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.tasks.translation.made import CT, MR, settings
+from volforge.errors import VolforgeError
+from volforge.study.cases import Cohort
+from volforge.tasks.translation.domains import companions_of, domains, refuse_pairs
+
+
+@pytest.fixture(scope="module")
+def rows(heads):
+    return Cohort(heads).rows
+
+
+def subjects(rows):
+    return {r["subject"] for r in rows}
+
+
+def test_no_subject_gives_both_a_source_and_a_target(rows):
+    found = domains(settings(method="cycle"), rows, 0)
+    sources, targets = subjects(found.sources), subjects(found.targets)
+    assert not sources & targets
+    assert {"p0", "p1", "p2"} < sources
+    assert {"p3", "p4", "p5"} < targets
+    assert sources | targets == {f"p{i}" for i in range(12)} - {"p6", "p7", "p8"}
+    assert len(sources & {"p9", "p10", "p11"}) == 2  # dealt in turn
+    assert found.pairs == []
+    assert {r["modality"] for r in found.sources} == {"MR"}
+    assert found == domains(settings(method="cycle"), list(reversed(rows))[::-1], 0)
+
+
+def test_tested_and_validated_subjects_are_in_no_domain(rows):
+    for method in ("cycle", "painted", "paired"):
+        found = domains(settings(method=method), rows, 0)
+        seen = subjects(found.sources) | subjects(found.targets) | {a["subject"] for a, _ in found.pairs}
+        assert not seen & {"p6", "p7", "p8"}
+        assert [a["subject"] for a, _ in found.judged] == ["p6"]
+
+
+def test_the_method_paired_sees_registered_pairs_and_nothing_else(rows):
+    found = domains(settings(method="paired"), rows, 0)
+    assert [(a["scan"], b["scan"]) for a, b in found.pairs] == [(f"s{i}-mr", f"s{i}-ct") for i in (9, 10, 11)]
+    assert (found.sources, found.targets) == ([], [])
+
+
+def test_some_pairs_are_shown_and_give_nothing_else(rows):
+    found = domains(settings(pairs=2), rows, 0)
+    shown = {a["subject"] for a, _ in found.pairs}
+    assert len(shown) == 2
+    assert not shown & (subjects(found.sources) | subjects(found.targets))
+    with pytest.raises(VolforgeError, match="4 subjects with pairs are asked for, 3 have one"):
+        domains(settings(pairs=4), rows, 0)
+
+
+def test_a_training_without_pairs_that_would_see_one_is_refused_by_name(rows):
+    found = domains(settings(method="cycle"), rows, 0)
+    target = next(r for r in rows if r["scan"] == "s9-ct")
+    source = next(r for r in rows if r["scan"] == "s9-mr")
+    with pytest.raises(VolforgeError, match="source and target of one subject: p9"):
+        refuse_pairs(replace(found, sources=[source], targets=[target]), "here")
+    hidden = {**target, "subject": "someone"}
+    with pytest.raises(VolforgeError, match="source and target of one frame: f9"):
+        refuse_pairs(replace(found, sources=[source], targets=[hidden]), "here")
+
+
+def test_a_part_that_is_empty_is_named(rows):
+    only_ct = [r for r in rows if r["modality"] == "CT"]
+    with pytest.raises(VolforgeError, match="no scan for the sources that the method cycle learns from"):
+        domains(settings(method="cycle"), only_ct, 0)
+    assert domains(settings(), only_ct, 0).targets  # painted MR needs none
+    with pytest.raises(VolforgeError, match="no scan for the sources that the method painted learns from"):
+        domains(settings(consistency=1.0), only_ct, 0)
+
+
+def test_further_contrasts_are_those_of_the_same_frame():
+    def row(scan, subject, frame, contrast, modality="MR"):
+        return {"scan": scan, "subject": subject, "frame": frame, "contrast": contrast, "modality": modality}
+
+    rows = [
+        row("a", "p", "f", "in"),
+        row("b", "p", "f", "out"),
+        row("c", "p", "g", "water"),
+        row("d", "q", "f", "water"),
+    ]
+    assert companions_of(rows[0], rows, ["out"], "here") == [rows[1]]
+    with pytest.raises(VolforgeError, match="scan a has no scan of contrast 'water' in its frame"):
+        companions_of(rows[0], rows, ["out", "water"], "here")
+
+
+def test_both_directions(rows):
+    back = replace(settings(method="cycle"), source=CT, target=MR)
+    found = domains(back, rows, 0)
+    assert {r["modality"] for r in found.sources} == {"CT"}
+    assert {r["modality"] for r in found.targets} == {"MR"}

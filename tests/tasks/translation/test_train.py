@@ -1,0 +1,141 @@
+"""Whole trainings on the cohort of heads: folders of models, what they say of themselves, and what they refuse."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.tasks.translation.made import settings
+from volforge.errors import VolforgeError
+from volforge.study.jobs import TrainJob
+from volforge.tasks.translation.generator import make_generator, read_weights
+from volforge.tasks.translation.settings import TranslationSettings
+from volforge.tasks.translation.train import Lesson, train_translation
+
+UNET = {"name": "shape_unet", "width": 2}
+
+
+def job_in(folder, scans, **more):
+    return TrainJob(scans, 0, 0, folder / "checkpoints", folder / "model", **more)
+
+
+def trained(model, folder, scans, **more):
+    assert train_translation(model, job_in(folder, scans, **more)) == ""
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def extractor(heads, tmp_path_factory):
+    plan = {"steps": 60, "rate": 1e-2, "validate_every": 30}
+    return trained(settings("shape_extractor", plan, UNET), tmp_path_factory.mktemp("extractor"), heads)
+
+
+@pytest.fixture(scope="module")
+def cycle(heads, tmp_path_factory):
+    return trained(settings(method="cycle"), tmp_path_factory.mktemp("cycle"), heads)
+
+
+def test_a_model_says_what_it_was_made_of(heads, cycle):
+    about = json.loads((cycle / "model.json").read_text())
+    names = set(TranslationSettings.__dataclass_fields__)
+    made = TranslationSettings.of({k: v for k, v in about.items() if k in names})
+    assert made == settings(method="cycle")
+    assert not set(about["subjects"]["source"]) & set(about["subjects"]["target"])
+    assert about["selection"] == "the last weights"
+    assert set(about["parameters_of"]) == {"generator", "back", "target_judge", "source_judge"}
+    network = make_generator(made)
+    network.load_state_dict(load_file(cycle / "weights.safetensors"))
+    assert about["parameters"] == sum(p.numel() for p in network.parameters())
+    assert about["multiply_adds"] > 0
+    assert (cycle / "history.tsv").read_text().startswith("step\t")
+    assert (cycle / "cost.json").exists()
+
+
+def test_a_painted_training_reads_no_mr(heads, tmp_path, monkeypatch):
+    from volforge.tasks.translation import slices
+
+    opened = []
+    store = slices.SliceStore
+
+    def spy(folder):
+        opened.append(folder.name)
+        return store(folder)
+
+    monkeypatch.setattr(slices, "SliceStore", spy)
+    folder = trained(settings(select="painted"), tmp_path, heads)
+    assert opened
+    assert all(name.endswith("-ct") for name in opened)
+    about = json.loads((folder / "model.json").read_text())
+    assert about["selection"] == "selected by painted MR"
+    assert about["expected"]["score"] < 0
+    assert about["subjects"]["pairs"] == []
+
+
+def test_weights_that_pairs_chose_say_so(heads, tmp_path):
+    about = json.loads(
+        (trained(settings(method="one_way", select="structure"), tmp_path, heads) / "model.json").read_text()
+    )
+    assert about["selection"] == "unpaired, selected with 1 pairs"
+    assert {"gradient_distance", "mind_distance", "information_distance", "mae", "score"} <= set(about["expected"])
+
+
+def test_the_shape_extractor_finds_bodies_and_serves_the_loss_of_shape(heads, extractor, tmp_path):
+    about, weights = read_weights(extractor)
+    assert about["kind"] == "shape_extractor"
+    assert about["expected"]["dice"] > 0.9
+    model = settings(method="cycle", shape=10.0, needs=["shared/outline"])
+    folder = trained(model, tmp_path, heads, needs={"shared/outline": extractor})
+    assert "shape" in (folder / "history.tsv").read_text().splitlines()[0]
+    with pytest.raises(VolforgeError, match="needs the shape extractor"):
+        Lesson(model, job_in(tmp_path / "b", heads))
+
+
+def test_filled_lungs_are_body_to_the_shape_extractor(heads, extractor):
+    """Air in the body, and the same place filled: both lie within the outline."""
+    from volforge.study.cases import Cohort
+    from volforge.tasks.translation.slices import SliceSet
+
+    about, weights = read_weights(extractor)
+    names = set(TranslationSettings.__dataclass_fields__)
+    network = make_generator(TranslationSettings.of({k: v for k, v in about.items() if k in names}))
+    network.load_state_dict(weights)
+    network.eval()
+    rows = [r for r in Cohort(heads).rows if r["scan"] == "s6-ct"]
+    item = SliceSet(heads.parent / "recipes" / "slices", rows).item(5)
+    image, body = torch.from_numpy(item["image"])[None], torch.from_numpy(item["body"])[None] > 0
+    with torch.no_grad():
+        found = network(image) > 0
+    assert float((found & body).sum()) / float(body.sum()) > 0.9  # soft tissue (a filled lung) is body
+
+
+def test_a_training_starts_from_the_generator_of_another_model(heads, cycle, tmp_path):
+    word = "s/cyclegan/axial"
+    model = settings(method="cycle", correlation=2.0, start=word, needs=[word])
+    lesson = Lesson(model, job_in(tmp_path, heads, needs={word: cycle}))
+    own, given = lesson.task.networks()["generator"].state_dict(), load_file(cycle / "weights.safetensors")
+    assert all(torch.equal(own[k], given[k]) for k in given)
+    other = replace(model, network={"name": "resnet_generator", "width": 3, "blocks": 1})
+    with pytest.raises(VolforgeError, match="cannot start from 's/cyclegan/axial': its network is"):
+        Lesson(other, job_in(tmp_path, heads, needs={word: cycle}))
+
+
+def test_other_windows_than_the_extractors_are_refused(heads, extractor, tmp_path):
+    wide = settings(method="cycle", shape=10.0)
+    wide = replace(
+        wide, recipe_settings={**wide.recipe_settings, "ct_window": {"kind": "hu", "low": -1000, "high": 1800}}
+    )
+    with pytest.raises(VolforgeError, match="the shape extractor sees HU from"):
+        Lesson(wide, job_in(tmp_path, heads, needs={"shared/outline": extractor}))
+
+
+def test_what_chooses_the_weights_must_be_there(heads, tmp_path):
+    none = {"validation": 0.0}
+    with pytest.raises(VolforgeError, match="no validation subject has a pair"):
+        Lesson(settings(method="cycle", select="structure", training=none), job_in(tmp_path, heads))
+
+
+def test_the_same_training_gives_the_same_bytes(heads, tmp_path):
+    made = [trained(settings(context=1), tmp_path / n, heads) for n in "ab"]
+    assert made[0].joinpath("weights.safetensors").read_bytes() == made[1].joinpath("weights.safetensors").read_bytes()
