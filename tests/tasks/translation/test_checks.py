@@ -1,10 +1,13 @@
 """Models of translation in the configuration: what they resolve to, and what is wrong before anything runs."""
 
+import json
+
 import pytest
 import yaml
 
 from tests.conftest import ROOT
 from volforge.config.models import SliceRecipe
+from volforge.errors import ProblemsError
 from volforge.tasks.translation.settings import TranslationSettings
 from volforge.workflow.run import load_run
 from volforge.workflow.study_jobs import inputs_of_prediction, inputs_of_training, recipe_of_model
@@ -36,8 +39,11 @@ def loaded(folder, model=None, recipe=None, shared=None, more=None, **study):
     return load_run([path], None)
 
 
-def texts(run):
-    return [p.message for p in run.problems]
+def texts(*given, **more):
+    try:
+        return [p.message for p in loaded(*given, **more).problems]
+    except ProblemsError as error:
+        return [p.message for p in error.problems]
 
 
 def test_a_model_resolves_to_all_that_its_training_reads(tmp_path):
@@ -53,7 +59,7 @@ def test_a_model_resolves_to_all_that_its_training_reads(tmp_path):
     assert recipe_of_model(study, "volforge", "axial") == ["results/cohorts/body/recipes/r/index.tsv"]
     weights = "results/studies/mr/volforge/fold0/seed0/models/axial/weights.safetensors"
     assert inputs_of_prediction(run.studies, study, "volforge", 0, 0) == {"axial": weights}
-    assert predict_settings(study, "volforge")["fuse"] == "median"
+    assert json.loads(predict_settings(study, "volforge"))["fuse"] == "median"
 
 
 def test_the_shape_extractor_is_needed_in_training_alone(tmp_path):
@@ -75,7 +81,7 @@ def test_the_shape_extractor_is_needed_in_training_alone(tmp_path):
     [
         ({"network": None}, "a model needs a network"),
         ({"recipe": None}, "needs a recipe of the kind `slices`"),
-        ({"recipe": "R"}, "recipe is not defined"),
+        ({"recipe": "rr"}, "recipe is not defined"),
         ({"loss": "dice"}, "has no meaning for translation"),
         ({"training": {"optimizer": "sgd"}}, "has no meaning for translation"),
         ({"training": {"flip": ["z"]}}, "bodies are not flipped"),
@@ -92,35 +98,35 @@ def test_the_shape_extractor_is_needed_in_training_alone(tmp_path):
     ],
 )
 def test_what_is_wrong_with_a_model_is_said_before_anything_runs(tmp_path, model, wrong):
-    found = texts(loaded(tmp_path, model))
+    found = texts(tmp_path, model)
     assert any(wrong in t for t in found), found
 
 
 def test_recipes_must_give_images_in_hu(tmp_path):
-    found = texts(loaded(tmp_path, recipe={"ct_window": {"kind": "percentile"}, "size": None}))
+    found = texts(tmp_path, recipe={"ct_window": {"kind": "percentile"}, "size": None})
     assert any("no image in HU can be made of them" in t for t in found)
     assert any("differ in size from scan to scan" in t for t in found)
 
 
 def test_an_arm_has_one_model_or_one_for_each_view(tmp_path):
     again = {"network": "resnet_generator", "recipe": "r"}
-    found = texts(loaded(tmp_path, more={"twice": again}))
+    found = texts(tmp_path, more={"twice": again})
     assert any("see the same axis: axial" in t for t in found)
 
 
 def test_a_shared_model_must_find_outlines(tmp_path):
-    found = texts(loaded(tmp_path, shared={"outline": {"network": "shape_unet", "recipe": "r"}}))
+    found = texts(tmp_path, shared={"outline": {"network": "shape_unet", "recipe": "r"}})
     assert any("a model under `shared` finds outlines" in t for t in found)
 
 
 def test_mr_is_painted_from_ct_alone(tmp_path):
     back = {"source": {"modality": "CT"}, "target": {"modality": "MR"}}
-    assert any("MR is painted from CT" in t for t in texts(loaded(tmp_path, **back)))
-    assert texts(loaded(tmp_path, {"translation": {"method": "cycle"}}, **back)) == []
-    ranged = texts(loaded(tmp_path, {"translation": {"method": "cycle"}}, **back, metrics={"range_hu": [0, 1]}))
+    assert any("MR is painted from CT" in t for t in texts(tmp_path, **back))
+    assert texts(tmp_path, {"translation": {"method": "cycle"}}, **back) == []
+    ranged = texts(tmp_path, {"translation": {"method": "cycle"}}, **back, metrics={"range_hu": [0, 1]})
     assert any("leave out range_hu" in t for t in ranged)
 
 
 def test_a_model_that_nothing_reads_is_named(tmp_path):
-    found = texts(loaded(tmp_path, {"translation": {"method": "cycle"}, "needs": ["shared/outline"]}, shared=OUTLINE))
+    found = texts(tmp_path, {"translation": {"method": "cycle"}, "needs": ["shared/outline"]}, shared=OUTLINE)
     assert any("no loss of it reads a shape extractor" in t for t in found)

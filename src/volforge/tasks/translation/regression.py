@@ -6,6 +6,7 @@ A painted MR has the CT that it was painted from as its answer, so that no MR is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -194,7 +195,9 @@ class Painter:
         if self.from_labels and "labels" in item:
             slab["labels"] = item["labels"]
         if moved:
-            slab = warped(slab, rng, flip=targets.shows_sides and "x" in self.model.training["flip"])
+            flips = targets.shows_sides and "x" in self.model.training["flip"]
+            options = replace(self.options, flip=flips)
+            slab = warped(slab, rng, options=options, pixel_mm=targets.pixel_mm, air=-1.0)
         hu = (slab["image"] + 1) / 2 * np.float32(high - low) + np.float32(low)
         body, middle = slab["body"] > 0, self.model.context
         painted = [
