@@ -2,7 +2,7 @@
 
 Source: Ge et al., SPIE 2019, 10949 (and ISBI 2019, where it is called mutual information: for Gaussian variables that
 is -log(1 - r^2) / 2). On a whole head slice a true CT and its MR have r^2 of .61, a constant inside the outline .82;
-inside of the body the true pair has .24. Minimised, it leads away from the truth: it is for published arms and ablations.
+inside of the body the true pair has .24. Minimised, it leads away from the truth: for published arms and ablations.
 """
 
 from __future__ import annotations
