@@ -19,7 +19,10 @@ from volforge.losses.bone import bone_loss
 from volforge.losses.least_squares import discriminator_loss, generator_loss
 from volforge.losses.masked import inside
 from volforge.tasks.translation.generator import make_generator
-from volforge.tasks.translation.painting import Painting, paint, warped
+from volforge.tasks.translation.painting.arms import with_arms
+from volforge.tasks.translation.painting.options import Painting
+from volforge.tasks.translation.painting.paint import paint
+from volforge.tasks.translation.painting.warp import warped
 from volforge.tasks.translation.settings import TranslationSettings
 from volforge.tasks.translation.slices import SliceSet
 from volforge.tasks.translation.unpaired import BETA2, Judge, frozen
@@ -200,18 +203,14 @@ class Painter:
             slab = warped(slab, rng, options=options, pixel_mm=targets.pixel_mm, air=-1.0)
         hu = (slab["image"] + 1) / 2 * np.float32(high - low) + np.float32(low)
         body, middle = slab["body"] > 0, self.model.context
+        lengths = {"pixel_mm": targets.pixel_mm, "between_mm": targets.between_mm}
+        if "labels" not in slab:  # arms have no label
+            hu, body = with_arms(hu, body, rng, options=self.options, **lengths)
         painted = [
-            paint(
-                hu,
-                body,
-                rng,
-                options=self.options,
-                pixel_mm=targets.pixel_mm,
-                between_mm=targets.between_mm,
-                labels=slab.get("labels"),
-            )
+            paint(hu, body, rng, options=self.options, labels=slab.get("labels"), **lengths)
             for _ in range(1 + len(self.model.also))
         ]
         here = body[middle : middle + 1]
-        target = np.where(here, slab["image"][middle : middle + 1], np.float32(-1))
+        unit = (hu[middle : middle + 1] - np.float32(low)) * np.float32(2 / (high - low)) - 1
+        target = np.where(here, unit, np.float32(-1)).astype(np.float32)
         return {"image": np.concatenate(painted), "target": target, "body": here.astype(np.float32)}

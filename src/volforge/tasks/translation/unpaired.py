@@ -24,8 +24,8 @@ from volforge.losses.masked import inside
 from volforge.losses.shape import shape_l1
 from volforge.losses.structure import hinged
 from volforge.tasks.translation.generator import make_generator
-from volforge.tasks.translation.patches import PatchHeads, patch_positions
-from volforge.tasks.translation.pool import FakePool
+from volforge.tasks.translation.patches import PatchHeads, patch_places, sizes_of
+from volforge.tasks.translation.pool import FakePool, pool_generator
 from volforge.tasks.translation.settings import TranslationSettings
 from volforge.tasks.translation.slices import SliceSet
 from volforge.tasks.translation.structure import LEVELS, structure_term
@@ -33,7 +33,7 @@ from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.task import Batch, Hands, Task
 
 BETA2 = 0.999
-PATCHES = 256
+POOLS = ("target", "source", "outline")
 Judge = Callable[[nn.Module, torch.device], dict[str, float]]
 
 
@@ -67,8 +67,7 @@ class UnpairedTask(Task):
         self.sources, self.targets, self.augmentation = sources, targets, augmentation
         self.extractor, self.start, self.judge = extractor, start, judge
         self.own = settings.translation
-        names = ("target", "source", "outline")
-        self.pools = {n: FakePool(int(self.own["pool"]), [seed, k]) for k, n in enumerate(names)}
+        self.pools = {n: FakePool(int(self.own["pool"])) for n in POOLS}
 
     @property
     def has_cycle(self) -> bool:
@@ -203,7 +202,7 @@ class UnpairedTask(Task):
         for source, image in pairs:
             keys = generator.features(source, taps)
             queries = generator.features(image.expand(-1, x.shape[1], -1, -1), taps)
-            where = patch_positions([tuple(k.shape[2:]) for k in keys], PATCHES, rng)
+            where = patch_places(sizes_of(keys), rng)
             for key, query in zip(networks["heads"](keys, where), networks["heads"](queries, where), strict=True):
                 terms.append(patch_nce(query.float(), key.float()))
         logged["contrast"] = torch.stack(terms).mean()
@@ -272,7 +271,8 @@ class UnpairedTask(Task):
             seen.append(("outline", "outline_judge", body, torch.sigmoid(outline)))
         logged, total = {}, torch.zeros((), device=x.device)
         for pool, judge, real, image in seen:
-            old = self.pools[pool].exchanged(image.detach(), step, hands.rank)
+            draw = pool_generator(self.seed, step, hands.rank, POOLS.index(pool))
+            old = self.pools[pool].exchange(image, draw)
             loss = discriminator_loss(networks[judge](old), networks[judge](real))
             logged[judge] = loss
             total = total + loss
