@@ -111,8 +111,8 @@ def test_all_mistakes_come_at_once(tmp_path):
     ("task", "said"),
     [
         ("semantic_synthesis", "a generator serves its own arm: leave out `shared`"),
-        ("translation", "studies.s.shared: the task translation trains no models yet"),
-        ("translation", "studies.s.arms.a.models: the task translation trains no models yet"),
+        ("translation", "a model under `shared` finds outlines"),
+        ("translation", "plate.loss: has no meaning for translation"),
     ],
 )
 def test_models_belong_to_tasks_that_train_such(tmp_path, task, said):

@@ -131,8 +131,7 @@ class RegressionTask(Task):
         own, generator = self.own, networks["generator"]
         made = generator(x).float()
         deep = inside(body, self.pixel_mm) if own["edges"] else None
-        weights = {"bone": float(own["bone"]), "edge": float(own["edges"]), "inner": deep}
-        loss = bone_loss(made, y, self.model.window, **weights)
+        loss = bone_loss(made, y, self.model.window, float(own["bone"]), float(own["edges"]), deep)
         logged, total = {"l1": loss}, loss
         if self.has_judge:
             with frozen([networks["judge"]]):

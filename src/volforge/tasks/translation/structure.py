@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from volforge.losses.structure import gradient_correlation, mind_distance, mutual_information
 
-OF_NAME = {"gradient": gradient_correlation, "mind": mind_distance, "information": mutual_information}
+OF_NAME: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "gradient": gradient_correlation,
+    "mind": mind_distance,
+    "information": mutual_information,
+}
 LEVELS = {"gradient": 0.46, "mind": 0.266, "information": 1.096}
 """Levels of 58 true pairs of heads, 2 mm, 8 mm inside the body."""
 

@@ -59,8 +59,8 @@ class Translation(ImageTask):
         for name in study.arms_with_models():
             for options in study.models_of(name).values():
                 for domain in checks.learns_from(options):
-                    who = "the shape extractor" if checks.finds_outlines(options) else f"`{name}`"
-                    wanted[domain] += [] if who in wanted[domain] else [who]
+                    learner = "the shape extractor" if checks.finds_outlines(options) else f"`{name}`"
+                    wanted[domain] += [] if learner in wanted[domain] else [learner]
         for name, arm in study.settings.arms.items():
             if arm.baseline is not None and arm.baseline in self.learns:
                 wanted["target"].append(f"`{name}`")

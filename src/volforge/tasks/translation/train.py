@@ -213,8 +213,9 @@ class Lesson:
         from volforge.training.slice_augment import SliceAugmentation
 
         options = self.settings.training
-        still = {"turn": 0.0, "scale": 0.0, "shift": 0.0} if options["augmentation"] == "none" else {}
-        return SliceAugmentation(flip="x" in options["flip"], **still)
+        moves = options["augmentation"] != "none"
+        made = SliceAugmentation(flip="x" in options["flip"])
+        return made if moves else SliceAugmentation(flip=made.flip, turn=0.0, scale=0.0, shift=0.0)
 
     def _plain(self) -> dict[str, Any]:
         """What a checkpoint must agree with; the slices that were read so far are in it."""
