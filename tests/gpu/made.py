@@ -22,6 +22,9 @@ from tests.study.cohorts import AFFINE, SHAPE, arm, imported, labels_of
 from tests.tasks.implant.made import ARM as FILLS
 from tests.tasks.implant.made import settings as implant_settings
 from tests.tasks.implant.made import skulls
+from tests.tasks.translation.made import JUDGE
+from tests.tasks.translation.made import cohort as heads
+from tests.tasks.translation.made import settings as translation_settings
 from tests.training.cohort import content, cut_cohort
 from volforge import components, places
 from volforge.config.models import SliceRecipe
@@ -41,6 +44,8 @@ from volforge.tasks.semantic_synthesis.options import Synthesis
 from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
 from volforge.tasks.semantic_synthesis.train import train_generator
 from volforge.tasks.semantic_synthesis.training import SemanticTask, SynthesisPlan
+from volforge.tasks.translation.settings import TranslationSettings
+from volforge.tasks.translation.train import train_translation
 from volforge.training.regions import Region
 from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.slices import outline_of
@@ -100,7 +105,7 @@ def _slices(folder: Path) -> Path:
     return scans
 
 
-COHORTS: dict[str, Callable[[Path], Path]] = {"regions": _regions, "slices": _slices, "skulls": skulls}
+COHORTS: dict[str, Callable[[Path], Path]] = {"regions": _regions, "slices": _slices, "skulls": skulls, "heads": heads}
 
 
 def _segmentation(training: Mapping[str, Any]) -> ModelSettings:
@@ -136,10 +141,20 @@ def _implants(preset: str, training: Mapping[str, Any]) -> ImplantSettings:
     return implant_settings(preset, network=spec, loss=loss, implant={"grid": [64, 64, 32]}, training=kept)
 
 
+def _translation(method: str, training: Mapping[str, Any]) -> TranslationSettings:
+    kept = {k: v for k, v in training.items() if k in Training.model_fields}
+    judge = {} if method == "painted" else {"discriminator": JUDGE}
+    return translation_settings(training=kept, method=method, **judge)
+
+
 SEGMENTS: dict[str, Any] = {"task": "segmentation", "inference": Inference().model_dump() | {"threads": 1}}
 PAINTS: dict[str, Any] = {
     "task": "semantic_synthesis", "inference": Inference().model_dump() | {"threads": 1},
     "structures": [{"structure": "ball", "side": "left", "id": 1}], "source": ANY,
+}  # fmt: skip
+TRANSLATES: dict[str, Any] = {
+    "task": "translation", "inference": Inference().model_dump() | {"threads": 1}, "structures": [],
+    "fuse": "median", "doubt": None,
 }  # fmt: skip
 TRAININGS: dict[str, Kind] = {
     "segmentation": Kind("regions", _segmentation, train_model, "m", SEGMENTS),
@@ -149,6 +164,10 @@ TRAININGS: dict[str, Kind] = {
     },
     "implant": Kind("skulls", partial(_implants, "ae_dice_boundary"), train_implants, "m", FILLS),
     "implant_gan": Kind("skulls", partial(_implants, "gan"), train_implants, "m", FILLS),
+    **{
+        f"translation_{method}": Kind("heads", partial(_translation, method), train_translation, "axial", TRANSLATES)
+        for method in ("cycle", "painted")
+    },
 }
 # one of each task, for what does not depend on how a task is taught
 ONE_OF_EACH = list({kind.arm["task"]: name for name, kind in reversed(TRAININGS.items())}.values())[::-1]

@@ -109,7 +109,7 @@ def test_consistency_begins_in_the_last_third(parts, tmp_path):
 def test_the_error_falls(parts, tmp_path):
     made = task(parts, "targets", training={"rate": 5e-3})
     done = train(made, Plan(60, 2, validate_every=20), 3, tmp_path, Stop(None))
-    assert done.history[-1]["l1"] < 0.6 * done.history[0]["l1"]
+    assert done.history[-1]["l1"] < 0.75 * done.history[0]["l1"]
 
 
 class Answer(torch.nn.Module):

@@ -89,6 +89,16 @@ def test_heights_run_from_0_to_1_and_near_ones_are_found(heads, folder):
     assert len(found.near(0.49, 0.0)) >= 1  # the nearest, where there is none within
 
 
+def test_every_scan_is_drawn_alike_often_or_every_slice(heads, folder):
+    found = SliceSet(folder, rows_of(heads, "s3-ct", "s4-ct"))
+    found.of_scan["s4-ct"] = found.of_scan["s4-ct"][:1]  # as if it had one slice
+    rng = np.random.default_rng(0)
+    scans = [found.places[found.draw(rng, "scans")].scan for _ in range(400)]
+    assert 0.42 < scans.count("s4-ct") / 400 < 0.58
+    slices = [found.draw(rng, "slices") for _ in range(600)]
+    assert set(slices) == set(range(len(found)))
+
+
 def test_nothing_to_read_is_said(heads, folder, tmp_path):
     with pytest.raises(VolforgeError, match="no scan has slices of this recipe"):
         SliceSet(tmp_path, rows_of(heads, "s3-ct"))

@@ -74,6 +74,10 @@ class TranslationOptions(Model):
     )
     shape_adversarial: Weight = Field(default=0.0, description="weight of a discriminator of such outlines")
     structure: Structure | None = Field(default=None, description="a term that ties an image to its source")
+    draw: Literal["scans", "slices"] = Field(
+        default="scans",
+        description="what is drawn alike often: a scan, and then one of its slices; or any slice, as published",
+    )
     pool: int = Field(default=50, ge=0, le=1000, description="earlier fakes that discriminators are shown")
     beta1: float = Field(default=0.5, ge=0, lt=1, description="first moment of Adam; its rate is that of `training`")
     position: Share = Field(

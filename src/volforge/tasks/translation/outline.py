@@ -61,7 +61,7 @@ class OutlineTask(Task):
     def sample(self, index: int) -> Batch:
         """A slice with its body."""
         rng = np.random.default_rng([self.seed, index])
-        item = self.targets.item(int(rng.integers(len(self.targets))))
+        item = self.targets.item(self.targets.draw(rng, "scans"))
         moved = self.augmentation(item, int(rng.integers(2**31)), self.targets.shows_sides)
         return {"image": moved["image"].float(), "body": moved["body"], "index": torch.tensor(index)}
 

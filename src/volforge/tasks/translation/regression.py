@@ -101,7 +101,7 @@ class RegressionTask(Task):
         is_pair = self.pairs is not None and (self.painter is None or index % 2 == 1)
         found = self._pair(rng) if is_pair else self._painted(rng)
         if self.sources is not None:
-            item = self.sources.item(int(rng.integers(len(self.sources))))
+            item = self.sources.item(self.sources.draw(rng, self.own["draw"]))
             middle = self.model.context
             given = {"image": item["image"], "body": item["body"][middle : middle + 1]}
             moved = self.augmentation(given, int(rng.integers(2**31)), self.sources.shows_sides)
@@ -110,7 +110,7 @@ class RegressionTask(Task):
 
     def _pair(self, rng: np.random.Generator) -> Batch:
         assert self.pairs is not None
-        item = self.pairs.item(int(rng.integers(len(self.pairs))))
+        item = self.pairs.item(self.pairs.draw(rng, self.own["draw"]))
         middle = self.model.context
         images = np.concatenate([item["image"], item["target"]])
         given = {"image": images, "body": item["body"][middle : middle + 1]}
@@ -121,7 +121,7 @@ class RegressionTask(Task):
     def _painted(self, rng: np.random.Generator) -> Batch:
         assert self.targets is not None
         assert self.painter is not None
-        k = int(rng.integers(len(self.targets)))
+        k = self.targets.draw(rng, self.own["draw"])
         found = self.painter(self.targets, k, rng, moved=self.model.training["augmentation"] != "none")
         return {name: torch.from_numpy(v) for name, v in found.items()}
 

@@ -124,6 +124,8 @@ class SliceSet:
             )
         self.size = next(iter(sizes))
         self.heights = np.asarray([p.height for p in self.places])
+        names = [p.scan for p in self.places]
+        self.of_scan = {scan: np.flatnonzero([n == scan for n in names]) for scan in dict.fromkeys(names)}
 
     def __len__(self) -> int:
         return len(self.places)
@@ -157,6 +159,13 @@ class SliceSet:
         if self.partners is not None:
             found["target"] = self.partners[place.scan].read([place.number])
         return found
+
+    def draw(self, rng: np.random.Generator, by: str) -> int:
+        """A slice: any (`slices`), or one of a scan that is drawn first (`scans`): long scans weigh as others."""
+        if by == "slices":
+            return int(rng.integers(len(self)))
+        scans = list(self.of_scan.values())
+        return int(rng.choice(scans[int(rng.integers(len(scans)))]))
 
     def near(self, height: float, tolerance: float) -> Array:
         """Slices within a share of the body's height; the nearest one where there is none."""

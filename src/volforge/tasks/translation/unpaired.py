@@ -117,12 +117,12 @@ class UnpairedTask(Task):
     def sample(self, index: int) -> Batch:
         """A source and a target, drawn independently of each other but for their height in the body."""
         rng = np.random.default_rng([self.seed, index])
-        a = int(rng.integers(len(self.sources)))
+        a = self.sources.draw(rng, self.own["draw"])
         tolerance = float(self.own["position"])
         if tolerance:
             b = int(rng.choice(self.targets.near(self.sources.places[a].height, tolerance)))
         else:
-            b = int(rng.integers(len(self.targets)))
+            b = self.targets.draw(rng, self.own["draw"])
         found: Batch = {"index": torch.tensor(index), "source_slice": torch.tensor(a), "target_slice": torch.tensor(b)}
         middle = self.model.context
         for name, domain, k in (("source", self.sources, a), ("target", self.targets, b)):
