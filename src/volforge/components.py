@@ -26,6 +26,9 @@ NAMES: dict[Kind, dict[str, str]] = {
         "cranial_discriminator": "volforge.networks.cranial_discriminator:CranialDiscriminator",
         "c2f_n1": "volforge.networks.c2f_n1:CoarseN1",
         "c2f_n2": "volforge.networks.c2f_n2:FineN2",
+        "resnet_generator": "volforge.networks.resnet_generator:ResnetGenerator",
+        "patch_discriminator": "volforge.networks.patch_discriminator:PatchDiscriminator",
+        "shape_unet": "volforge.networks.shape_unet:ShapeUNet",
     },
     "loss": {
         "ce": "volforge.losses.cross_entropy:CrossEntropy",
@@ -42,7 +45,8 @@ NAMES: dict[Kind, dict[str, str]] = {
         "value_dice_boundary": "volforge.losses.values:ValueDiceBoundary",
     },
 }
-GIVEN = {"network": ("channels", "classes", "spacing_mm", "size"), "loss": ()}  # what the task says, not the user
+# what the task says, not the user
+GIVEN = {"network": ("channels", "outputs", "classes", "spacing_mm", "size"), "loss": ()}
 
 
 def check(kind: Kind, spec: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -81,7 +85,8 @@ def build(kind: Kind, spec: Mapping[str, Any], **given: Any) -> Any:
     Args:
         kind: `network` or `loss`.
         spec: `name` and keywords.
-        given: What the task says (`channels`, `classes`, `spacing_mm`), as far as the constructor takes it.
+        given: What the task says (`channels`, `outputs`, `classes`, `spacing_mm`, `size`), as far as the constructor
+            takes it.
 
     Raises:
         VolforgeError: The keywords do not fit, or the constructor refuses them.
