@@ -133,7 +133,7 @@ def translated(
         box, grid, _ = canvas.slab(first, end)
         here = body[box] if body is not None else np.ones(grid.shape, bool)
         others = tuple(a for a in range(3) if a != canvas.axis)
-        shown = here.any(axis=others)
+        shown = np.asarray(here.any(axis=others))
         if shown.any():
             made = _read_slab(kept, first)
             if made is None:

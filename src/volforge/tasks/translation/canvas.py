@@ -209,7 +209,7 @@ def channels_of(stacks: Array, context: int) -> Array:
     Returns:
         (S, contrasts (2 context + 1), rows, columns).
     """
-    contrasts, depth, rows, columns = stacks.shape
+    _, depth, rows, columns = stacks.shape
     seen = np.lib.stride_tricks.sliding_window_view(stacks, 2 * context + 1, axis=1)  # ..., neighbour last
     count = depth - 2 * context
     return np.ascontiguousarray(seen.transpose(1, 0, 4, 2, 3)).reshape(count, -1, rows, columns)

@@ -105,7 +105,7 @@ def turned(stacks: Array, axes: Sequence[int], view: str) -> Array:
     """
     across = [a for a in range(3) if a != AXES[view]]
     place = {AXES[view]: -3, across[1]: -2, across[0]: -1}
-    return np.flip(stacks, [place[a] for a in axes]) if len(axes) else stacks
+    return np.flip(stacks, tuple(place[a] for a in axes)) if len(axes) else stacks
 
 
 def pooled(images: Sequence[Array], deviations: Sequence[Array | None]) -> Array:
@@ -120,10 +120,10 @@ def pooled(images: Sequence[Array], deviations: Sequence[Array | None]) -> Array
     Returns:
         float32 in steps of an eighth.
     """
-    found = np.empty(images[0].shape, np.float32, order="F")
-    for z in range(found.shape[2]):  # slice by slice: several volumes in floating point are large
+    found: Array = np.empty(images[0].shape, np.float32, order="F")
+    for z in range(images[0].shape[2]):  # slice by slice: several volumes in floating point are large
         within = [d[:, :, z].astype(np.float32) ** 2 for d in deviations if d is not None]
-        total = np.mean(within, axis=0) if within else np.zeros(found.shape[:2], np.float32)
+        total = np.mean(within, axis=0) if within else np.zeros(images[0].shape[:2], np.float32)
         if len(images) > 1:
             total = total + np.var([i[:, :, z].astype(np.float32) for i in images], axis=0, ddof=1)
         found[:, :, z] = in_steps(np.sqrt(total))
