@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -104,6 +106,19 @@ def predict(
         list[str] | None,
         typer.Option(help="By hand: STRUCTURE=SHARE of the largest component that others need to stay; 0 keeps all."),
     ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="By hand, translation: CONTRAST=FILE of each further contrast.")
+    ] = None,
+    body_mask: Annotated[
+        Path | None, typer.Option(help="By hand, translation: mask of the body; else it is found.")
+    ] = None,
+    fuse: Annotated[str, typer.Option(help="By hand, translation: median or mean of several models.")] = "",
+    deviation: Annotated[
+        Path | None, typer.Option(help="By hand, translation: file for the standard deviation of the image.")
+    ] = None,
+    dicom: Annotated[
+        Path | None, typer.Option(help="By hand, translation: folder for a CT series derived from --image, a series.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     settings: Annotated[Path | None, typer.Option(help="predict.json of an arm.")] = None,
     scans: Annotated[Path | None, typer.Option(help="scans.tsv of the cohort.")] = None,
@@ -117,6 +132,8 @@ def predict(
     ] = None,
 ) -> None:
     """Predict any scan by the weights of a model, or the test scans of an arm of a study."""
+    from volforge.cli.arguments import named_folders
+
     if image is not None:
         from volforge.by_hand.predict_scan import Options, predict_scan
         from volforge.volume.units import UNITS, is_unit
@@ -124,13 +141,20 @@ def predict(
         if not weights_of:
             raise VolforgeError("no model is named", str(image), "pass --weights FOLDER")
         own = _entry_of(weights_of[0])
+        translation = {
+            "also": named_folders(also or [], "--also"), "body_mask": body_mask, "fuse": fuse, "deviation": deviation,
+            "dicom": dicom,
+        }  # fmt: skip
         if own is not None:
-            if localiser is not None or window or flips or keep:
-                text = "--localiser, --window, --flips and --keep are for networks, and this model is none"
-                raise VolforgeError(text, str(weights_of[0]), "leave them out")
-            places.at(own)(image, weights_of, out, modality, unit, confidence)
+            entry = places.at(own)
+            given = {"localiser": localiser, "window": window, "flips": flips, "keep": keep, **translation}
+            given |= {"device": device} if device != "cpu" else {}
+            said = {name: value for name, value in given.items() if value}
+            _refuse_others(said, inspect.signature(entry).parameters, weights_of[0])
+            entry(image, weights_of, out, modality, unit, confidence, **said)
             typer.echo(str(out))
             return
+        _refuse_others({name: value for name, value in translation.items() if value}, (), weights_of[0])
         unit = unit or ("arbitrary" if modality == "MR" else "hu")
         if not is_unit(unit):
             raise VolforgeError(f"unknown unit '{unit}'", "--unit", f"use one of {', '.join(UNITS)}")
@@ -146,7 +170,6 @@ def predict(
         return
     if settings is None or scans is None:
         raise VolforgeError("what is to be predicted?", "", "pass --image and --weights, or --settings and --scans")
-    from volforge.cli.arguments import named_folders
     from volforge.study.jobs import PredictJob
     from volforge.study.settings import ArmSettings
 
@@ -158,6 +181,18 @@ def predict(
         raise VolforgeError("these settings are those of measuring", str(settings), "name predict.json beside them")
     job = PredictJob(scans, fold, out, seed, models, labels, device)
     typer.echo(f"{places.at(loaded.entry)(loaded, job)} predictions in {out}")
+
+
+def _refuse_others(said: Mapping[str, Any], taken: Collection[str], weights: Path) -> None:
+    """Refuse options that a model has no use for.
+
+    Raises:
+        VolforgeError: Naming them.
+    """
+    others = [f"--{name.replace('_', '-')}" for name in said if name not in taken]
+    if others:
+        text = f"{' and '.join(others)} {'are' if len(others) > 1 else 'is'} for other models than this one"
+        raise VolforgeError(text, str(weights), "leave it out" if len(others) == 1 else "leave them out")
 
 
 def _entry_of(weights: Path) -> str | None:

@@ -138,6 +138,25 @@ def stored_values(
             "slope": 1.0,
             "intercept": 0.0,
         }
+    values = window_of(image, body, unit, recipe)
+    return stored_in(image, values), values
+
+
+def window_of(image: Array, body: Array | None, unit: str, recipe: RecipeBase) -> dict[str, Any]:
+    """The window of an image that is no mask, and the scale that its values are stored in.
+
+    Args:
+        image: The whole scan.
+        body: Where percentiles are taken; None, or an empty one: everywhere.
+        unit: `hu` or another.
+        recipe: Names the windows.
+
+    Returns:
+        `kind` (`hu`, `fixed` or `percentile`), `low`, `high`, `slope`, `intercept`.
+
+    Raises:
+        ScanError: Both percentiles are equal.
+    """
     window = recipe.ct_window if unit == "hu" else recipe.mr_window
     if isinstance(window, HuWindow):
         low, high = window.low, window.high
@@ -154,11 +173,17 @@ def stored_values(
                 remedy="widen the recipe's window",
             )
     values: dict[str, Any] = {"kind": kind, "low": low, "high": high, "slope": 1.0, "intercept": 0.0}
-    if image.dtype.kind in "iu" and kind == "hu":
-        return np.clip(image, int(np.ceil(low)), int(np.floor(high))).astype(np.int16), values
-    values["slope"], values["intercept"] = (high - low) / LEVELS, (high + low) / 2
+    if not (image.dtype.kind in "iu" and kind == "hu"):
+        values["slope"], values["intercept"] = (high - low) / LEVELS, (high + low) / 2
+    return values
+
+
+def stored_in(image: Array, values: dict[str, Any]) -> Array:
+    """Values of an image, or of a part of it, as they are stored: int16, clipped to the window of `window_of`."""
+    if image.dtype.kind in "iu" and values["kind"] == "hu":
+        return np.clip(image, int(np.ceil(values["low"])), int(np.floor(values["high"]))).astype(np.int16)
     share = np.clip((image.astype(np.float64) - values["intercept"]) / values["slope"], -LEVELS / 2, LEVELS / 2)
-    return np.rint(share).astype(np.int16), values
+    return np.rint(share).astype(np.int16)
 
 
 def slice_placement(grid: Grid, recipe: SliceRecipe, focus: Array | None) -> Placement:

@@ -16,9 +16,11 @@ from volforge.volume.cut import (
     legacy_slices,
     region_placement,
     slice_placement,
+    stored_in,
     stored_values,
     take,
     to_stack,
+    window_of,
 )
 from volforge.volume.folders import read_object, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
@@ -175,15 +177,33 @@ def cut_image(
 
         values = {"kind": "slice_minmax", "low": 0.0, "high": 255.0, "slope": 1.0, "intercept": 0.0}
         return from_stack(levels, AXES[recipe.axis]), values
+    values = window_of(image, body, record["unit"], recipe)
+    return cut_values(image, grid, placement, record["unit"], values, outside), values
+
+
+def cut_values(
+    image: Array, grid: Grid, placement: Placement, unit: str, values: dict[str, Any], outside: float
+) -> Array:
+    """An image, or some of its slices, cut and stored by a window that is known.
+
+    Args:
+        image: (X, Y, Z) in its unit.
+        grid: Its grid.
+        placement: Where the cut lies in it.
+        unit: `hu` or another.
+        values: From `window_of`.
+        outside: Value beyond the image, in its unit.
+
+    Returns:
+        (X, Y, Z) of the cut, int16.
+    """
     if placement.offset is None:  # interpolate in the unit, quantise after
         cut = take(image.astype(np.float32), grid, placement, outside=outside, kind="image")
-        if image.dtype.kind in "iu" and record["unit"] == "hu":
+        if image.dtype.kind in "iu" and unit == "hu":
             cut = np.rint(cut).astype(np.int16)
-        _, values = stored_values(image, body, record["modality"], record["unit"], recipe)
-        return _requantise(cut, values), values
-    stored, values = stored_values(image, body, record["modality"], record["unit"], recipe)
+        return _requantise(cut, values)
     edge = _requantise(np.asarray([outside], dtype=image.dtype), values)[0]
-    return take(stored, grid, placement, outside=float(edge), kind="image"), values
+    return take(stored_in(image, values), grid, placement, outside=float(edge), kind="image")
 
 
 def _requantise(cut: Array, values: dict[str, Any]) -> Array:

@@ -32,7 +32,9 @@ def source_grid(record: dict[str, Any]) -> tuple[Grid, Reorientation, dict[str, 
     return grid, Reorientation(order, flip), stored["header"]
 
 
-def write_on_source_grid(path: Path, array: Array, record: dict[str, Any], *, labels: bool) -> None:
+def write_on_source_grid(
+    path: Path, array: Array, record: dict[str, Any], *, labels: bool, description: str = ""
+) -> None:
     """Write a canonical array on the grid of the scan's source file: same shape, axes and affine.
 
     Args:
@@ -40,6 +42,7 @@ def write_on_source_grid(path: Path, array: Array, record: dict[str, Any], *, la
         array: (X, Y, Z) on the canonical grid.
         record: Of the scan.
         labels: The values are ids or a mask, no signal: if slices must be resampled, by nearest neighbour.
+        description: Of the header, as `volforge.volume.write.nifti_bytes`.
 
     Raises:
         VolforgeError: the array is not on the scan's canonical grid.
@@ -57,7 +60,7 @@ def write_on_source_grid(path: Path, array: Array, record: dict[str, Any], *, la
         planes = Planes(tuple(sheared["shape"]), *(np.array(sheared[k]) for k in ("origins", "u", "v")))
         outside = 0 if labels else values.min().item()
         values = np.moveaxis(onto_planes(values, grid, planes, nearest=labels, outside=outside), 2, sheared["axis"])
-    write_nifti(path, values, grid, header)
+    write_nifti(path, values, grid, header, description)
 
 
 def on_scan_grid(

@@ -12,13 +12,14 @@ from volforge.volume.nibabel_alone import load_nibabel
 from volforge.whole_file import write_whole
 
 
-def nifti_bytes(array: Array, grid: Grid, header: dict[str, Any] | None = None) -> bytes:
+def nifti_bytes(array: Array, grid: Grid, header: dict[str, Any] | None = None, description: str = "") -> bytes:
     """A NIfTI-1 file, gzip-compressed without time stamp.
 
     Args:
         array: (X, Y, Z) in the dtype that is to be stored.
         grid: Its grid in mm.
         header: Placing fields of a source file (`SourceVolume.header`) that are kept as they were.
+        description: ASCII text of the header's field `descrip`, of up to 79 characters.
     """
     from isal import igzip
 
@@ -39,9 +40,13 @@ def nifti_bytes(array: Array, grid: Grid, header: dict[str, Any] | None = None) 
         image = nib.Nifti1Image(np.asarray(array), grid.affine, header=fields)
         image.set_qform(grid.affine, 1)
         image.set_sform(grid.affine, 1)
+    if description:
+        image.header["descrip"] = description.encode("ascii")
     return bytes(igzip.compress(image.to_bytes(), 2, mtime=0))
 
 
-def write_nifti(path: Path, array: Array, grid: Grid, header: dict[str, Any] | None = None) -> None:
+def write_nifti(
+    path: Path, array: Array, grid: Grid, header: dict[str, Any] | None = None, description: str = ""
+) -> None:
     """Write a volume as `.nii.gz`; see `nifti_bytes`."""
-    write_whole(path, nifti_bytes(array, grid, header))
+    write_whole(path, nifti_bytes(array, grid, header, description))

@@ -1,13 +1,35 @@
-"""Images of another modality of the source scans of a fold: of a baseline, or made elsewhere."""
+"""Images of another modality of the source scans of a fold: of models, of a baseline, or made elsewhere."""
 
 from __future__ import annotations
 
-from volforge.study.cases import Cohort
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from volforge.cohort.collect import as_tsv
+from volforge.errors import VolforgeError
+from volforge.scratch import remove, scratch_beside
+from volforge.study.cases import Case, Cohort, of_modality
 from volforge.study.jobs import PredictJob
-from volforge.study.predict import predict_without_models
+from volforge.study.predict import cost, predict_without_models
+from volforge.study.predictions import Prediction, write_predictions
 from volforge.study.settings import ArmSettings
 from volforge.tasks.translation.baselines import BASELINES
 from volforge.tasks.translation.pairs import paired_cases
+from volforge.volume.folders import sha256_of, whole_folder, write_json
+from volforge.volume.restore import write_on_source_grid
+from volforge.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from volforge.tasks.translation.canvas import Contrast
+    from volforge.tasks.translation.kept import Kept
+    from volforge.tasks.translation.views import Views
+
+VIEWS = "views.tsv"
+COLUMNS = ("scan", "view", "file", "sha256", "weights_sha256", "step")
+STAMP = "synthetic image by volforge, not for clinical use"
 
 
 def predict(settings: ArmSettings, job: PredictJob) -> int:
@@ -15,7 +37,7 @@ def predict(settings: ArmSettings, job: PredictJob) -> int:
 
     Args:
         settings: The arm.
-        job: Scans, fold, and the folder `predictions`.
+        job: Scans, fold, models, and the folder `predictions`.
 
     Returns:
         Number of cases.
@@ -23,7 +45,166 @@ def predict(settings: ArmSettings, job: PredictJob) -> int:
     Raises:
         VolforgeError: Nothing to measure, nothing to learn from, or files that cannot be used.
     """
+    start = time.perf_counter()
     cohort = Cohort(job.scans)
     cases = paired_cases(settings, cohort, job.fold)
-    predict_without_models(settings, job, cohort, cases, BASELINES, labels=False)
+    if predict_without_models(settings, job, cohort, cases, BASELINES, labels=False):
+        return len(cases)
+    predict_by_models(settings, job, cohort, cases, start)
     return len(cases)
+
+
+def predict_by_models(
+    settings: ArmSettings, job: PredictJob, cohort: Cohort, cases: Sequence[Case], start: float
+) -> None:
+    """Translate all cases; a scan that an earlier try of the same job finished is not translated again.
+
+    Leaves `<scan>.nii.gz`, `<scan>.deviation.nii.gz` where there is a doubt, `<scan>.<view>.nii.gz` of each of several
+    models, predictions.tsv, views.tsv and cost.json. Scans that lack an image or a contrast are failures that count.
+
+    Args:
+        settings: The arm.
+        job: Models and the folder.
+        cohort: Its cohort.
+        cases: What is translated.
+        start: `time.perf_counter()` of the job's beginning, for its cost.
+
+    Raises:
+        VolforgeError: Models that cannot be used or do not go together; a scan that the models refuse.
+    """
+    import torch  # not at the top: baselines are predicted without it
+
+    from volforge.tasks.translation.doubt import Doubt
+    from volforge.tasks.translation.kept import Kept
+    from volforge.tasks.translation.views import Views
+
+    threads = int(settings.inference["threads"])
+    torch.set_num_threads(threads)
+    views = Views.load(
+        {name: folder for name, folder in job.models.items() if "/" not in name},
+        job.device,
+        fuse=settings.own.get("fuse") or "median",
+        flips=tuple(settings.inference.get("flips") or ()),
+        doubt=Doubt.of(settings.own.get("doubt")),
+    )
+    _refuse_equal_names(cases, views)
+    kept = Kept(job.out, {"arm": asdict(settings), "models": views.plain(), "threads": threads})
+    predictions, rows, earlier = [], [], 0.0
+    with whole_folder(job.out) as scratch:
+        for case in cases:
+            named = Prediction(case.scan, case.subject, case.reference, case.label_source)
+            scans = contrasts_of(cohort, case, views.first.settings.also, settings.source)
+            if not scans:
+                predictions.append(asdict(named))
+                continue
+            inputs, was_found = _finished(views, kept, cohort, named, scans)
+            earlier += inputs["seconds"] if was_found else 0.0
+            predictions.append(inputs["prediction"])
+            rows += inputs["views"]
+            kept.hand_over(case.scan, inputs["files"], scratch)
+        write_predictions(scratch, [Prediction(**p) for p in predictions])
+        write_whole(scratch / VIEWS, as_tsv(COLUMNS, rows))
+        write_json(scratch / "cost.json", cost(len(cases), start - earlier, job.device))
+    kept.drop()
+
+
+def _refuse_equal_names(cases: Sequence[Case], views: Views) -> None:
+    """Raise `VolforgeError` where a scan is called as a file of another one would be."""
+    endings = ("deviation", *(views.generators if len(views.generators) > 1 else ()))
+    names = {c.scan for c in cases}
+    for scan in sorted(names):
+        taken = [f"{scan}.{e}" for e in endings if f"{scan}.{e}" in names]
+        if taken:
+            text = f"the scan {taken[0]} is called as a file beside the scan {scan}"
+            raise VolforgeError(text, "the sample sheet", "rename one of them")
+
+
+def contrasts_of(cohort: Cohort, case: Case, also: Sequence[str], source: Mapping[str, str | None]) -> list[str]:
+    """The scans that a case is translated from: the source, then the further contrasts of its subject and frame.
+
+    Returns:
+        Their names; none, with a line that says why, where one or its image is missing.
+
+    Raises:
+        VolforgeError: Two scans of one contrast.
+    """
+    own = next(r for r in cohort.rows if r["scan"] == case.scan)
+    scans, missing = [case.scan], []
+    for contrast in also:
+        rows = of_modality(cohort.rows, {"modality": source["modality"], "contrast": contrast})
+        found = [r["scan"] for r in rows if r["subject"] == own["subject"] and r["frame"] == own["frame"]]
+        if len(found) > 1:
+            text = f"two scans of the contrast {contrast} in the frame of {case.scan}: {', '.join(found)}"
+            raise VolforgeError(text, str(cohort.scans), "give one of them another frame or contrast")
+        scans += found
+        missing += [] if found else [f"the contrast {contrast}"]
+    missing += [f"the image of {s}" for s in scans if not cohort.has(s, "image")]
+    if missing:
+        print(f"{case.scan} is not translated: {', '.join(missing)} is missing", file=sys.stderr)
+        return []
+    return scans
+
+
+def read_contrasts(cohort: Cohort, scans: Sequence[str]) -> list[Contrast]:
+    """Scans of a cohort as models of translation read them."""
+    from volforge.tasks.translation.canvas import Contrast
+    from volforge.volume.cut_scan import outside_of
+
+    found = []
+    for scan in scans:
+        record, image = cohort.record(scan), cohort.read(scan, "image")
+        body = cohort.read(scan, "body") > 0 if cohort.has(scan, "body") else None
+        outside = outside_of(record, image)
+        found.append(Contrast(image, cohort.grid(scan), body, str(record["unit"]), outside, scan))
+    return found
+
+
+def _finished(
+    views: Views, kept: Kept, cohort: Cohort, named: Prediction, scans: Sequence[str]
+) -> tuple[dict[str, Any], bool]:
+    """What is noted of a finished scan, and whether an earlier try had finished it."""
+    from volforge.tasks.translation.kept import inputs_digest
+
+    files = [cohort.folder / s / f"{part}.nii.gz" for s in scans for part in ("image", "body")]
+    inputs = inputs_digest([f for f in files if f.exists()])
+    noted = kept.found(named.scan, inputs)
+    if noted is not None:
+        return noted, True
+    start = time.perf_counter()
+    image = views(read_contrasts(cohort, scans), lambda name: kept.slabs(named.scan, inputs, name))
+    record = cohort.record(named.scan)
+    scratch = scratch_beside(kept.folder / named.scan)
+    scratch.mkdir()
+    try:
+        path = scratch / f"{named.scan}.nii.gz"
+        write_on_source_grid(path, image.values, record, labels=False, description=STAMP)
+        prediction = asdict(named) | {"file": path.name, "sha256": sha256_of(path)}
+        if image.deviation is not None:
+            beside = scratch / f"{named.scan}.deviation.nii.gz"
+            write_on_source_grid(beside, image.deviation, record, labels=False, description=STAMP)
+            prediction["deviation"] = beside.name
+        rows = []
+        for view, generator in views.generators.items():
+            file = path
+            if view in image.views:
+                file = scratch / f"{named.scan}.{view}.nii.gz"
+                write_on_source_grid(file, image.views[view], record, labels=False, description=STAMP)
+            rows.append(
+                {
+                    "scan": named.scan,
+                    "view": view,
+                    "file": file.name,
+                    "sha256": sha256_of(file),
+                    "weights_sha256": generator.about["sha256"],
+                    "step": generator.about["step"],
+                }
+            )
+        content = {
+            "prediction": prediction,
+            "views": rows,
+            "files": sorted(f.name for f in scratch.iterdir()),
+            "seconds": time.perf_counter() - start,
+        }
+        return kept.finish(named.scan, inputs, scratch, content), False
+    finally:
+        remove(scratch)

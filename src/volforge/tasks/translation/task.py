@@ -35,6 +35,7 @@ class Translation(ImageTask):
     reads = ("image",)
     baselines = BASELINES
     learns = LEARNS
+    by_hand = {"predict_translation": "volforge.tasks.translation.by_hand:predict_translation"}
     shown = ("mae_hu", "ssim", "psnr_db", "outline_dice")
 
     def choices(self, study: Study) -> dict[str, ScanChoice]:

@@ -1,0 +1,45 @@
+"""How far a translation is: lines with the time left, as trainings write them."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+SECONDS = 10.0  # between two lines; a scan that takes less says nothing
+
+
+class Progress:
+    """Lines of one view of one scan.
+
+    Args:
+        name: What is translated, for the line.
+        seconds: Between two lines.
+    """
+
+    def __init__(self, name: str, seconds: float = SECONDS):
+        self.name, self.seconds = name, seconds
+        self.start = self.told = time.monotonic()
+        self.first: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tell how many slices are done, from time to time. Those that were found finished do not count as fast ones.
+
+        Args:
+            done: Slices that are done.
+            total: All of them.
+        """
+        now = time.monotonic()
+        if self.first is None:
+            self.first, self.start = done, now
+            return
+        if now - self.told < self.seconds or done <= self.first:
+            return
+        self.told = now
+        each = (now - self.start) / (done - self.first)
+        left = int((total - done) * each)
+        print(
+            f"{self.name}: slice {done} of {total}, {each:.2f} s a slice, "
+            f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left",
+            file=sys.stderr,
+            flush=True,
+        )
