@@ -213,6 +213,8 @@ def learns_from(options: ModelOptions) -> tuple[str, ...]:
 
 def own_settings(study: ResolvedStudy, arm: str) -> dict[str, Any]:
     """Settings of an arm beside those of all tasks: how views are joined, and whether there is a map of doubt."""
+    if arm == SHARED:
+        return {}
     chosen = study.settings.arms[arm]
     assert isinstance(chosen, TranslationArm)
     if not chosen.models:
