@@ -49,7 +49,7 @@ def smooth_field(frame: Frame, cell_mm: float, rng: np.random.Generator) -> Arra
 
     Args:
         frame: The grid.
-        cell_mm: Distance of the lattice's knots; the correlation falls to a half at 1.2 times this.
+        cell_mm: Distance of the lattice's knots; the correlation falls to a half at about this distance.
         rng: Knots are drawn from it.
 
     Returns:
