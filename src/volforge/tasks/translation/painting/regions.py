@@ -65,14 +65,14 @@ def find_regions(
     """
     bony = _bony(hu, frame)
     bone = np.clip((hu - RAMP_HU) / np.float32(full_bone - RAMP_HU), 0, 1) * bony
-    inside = _inside(hu, body, frame)
+    smooth = _smooth_hu(hu, SMOOTH_MM, frame)
+    inside = _inside(hu, smooth, body, frame)
     marrow = _marrow(hu, bony, inside, frame)
     of_fat = _smooth_hu(hu, grain_mm, frame) if grain_mm else hu
     fat = np.exp(-(((of_fat + 90) / 70) ** 2)) * ~inside
     lung = _lung(hu, body, frame) if trunk else np.zeros(hu.shape, bool)
     air = (hu < air_hu) & body & ~lung
     soft = body & (hu > -40) & (bone < 0.2) & (marrow < 0.2) & ~inside & ~lung
-    smooth = _smooth_hu(hu, SMOOTH_MM, frame)
     return Regions(bone, marrow, fat, air, lung, inside, depth_mm(inside, frame), soft, smooth)
 
 
@@ -82,7 +82,7 @@ def _bony(hu: Array, frame: Frame) -> Array:
     return pieces.those(pieces.share(hu > CORTEX_HU) > 0.04)
 
 
-def _inside(hu: Array, body: Array, frame: Frame) -> Array:
+def _inside(hu: Array, smooth_hu: Array, body: Array, frame: Frame) -> Array:
     """What a skull encloses: the brain, and the fluid about it.
 
     Bone is closed over gaps until a piece of brain is cut off from all else. Fat, air and the end of the view close
@@ -92,7 +92,7 @@ def _inside(hu: Array, body: Array, frame: Frame) -> Array:
     if bone.sum() * frame.pixel_mm**2 < LEAST_BONE_MM2 * len(hu):
         return np.zeros(hu.shape, bool)
     to_bone = depth_mm(~bone, frame)
-    to_other = depth_mm(body & (_smooth_hu(hu, SMOOTH_MM, frame) > -30) & (hu > -250), frame)
+    to_other = depth_mm(body & (smooth_hu > -30) & (hu > -250), frame)
     to_wall = np.minimum(to_bone, to_other)
     brain_like = (hu > -10) & (hu < 75)
     for gap in GAPS_MM:
