@@ -45,20 +45,24 @@ def smooth_field(frame: Frame, cell_mm: float, rng: np.random.Generator) -> Arra
     """A Gaussian field of mean 0 and variance 1 in every voxel.
 
     Cubic B-splines over normal values on a lattice that depends on the extent in mm and not on the pixels, so that a
-    finer grid of the same extent shows the same field.
+    finer grid of the same extent shows the same field. A single slice needs no knots beside it: a plane through such a
+    field is such a field.
 
     Args:
         frame: The grid.
-        cell_mm: Distance of the lattice's knots; the correlation falls to a half at 1.2 times this.
+        cell_mm: Distance of the lattice's knots; the correlation falls to a half at about this distance.
         rng: Knots are drawn from it.
 
     Returns:
         (K, H, W) float32.
     """
-    weights = [_splines(n, step, cell_mm) for n, step in zip(frame.shape, frame.steps_mm, strict=True)]
+    weights = [
+        _splines(n, step, cell_mm) if n > 1 else np.ones((1, 1), np.float32)
+        for n, step in zip(frame.shape, frame.steps_mm, strict=True)
+    ]
     knots = rng.standard_normal([w.shape[1] for w in weights], dtype=np.float32)
     through, down, along = weights
-    plane = np.tensordot(through, knots, axes=1)
+    plane = np.tensordot(through, knots, axes=1) if len(through) > 1 else knots
     return np.matmul(np.matmul(down, plane), along.T)
 
 

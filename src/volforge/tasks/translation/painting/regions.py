@@ -17,9 +17,8 @@ CORTEX_HU = 350
 GAS_HU = -930
 LUNG_MM2 = 800.0
 SKULL_MM2 = 1500.0
-CANAL_MM2 = 80.0
-LEAST_BONE_MM2 = 100.0
-GAPS_MM = (2.5, 6.0, 14.0)
+GAPS_MM = (6.0, 10.0, 3.0)
+LEAST_BONE_MM2 = 1000.0
 SMOOTH_MM = 2.5
 
 
@@ -33,7 +32,7 @@ class Regions:
         fat: Weight of fat outside of the skull.
         air: Mask of gas, and of the air of sinuses.
         lung: Mask of the lungs with their vessels.
-        inside: Mask of what a skull (or a vertebral canal) encloses.
+        inside: Mask of what a skull encloses.
         depth_mm: Distance to the skull, within `inside`.
         soft: Mask of soft tissue outside of `inside`.
         smooth_hu: HU of soft tissue without grain: soft tissues differ in it by little.
@@ -66,14 +65,14 @@ def find_regions(
     """
     bony = _bony(hu, frame)
     bone = np.clip((hu - RAMP_HU) / np.float32(full_bone - RAMP_HU), 0, 1) * bony
-    inside = _inside(hu, body, frame)
+    smooth = _smooth_hu(hu, SMOOTH_MM, frame)
+    inside = _inside(hu, smooth, body, frame)
     marrow = _marrow(hu, bony, inside, frame)
     of_fat = _smooth_hu(hu, grain_mm, frame) if grain_mm else hu
     fat = np.exp(-(((of_fat + 90) / 70) ** 2)) * ~inside
     lung = _lung(hu, body, frame) if trunk else np.zeros(hu.shape, bool)
     air = (hu < air_hu) & body & ~lung
     soft = body & (hu > -40) & (bone < 0.2) & (marrow < 0.2) & ~inside & ~lung
-    smooth = _smooth_hu(hu, SMOOTH_MM, frame)
     return Regions(bone, marrow, fat, air, lung, inside, depth_mm(inside, frame), soft, smooth)
 
 
@@ -83,37 +82,34 @@ def _bony(hu: Array, frame: Frame) -> Array:
     return pieces.those(pieces.share(hu > CORTEX_HU) > 0.04)
 
 
-def _inside(hu: Array, body: Array, frame: Frame) -> Array:
-    """What bone encloses: the brain, the spinal cord, and the fluid about them.
+def _inside(hu: Array, smooth_hu: Array, body: Array, frame: Frame) -> Array:
+    """What a skull encloses: the brain, and the fluid about it.
 
-    Bone is closed over ever wider gaps (of the orbits, of the base) until a piece of brain is cut off from all else.
-    The end of the view counts as closed; most of the edge must be bone, though. A chest is enclosed by ribs at
-    times; it holds air or fat, and a brain does not.
+    Bone is closed over gaps until a piece of brain is cut off from all else. Fat, air and the end of the view close
+    it too, as in the orbits; most of the edge must be bone, though, so that no muscle is taken for brain.
     """
     bone = hu > BONE_HU
-    found = np.zeros(hu.shape, bool)
     if bone.sum() * frame.pixel_mm**2 < LEAST_BONE_MM2 * len(hu):
-        return found
-    to_bone, to_rim = depth_mm(~bone, frame), depth_mm(body, frame)
-    to_wall = np.minimum(to_bone, to_rim)
+        return np.zeros(hu.shape, bool)
+    to_bone = depth_mm(~bone, frame)
+    to_other = depth_mm(body & (smooth_hu > -30) & (hu > -250), frame)
+    to_wall = np.minimum(to_bone, to_other)
     brain_like = (hu > -10) & (hu < 75)
-    foreign = (hu < -250) | ((hu > -150) & (hu < -30))
-    for mm in GAPS_MM:
-        apart = depth_mm(to_wall <= mm, frame) <= mm
-        pieces = Pieces(apart & body, frame)
-        is_large = pieces.area_mm2 > SKULL_MM2
-        chosen = is_large if mm > GAPS_MM[0] else pieces.area_mm2 > CANAL_MM2
-        chosen = chosen & (pieces.share(brain_like) > 0.6) & (pieces.share(foreign) < 0.12)
+    for gap in GAPS_MM:
+        pieces = Pieces(depth_mm(to_wall <= gap, frame) <= gap, frame)
+        chosen = (pieces.area_mm2 > SKULL_MM2) & (pieces.share(brain_like) > 0.6)
         if chosen.any():
-            chosen &= _share_of_edge(pieces, to_bone < to_rim) > 0.6
+            chosen &= _share_of_edge(pieces, to_bone < to_other) > 0.6
         if chosen.any():
-            core = pieces.those(chosen)
-            # the closing rounds off corners: soft tissue in it, beside the piece, belongs to the piece
-            corners = (depth_mm(~core, frame) <= 1.5 * mm) & ~apart & body & (hu < 110) & (hu > -150)
-            found |= core | corners
-        if (chosen & is_large).any():
-            break
-    return found
+            return _with_corners(pieces.those(chosen), hu, gap, frame)
+    return np.zeros(hu.shape, bool)
+
+
+def _with_corners(core: Array, hu: Array, mm: float, frame: Frame) -> Array:
+    """A piece with what the closing rounded off: soft tissue that touches it and is not far."""
+    beside = (depth_mm(~core, frame) <= 1.2 * mm) & (hu < RAMP_HU) & (hu > -150)
+    pieces = Pieces(core | beside, frame)
+    return pieces.those(pieces.share(core) > 0)
 
 
 def _share_of_edge(pieces: Pieces, where: Array) -> Array:
