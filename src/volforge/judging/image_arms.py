@@ -77,6 +77,9 @@ class ImageArm(ABC):
         """Input, prediction, reference, error."""
         return image_picture(volumes, self.colours, is_hounsfield=self.settings.is_hounsfield)
 
+    def beside(self, every: list[Prediction], folder: Path) -> None:
+        """Nothing."""
+
 
 class Slices:
     """Real and synthetic slices of all cases, gathered while the volumes are at hand."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from volforge.metrics.measure import Measure
 from volforge.study.case_picture import label_picture
@@ -60,6 +61,9 @@ class LabelArm:
     def picture(self, volumes: Volumes) -> Array:
         """Input, prediction, reference, error."""
         return label_picture(volumes, [p.id for p in self.settings.structures], self.colours)
+
+    def beside(self, every: list[Prediction], folder: Path) -> None:
+        """Nothing."""
 
 
 def measure(settings: ArmSettings, job: MeasureJob, kind: type[LabelArm] = LabelArm) -> int:

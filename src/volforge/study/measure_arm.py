@@ -55,6 +55,10 @@ class Measuring(Protocol):
         """(rows, columns, 3) uint8: a case opened to its slices."""
         ...
 
+    def beside(self, every: list[Prediction], folder: Path) -> None:
+        """Write what else the task leaves into the folder of cases."""
+        ...
+
 
 def measure_arm(settings: ArmSettings, job: MeasureJob, cohort: Cohort, task: Measuring) -> int:
     """Measure every prediction of an arm, and write the measures and the folder of cases.
@@ -89,6 +93,7 @@ def measure_arm(settings: ArmSettings, job: MeasureJob, cohort: Cohort, task: Me
         _write_cases(settings, task, scores, folder)
         write_whole(folder / "calibration.tsv", _calibration(curves))
         write_json(folder / "features.json", networks)
+        task.beside(every, folder)
     write_measures(job.out, rows)
     return len(rows)
 
