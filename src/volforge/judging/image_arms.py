@@ -18,6 +18,7 @@ from volforge.study.measures import row
 from volforge.study.origin import Place, origin
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
+from volforge.study.strips import Strip
 from volforge.study.volumes import CaseResult, Volumes
 from volforge.volume.geometry import Array
 from volforge.volume.picture import RGB
@@ -77,8 +78,9 @@ class ImageArm(ABC):
         """Input, prediction, reference, error."""
         return image_picture(volumes, self.colours, is_hounsfield=self.settings.is_hounsfield)
 
-    def beside(self, every: list[Prediction], folder: Path) -> None:
-        """Nothing."""
+    def strips(self, every: list[Prediction]) -> list[tuple[Strip, Array]]:
+        """None."""
+        return []
 
 
 class Slices:

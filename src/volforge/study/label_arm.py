@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from volforge.metrics.measure import Measure
 from volforge.study.case_picture import label_picture
@@ -14,6 +13,7 @@ from volforge.study.measure_arm import Row, measure_arm
 from volforge.study.measure_labels import measure_labels
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
+from volforge.study.strips import Strip
 from volforge.study.volumes import CaseResult, Volumes
 from volforge.study.whole_numbers import whole_numbers
 from volforge.volume.geometry import Array
@@ -62,8 +62,9 @@ class LabelArm:
         """Input, prediction, reference, error."""
         return label_picture(volumes, [p.id for p in self.settings.structures], self.colours)
 
-    def beside(self, every: list[Prediction], folder: Path) -> None:
-        """Nothing."""
+    def strips(self, every: list[Prediction]) -> list[tuple[Strip, Array]]:
+        """None."""
+        return []
 
 
 def measure(settings: ArmSettings, job: MeasureJob, kind: type[LabelArm] = LabelArm) -> int:

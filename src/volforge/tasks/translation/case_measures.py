@@ -1,4 +1,4 @@
-"""All measures of a translated case beside those of every image: tissues, lines, inner structure, histogram, raw outline."""
+"""All measures of a translated case beside those of every image: tissues, lines, inner structure, raw outline."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def bone_outside(prediction: Array, outline: Array, name: str = "bone_outside_sh
 
 
 def raw_measures(raw: Array, own: Array, outline: Array, spacing: tuple[float, float, float]) -> list[Measure]:
-    """What an image shows before the source's mask was laid on it: `outline_dice_raw`, `outline_hd95_raw_mm`, of `body`,
-    and `bone_outside_share_raw` of `outside`.
+    """What an image shows before the source's mask was laid on it: `outline_dice_raw` and `outline_hd95_raw_mm` of
+    `body`, `bone_outside_share_raw` of `outside`.
 
     Args:
         raw: (X, Y, Z) HU on the reference's grid.
@@ -97,4 +97,3 @@ def raw_measures(raw: Array, own: Array, outline: Array, spacing: tuple[float, f
     named = {"outline_dice": "outline_dice_raw", "outline_hd95_mm": "outline_hd95_raw_mm"}
     found = [replace(m, measure=named[m.measure]) for m in measure_outline(own, outline, spacing)]
     return [*found, bone_outside(raw, outline, "bone_outside_share_raw")]
-

@@ -1,8 +1,8 @@
-"""Whether a synthetic CT has the MR's inner structure: gradient correlation, MIND, mutual information, away from the skin.
+"""Whether a synthetic CT has the MR's inner structure: gradient correlation, MIND, mutual information.
 
-No term needs a CT, and none has its best value at its end: a copy of the MR has the smallest MIND distance of all, and a
-constant inside the right outline correlates better with the MR than the true CT does. So they are looked at 8 mm inside
-of the outline only, and judged by their distance from the level of true pairs.
+No term needs a CT, and none has its best value at its end: a copy of the MR has the smallest MIND distance of all, and
+a constant inside the right outline correlates better with the MR than the true CT does. So they are looked at 8 mm
+inside of the outline only, and judged by their distance from the level of true pairs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from volforge.volume.morphology import Spacing, erode
 INSIDE_MM = 8.0
 BINS = 32
 TAILS = (0.5, 99.5)  # percentiles beyond which values count as these
-FLOOR = 1e-6  # of a patch's variance, relative to the image's: constant patches are alike, whatever their rounding
+REACH, PATCH, PRESMOOTH = 2, 1.0, 0.6  # MIND, in voxels: neighbours, Gaussian of the patch, blur of the image before
+FLOOR = 0.01  # least variance of a neighbourhood, as a share of its mean
 TERMS = ("gradient_correlation", "mind_distance", "mutual_information")
 
 
@@ -49,33 +50,33 @@ def gradient_correlation(a: Array, b: Array, inside: Array, spacing: Spacing) ->
 
 
 def mind(image: Array) -> Array:
-    """Modality independent neighbourhood descriptor (Heinrich et al., Medical Image Analysis 16(7), 2012, equations 4 to 6).
+    """Modality independent neighbourhood descriptor (Heinrich et al., Medical Image Analysis 16(7), 2012, eq. 2 to 4).
 
-    exp(-D / V), D the mean squared difference of the patch of 3 voxels a side and that one voxel further, V the mean of D
-    over the neighbours; each voxel's largest entry is 1.
+    exp(-D / V) over its maximum: D the squared difference of the patch about a voxel (Gaussian of one voxel) and that
+    two voxels further, V the mean of D over the neighbours, at least a hundredth of its mean over the image (else noise in
+    flat parts decides). The image is blurred by .6 voxels before.
 
     Args:
         image: (X, Y, Z).
 
     Returns:
-        (neighbours, X, Y, Z), 0 to 1: six neighbours, four of a scan of one slice.
+        (neighbours, X, Y, Z), 0 to 1: six neighbours, four of a scan of one slice; all 1 where the image is constant.
     """
     from scipy import ndimage
 
-    values = image.astype(np.float64)
-    size = [3 if n > 1 else 1 for n in image.shape]
+    def blurred(values: Array, sigma: float) -> Array:
+        return np.asarray(ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=3.0))
+
+    values = blurred(image.astype(np.float64), PRESMOOTH)
     distances = []
     for axis, n in enumerate(image.shape):
-        for step in (-1, 1) if n > 1 else ():
-            moved = np.roll(values, step, axis)  # the first or last slice repeats itself instead of going round
-            edge: list[slice | int] = [slice(None)] * 3
-            edge[axis] = 0 if step > 0 else n - 1
-            moved[tuple(edge)] = values[tuple(edge)]
-            distances.append(ndimage.uniform_filter((values - moved) ** 2, size, mode="nearest"))
+        for step in (-REACH, REACH) if n > 1 else ():
+            there = np.clip(np.arange(n) + step, 0, n - 1)  # the first or last slice goes on beyond
+            distances.append(blurred((values - np.take(values, there, axis)) ** 2, PATCH))
     found = np.stack(distances)
-    variance = np.maximum(found.mean(axis=0), max(FLOOR * float(values.var()), np.finfo(np.float64).tiny))
-    descriptor = np.exp(-found / variance)
-    return descriptor / descriptor.max(axis=0)
+    variance = found.mean(axis=0)
+    floor = max(FLOOR * float(variance.mean()), float(np.finfo(np.float64).tiny))
+    return np.exp((found.min(axis=0) - found) / np.maximum(variance, floor))
 
 
 def mind_distance(a: Array, b: Array, inside: Array) -> float:

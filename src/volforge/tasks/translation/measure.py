@@ -1,8 +1,8 @@
 """Measures of the translated images of an arm.
 
 Contract of the raw image: beside its prediction `<name>.nii.gz` an arm may leave `<name>.raw.nii.gz`, on the same grid
-and in HU too: what its networks made before the source's mask was laid on it. Then its outline is measured as well
-(`outline_dice_raw`, `outline_hd95_raw_mm`) and its bone outside of the body; the masked outline is measured in any case.
+and in HU too: what its networks made before the source's mask was laid on it. Then its outline (`outline_dice_raw`,
+`outline_hd95_raw_mm`) and its bone outside of the body are measured as well; the masked outline is in any case.
 `predictions.tsv` does not name the file.
 """
 
@@ -22,7 +22,7 @@ from volforge.study.measure_arm import measure_arm
 from volforge.study.measure_images import measure_images
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
-from volforge.study.strips import write_strips
+from volforge.study.strips import Strip
 from volforge.study.volumes import CaseResult, Volumes
 from volforge.tasks.translation.case_measures import Known, case_measures, failed_case, raw_measures
 from volforge.tasks.translation.histogram import mean_histogram
@@ -64,8 +64,8 @@ class Translated(ImageArm):
     def load(self, prediction: Prediction) -> Volumes:
         """An image, its source, and the real image, on the grid of the latter.
 
-        The synthetic image is resampled once; beyond the source's view there is no claim. The body is what the real image
-        itself shows: a mask that came with the sheet is a region of its own.
+        The synthetic image is resampled once; beyond the source's view there is no claim. The body is what the real
+        image itself shows: a mask that came with the sheet is a region of its own.
         """
         cohort = self.cohort
         made = self._made(prediction, prediction.path(self.job.predictions)) if prediction.file else None
@@ -92,7 +92,9 @@ class Translated(ImageArm):
         """Where the source has voxels, on the reference's grid."""
         grid, target = self.cohort.grid(prediction.scan), self.cohort.grid(prediction.reference)
         whole = np.ones(grid.shape, bool)
-        return whole if grid is target else resample_to(whole, grid, target, nearest=True, outside=0)
+        if prediction.scan == prediction.reference:
+            return whole
+        return resample_to(whole, grid, target, nearest=True, outside=0)
 
     def measure_case(self, volumes: Volumes, prediction: Prediction, deviation: Array | None) -> CaseResult:
         """Errors inside the body, and inside the mask where one came with the pair; of CT what only CT has."""
@@ -149,9 +151,10 @@ class Translated(ImageArm):
         images = ((cohort.target_image(n), n) for n in names)
         return mean_histogram((image, cohort.own_body(n, image)) for image, n in images)
 
-    def beside(self, every: list[Prediction], folder: Path) -> None:
-        """Planes of one case, the same in all arms: the page sets them side by side."""
+    def strips(self, every: list[Prediction]) -> list[tuple[Strip, Array]]:
+        """Planes of one case, the same in all arms."""
         wanted = self.settings.metrics.get("shown_scan") or (every[0].scan if every else "")
         chosen = next((p for p in every if p.scan == wanted and p.file), None)
-        if chosen is not None:
-            write_strips(folder, strips(self.load(chosen), chosen, hounsfield=self.settings.is_hounsfield))
+        if chosen is None:
+            return []
+        return strips(self.load(chosen), chosen, hounsfield=self.settings.is_hounsfield)

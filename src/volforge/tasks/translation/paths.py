@@ -33,8 +33,8 @@ def ray_points(
         (2, angles, pieces) places in pixels, and the length of a piece in mm.
     """
     step = STEP * min(spacing)
-    corners = [(c * s, (n - 1 - c) * s) for c, n, s in zip(centre, shape, spacing, strict=True)]
-    reach = float(np.hypot(*(max(abs(a), abs(b)) for a, b in corners))) + max(spacing)
+    wide, high = (max(c, n - 1 - c) * s for c, n, s in zip(centre, shape, spacing, strict=True))
+    reach = float(np.hypot(wide, high)) + max(spacing)
     along = (np.arange(int(np.ceil(reach / step))) + 0.5) * step
     angle = 2 * np.pi * np.arange(angles) / angles
     directions = np.stack([np.cos(angle), np.sin(angle)])
@@ -67,10 +67,11 @@ def ray_errors(
         kvp: Tube voltage of the reference.
 
     Returns:
-        Of each half line through the centre (36,): the difference of water-equivalent path in mm; and of each whole line
+        Of each half line through the centre (36,) the difference of water-equivalent path in mm; of each whole line
         (18,) the error of its attenuation factor, 100 (exp(integral of the difference) - 1) percent.
     """
-    points, step = ray_points(prediction.shape, spacing, centre)  # type: ignore[arg-type]
+    rows, columns = prediction.shape
+    points, step = ray_points((rows, columns), spacing, centre)
     made, real = (sampled(np.where(union, v, AIR_HU), points) for v in (prediction, reference))
     path = (stopping_power(made, kvp) - stopping_power(real, kvp)).sum(axis=1) * step
     through = (linear_attenuation(made, kvp) - linear_attenuation(real, kvp)).sum(axis=1) * step / 10
@@ -99,8 +100,8 @@ def path_measures(
         Of `body` (or `kvp_unknown`): `attenuation_error_percent`, mean over lines through the centroid, signed, and
         `attenuation_error_abs_percent`, of its size; `water_path_error_mm`, `water_path_error_abs_mm` and
         `water_path_error_p95_mm`, mean, mean size and 95th percentile of the size over 36 angles and all slices, from
-        the union of both outlines to the reference's centroid; `mu_mae_percent`, mean absolute difference of attenuation in
-        the body in percent of that of water. A scan of one slice is measured in its own plane.
+        the union of both outlines to the reference's centroid; `mu_mae_percent`, mean absolute difference of
+        attenuation in the body in percent of that of water. A scan of one slice is measured in its own plane.
     """
     region = "body" if kvp is not None else "kvp_unknown"
     volts = DEFAULT_KVP if kvp is None else kvp

@@ -45,7 +45,9 @@ def strips(volumes: Volumes, prediction: Prediction, *, hounsfield: bool = True)
     assert volumes.source is not None
     assert volumes.prediction is not None
     focus = volumes.body if volumes.outline is None else volumes.body | volumes.outline
-    margin = tuple(int(np.ceil(MARGIN_MM / s)) if n > 1 else 0 for n, s in zip(focus.shape, volumes.spacing, strict=True))
+    margin = tuple(
+        int(np.ceil(MARGIN_MM / s)) if n > 1 else 0 for n, s in zip(focus.shape, volumes.spacing, strict=True)
+    )
     box = bounding_box(focus, (margin[0], margin[1], margin[2]))
     planes = planes_of(focus)
     grey = grey_range(volumes.reference, "CT") if hounsfield else (0.0, 100.0)

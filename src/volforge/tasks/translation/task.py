@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from volforge.tasks.images import ImageTask, image_study
-from volforge.tasks.protocol import ImageStudy, ResolvedStudy, ScanChoice, Study, fitting
-from volforge.tasks.translation.baselines import BASELINES, LEARNS
+from volforge.tasks.protocol import Arm, ImageStudy, ResolvedStudy, ScanChoice, Study, fitting
+from volforge.tasks.translation.baselines import BASELINES, CEILINGS, LEARNS, LEARNT_BY, MUST_BEAT
 
 if TYPE_CHECKING:
     from volforge.cohort.sheet import SheetRow
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 class TranslationStudy(ImageStudy):
     """One table of translation."""
+
+    kvp: Literal[80, 120, 140] | None = Field(
+        default=None,
+        description="tube voltage of the CTs, for attenuation at 511 keV and water-equivalent paths; empty: not known, "
+        "120 kV is taken and the rows are called `kvp_unknown`",
+    )
+    shown_scan: str = Field(
+        default="", description="source scan of the picture of all arms side by side; empty: the first one"
+    )
 
     @model_validator(mode="after")
     def _makes_another_image(self) -> TranslationStudy:
@@ -36,7 +45,19 @@ class Translation(ImageTask):
     reads = ("image",)
     baselines = BASELINES
     learns = LEARNS
-    shown = ("mae_hu", "ssim", "psnr_db", "outline_dice")
+    shown = ("mae_hu", "ssim", "ssim_2d", "psnr_db", "outline_dice")
+    must_beat = MUST_BEAT
+    learnt_by = LEARNT_BY
+
+    def kind(self, arm: Arm) -> str:
+        """The true image cut to the source's outline is a ceiling."""
+        return "ceiling" if arm.baseline in CEILINGS else super().kind(arm)
+
+    def metrics(self, study: ResolvedStudy) -> dict[str, Any]:
+        """The tube voltage of the CTs and the case of the picture of all arms are read by measuring alone."""
+        own = study.settings
+        assert isinstance(own, TranslationStudy)
+        return super().metrics(study) | {"kvp": own.kvp, "shown_scan": own.shown_scan}
 
     def choices(self, study: Study) -> dict[str, ScanChoice]:
         """Source and target."""

@@ -19,7 +19,8 @@ FURTHER: Mapping[str, tuple[float, float]] = MappingProxyType({"fat": (-150, -30
 INNER_AIR_HU = -400.0
 INNER_MM = 5.0  # how far from the outline air is inner air: partial volume of the skin is none
 DENSE_BONE_HU = 250.0
-SKULL_CLOSING_MM = 5.0
+SKULL_CLOSINGS_MM = (5.0, 10.0, 15.0)
+BRAIN_HU, SOFT_SHARE = (-50.0, 130.0), 0.7
 CAVITY_MM2 = 2500.0  # of a slice: what is enclosed by bone on less is no brain
 AIR_IN_HEAD_HU = -300.0
 
@@ -33,9 +34,9 @@ def tissue_measures(prediction: Array, reference: Array, body: Array, spacing: S
         spacing: Voxel size in mm.
 
     Returns:
-        `bias_hu` (mean of prediction less reference) of `body`, of the tissues of `metrics.image.TISSUES`, of `fat` (-150 to
-        -30 HU), `bone_200` (200 HU and more) and `inner_air` (below -400 HU, further than 5 mm from the outline: lungs,
-        bowel gas, sinuses); `mae_hu` of the last three. `absent` where the reference has no such voxel.
+        `bias_hu` (mean of prediction less reference) of `body`, of the tissues of `metrics.image.TISSUES`, of `fat`
+        (-150 to -30 HU), `bone_200` (200 HU and more) and `inner_air` (below -400 HU, further than 5 mm from the
+        outline: lungs, bowel gas, sinuses); `mae_hu` of the last three. `absent` where the reference has none.
     """
     p, r = np.asarray(prediction[body], np.float64), np.asarray(reference[body], np.float64)
     deep = erode(body, INNER_MM, spacing)[body]
@@ -77,9 +78,10 @@ def dense_bone_dice(prediction: Array, reference: Array, body: Array) -> Measure
 def inside_of_skull(reference: Array, spacing: Spacing) -> Array:
     """What the skull of a CT encloses, slice by slice: closed bone with its holes filled, less bone and air.
 
-    Bone is 250 HU and above, closed by 5 mm; holes are filled in axial slices, of a scan of one slice in its own
-    plane; a hole counts from 25 cm2 on, so that a spinal canal or a marrow cavity is none. A slice whose skull is open
-    (face, sagittal slices through the great foramen) has no inside.
+    Bone is 250 HU and above, closed by 5 mm, or 10 or 15 where less encloses nothing (orbits, skull base); holes are
+    filled in axial slices, of a scan of one slice in its own plane. A hole counts from 25 cm2 on, if seven tenths of it
+    are soft tissue: a spinal canal, a marrow cavity and a chest are none. A slice whose skull is open (jaw, sagittal
+    slices through the great foramen) has no inside.
 
     Args:
         reference: (X, Y, Z) HU.
@@ -88,24 +90,32 @@ def inside_of_skull(reference: Array, spacing: Spacing) -> Array:
     Returns:
         Boolean, empty where there is no skull.
     """
-    from scipy import ndimage
-
     bone = reference >= DENSE_BONE_HU
     inside = np.zeros_like(bone)
-    if not bone.any():
-        return inside
-    shut = closing(bone, SKULL_CLOSING_MM, spacing)
     axis = flat_axis(bone.shape)
     axis = 2 if axis is None else axis
     area = float(np.prod([s for a, s in enumerate(spacing) if a != axis]))
-    slices, holes = np.moveaxis(shut, axis, 0), np.moveaxis(inside, axis, 0)
-    for plane, hole in zip(slices, holes, strict=True):
-        filled = ndimage.binary_fill_holes(plane) & ~plane
-        labels, counts = components(filled[:, :, None], 6)
-        keep = counts * area >= CAVITY_MM2
-        keep[0] = False
-        hole[:] = keep[labels][:, :, 0]
+    soft = (reference >= BRAIN_HU[0]) & (reference <= BRAIN_HU[1])
+    for radius in SKULL_CLOSINGS_MM:
+        missing = ~inside.any(axis=tuple(a for a in range(3) if a != axis))
+        if not bone.any() or not missing.any():
+            break
+        shut = np.moveaxis(closing(bone, radius, spacing), axis, 0)
+        for k in np.flatnonzero(missing):
+            hole = _holes(shut[k], np.moveaxis(soft, axis, 0)[k], CAVITY_MM2 / area)
+            np.moveaxis(inside, axis, 0)[k] = hole
     return inside & (reference >= AIR_IN_HEAD_HU)
+
+
+def _holes(plane: Array, soft: Array, least: float) -> Array:
+    """The holes of a plane of so many pixels or more that are mostly soft."""
+    from scipy import ndimage
+
+    labels, counts = components((ndimage.binary_fill_holes(plane) & ~plane)[:, :, None], 6)
+    share = np.bincount(labels[:, :, 0][soft], minlength=len(counts)) / np.maximum(counts, 1)
+    keep = (counts >= least) & (share >= SOFT_SHARE)
+    keep[0] = False
+    return keep[labels][:, :, 0]
 
 
 def intracranial_air(prediction: Array, reference: Array, spacing: Spacing) -> Measure:
