@@ -6,7 +6,7 @@ from volforge.study.cases import Case, Cohort, Row, of_modality
 from volforge.study.predictor import Predictor, learnt_from
 from volforge.study.settings import ArmSettings
 from volforge.volume.folders import sha256_of_text
-from volforge.volume.geometry import Array
+from volforge.volume.geometry import Array, flat_axis
 
 
 def target_names(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> list[str]:
@@ -45,13 +45,16 @@ def image_of_another(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -> 
     """A real image of another subject, moved into the body."""
     from volforge.baselines.image import other_subject
 
-    names = target_names(settings, cohort, rows)
+    flat = {n: flat_axis(cohort.grid(n).shape) for n in target_names(settings, cohort, rows)}
 
     def predictor(case: Case) -> tuple[Array, Array | None]:
+        shape = cohort.grid(case.scan).shape
+        names = [n for n, axis in flat.items() if axis == flat_axis(shape)] or list(flat)  # a slice for a slice
         name = names[int(sha256_of_text(case.scan)[:8], 16) % len(names)]
         image = cohort.target_image(name)
-        body = cohort.body(case.scan, cohort.grid(case.scan).shape)
-        return other_subject(image, cohort.body(name, image.shape), body, settings.is_hounsfield), None
+        return other_subject(
+            image, cohort.own_body(name, image), cohort.body(case.scan, shape), settings.is_hounsfield
+        ), None
 
     return predictor
 
@@ -87,7 +90,7 @@ def histogram_matching(settings: ArmSettings, cohort: Cohort, rows: list[Row]) -
 
     targets = learnt_from(settings, [r for r in of_modality(rows, settings.target) if cohort.has(r["scan"], "image")])
     images = ((cohort.read(r["scan"], "image"), r["scan"]) for r in targets)
-    wanted = quantiles_of((image, cohort.body(scan, image.shape)) for image, scan in images)
+    wanted = quantiles_of((image, cohort.own_body(scan, image)) for image, scan in images)
 
     def predictor(case: Case) -> tuple[Array, Array | None]:
         image = cohort.read(case.scan, "image")

@@ -18,6 +18,7 @@ from volforge.study.measures import row
 from volforge.study.origin import Place, origin
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
+from volforge.study.strips import Strip
 from volforge.study.volumes import CaseResult, Volumes
 from volforge.volume.geometry import Array
 from volforge.volume.picture import RGB
@@ -76,6 +77,10 @@ class ImageArm(ABC):
     def picture(self, volumes: Volumes) -> Array:
         """Input, prediction, reference, error."""
         return image_picture(volumes, self.colours, is_hounsfield=self.settings.is_hounsfield)
+
+    def strips(self, every: list[Prediction]) -> list[tuple[Strip, Array]]:
+        """None."""
+        return []
 
 
 class Slices:

@@ -15,7 +15,7 @@ import numpy as np
 
 from volforge.metrics.measure import Measure, Status, nothing
 from volforge.metrics.ssim import gaussian_window, ms_ssim, ms_ssim_synthrad2025, ssim, uniform_window
-from volforge.volume.geometry import Array
+from volforge.volume.geometry import Array, flat_axis
 
 # HU of the reference: at least the first, below the second
 TISSUES: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -58,7 +58,8 @@ def measure_image(
 
     Returns:
         MAE, RMSE, PSNR, NCC, then SSIM (3-D, uniform 7x7x7), SSIM in the axial plane (Gaussian 11x11), MS-SSIM (Wang
-        2003) and MS-SSIM as SynthRAD2025 computes it; for HU also MAE by tissue and the Dice of bone.
+        2003) and MS-SSIM as SynthRAD2025 computes it; for HU also MAE by tissue and the Dice of bone. Of a scan of one
+        slice the SSIM in its plane is the only one: the others need a volume.
 
     Raises:
         ValueError: Where shapes differ, the range is empty, or the reference is not finite inside the mask. A
@@ -79,7 +80,7 @@ def measure_image(
     if not n or not np.isfinite(p).all():
         # nothing to measure; or a prediction that is no image, which a mean of the rest would hide
         status: Status = "not_finite" if n else "undefined"
-        return failed_image(metrics, status, region, n)
+        return failed_image(metrics, status, region, n, one_slice=flat_axis(inside.shape) is not None)
     values = (mae(p, r), rmse(p, r), psnr(p, r, metrics.low, metrics.high), ncc(p, r))
     found = [_measure(m, v, region, n) for m, v in zip(names, values, strict=True)]
     if metrics.structural:
@@ -95,12 +96,15 @@ def measure_image(
     return found
 
 
-def failed_image(metrics: ImageMetrics, status: Status, region: str = "body", n: int = 0) -> list[Measure]:
+def failed_image(
+    metrics: ImageMetrics, status: Status, region: str = "body", n: int = 0, *, one_slice: bool = False
+) -> list[Measure]:
     """All rows of `measure_image` without a value."""
     unit = "_hu" if metrics.hu else ""
     names = [f"mae{unit}", f"rmse{unit}", "psnr_db", "ncc"]
     if metrics.structural:
-        names += ["ssim", "ssim_2d", "ms_ssim", *(["ms_ssim_synthrad2025"] if metrics.hu else [])]
+        whole = ["ssim", "ssim_2d", "ms_ssim", *(["ms_ssim_synthrad2025"] if metrics.hu else [])]
+        names += ["ssim_2d"] if one_slice else whole
     parts = [(m, region) for m in names]
     if metrics.hu:
         parts += [*(("mae_hu", t) for t in metrics.tissues), ("bone_dice", "bone")]
@@ -140,6 +144,11 @@ def _structural(
     """SSIM family by SynthRAD's rule: clip, put the range's least value outside the mask, shift it to 0."""
     low, span = metrics.low, metrics.high - metrics.low
     x, y = (np.where(inside, np.clip(v, low, metrics.high), low) - low for v in (prediction, reference))
+    flat_along = flat_axis(inside.shape)
+    if flat_along is not None:
+        plane = [axis for axis in range(3) if axis != flat_along]
+        value, n = ssim(x, y, inside, span, gaussian_window(axes=plane))
+        return [_measure("ssim_2d", value, region, n)]
     uniform, gaussian = uniform_window(), gaussian_window()
     whole, n = ssim(x, y, inside, span, uniform)
     flat, n_flat = ssim(x, y, inside, span, gaussian)

@@ -29,7 +29,8 @@ _HIGHER = ("dice", "iou", "sensitivity", "precision", "nsd", "boundary_dice", "p
            "outline_dice", "bone_dice", "near_dice", "region_recall", "segmenter_dice", "utility_dice")  # fmt: skip
 # the best is the nearest to this
 NOMINAL = {
-    "coverage_95": 0.95, "texture_sd_ratio": 1.0, "texture_fine_ratio": 1.0, "slice_change_ratio": 1.0,
+    "coverage_50": 0.5, "coverage_80": 0.8, "coverage_95": 0.95, "bias_hu": 0.0, "attenuation_error_percent": 0.0,
+    "water_path_error_mm": 0.0, "texture_sd_ratio": 1.0, "texture_fine_ratio": 1.0, "slice_change_ratio": 1.0,
 }  # fmt: skip
 _NEUTRAL = (
     "diversity",
@@ -51,6 +52,9 @@ _NEUTRAL = (
     "thickness_p5",
     "smallest_thickness",
     "insertion_angle",
+    "inner_gradient_correlation",  # their best value is that of true pairs, see the measures `gap_...`
+    "inner_mind_distance",
+    "inner_mutual_information",
 )
 
 

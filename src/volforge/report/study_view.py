@@ -12,6 +12,7 @@ from volforge.report.cohort_view import Picture, picture, read_rows
 from volforge.report.formats import main_cell, published_value, shown, sides_cells, source_numbers, test_cells
 from volforge.report.more_pictures import pictures_of
 from volforge.report.published import PublishedNumber, read_published
+from volforge.report.strips import strip_pictures
 from volforge.report.table import Cell, StudyTable, study_table
 from volforge.study.measures import read_measures
 from volforge.study.predictions import PANEL
@@ -103,7 +104,7 @@ def view_study(results: Path, name: str) -> StudyView:
         table.made_from,
         table.display.note or CASE_NOTE,
         _samples(folder, settings["parts"]),
-        pictures_of(folder, settings["parts"]),
+        strip_pictures(folder, settings["parts"]) | pictures_of(folder, settings["parts"]),
     )
 
 

@@ -13,6 +13,7 @@ from volforge.metrics.distribution import FEW_IMAGES
 from volforge.metrics.measure import NOMINAL, better, unit_of
 from volforge.metrics.statistics import FEWEST_PAIRS, NOISE, PairedTest, Summary, compare_arms, summarise
 from volforge.report.aggregate import ROW, failures, measures_frame, rows_in_order, study_values, subject_values
+from volforge.report.learnt import Verdict, verdicts
 from volforge.report.published import PublishedNumber, read_published
 from volforge.report.sides import SidesRow, compare_sides
 
@@ -108,6 +109,7 @@ class StudyTable:
         made_from: SHA-256 by input.
         display: What the task says of the page.
         budgets: Samples that the trainings of every arm saw; 0: none.
+        learnt: Whether every arm beats the baseline that its task names, by arm; empty: the task names none.
     """
 
     study: str
@@ -124,10 +126,14 @@ class StudyTable:
     made_from: dict[str, str] = field(default_factory=dict)
     display: Display = field(default_factory=Display)
     budgets: dict[str, int] = field(default_factory=dict)
+    learnt: dict[str, Verdict] = field(default_factory=dict)
 
     def heading(self, arm: str) -> str:
         """An arm as the head of a column names it."""
-        return f"{arm} ‡" if self.arms[arm] == LESS else arm
+        marks = ("‡" if self.arms[arm] == LESS else "") + (
+            "§" if arm in self.learnt and not self.learnt[arm].holds else ""
+        )
+        return f"{arm} {marks}" if marks else arm
 
 
 def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
@@ -170,7 +176,8 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     made.budgets = budgets
     made.display = Display(*(settings[k] for k in ("shown", "judged_in", "picture", "note")))
     made.sides = compare_sides(frame, list(arms), settings["compares_sides"])
-    made.notes = _notes(made)
+    made.learnt, said = verdicts(frame, arms, settings)
+    made.notes = [*_notes(made), *said]
     return made
 
 

@@ -91,6 +91,28 @@ class Cohort:
 
         return self.read(scan, "body") > 0 if self.has(scan, "body") else np.ones(shape, bool)
 
+    def has_given_body(self, scan: str) -> bool:
+        """Whether the body mask of a scan came with its sheet, and was not found in its image."""
+        return bool(self.record(scan).get("body", {}).get("from") == "sheet")
+
+    def own_body(self, scan: str, image: Array) -> Array:
+        """The body as the image of a scan shows it; the stored mask, unless that came with the sheet.
+
+        The masks that come with pairs of MR and CT may lie centimetres outside of the body (SynthRAD2023: 10 to 21 mm).
+
+        Args:
+            scan: The scan.
+            image: (X, Y, Z) its image as `read` gives it.
+        """
+        given = self.body(scan, image.shape)
+        if not self.has_given_body(scan):
+            return given
+        from volforge.volume.body_mask import find_body
+
+        unit = next(r["unit"] for r in self.rows if r["scan"] == scan)
+        found = find_body(image, self.grid(scan).spacing_mm, hounsfield=unit != "arbitrary").mask
+        return found if found.any() else given
+
 
 def tested_rows(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Row]:
     """Accepted scans that are tested: those of the fold, or of the split `test`."""

@@ -13,6 +13,7 @@ from volforge.study.measure_arm import Row, measure_arm
 from volforge.study.measure_labels import measure_labels
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
+from volforge.study.strips import Strip
 from volforge.study.volumes import CaseResult, Volumes
 from volforge.study.whole_numbers import whole_numbers
 from volforge.volume.geometry import Array
@@ -60,6 +61,10 @@ class LabelArm:
     def picture(self, volumes: Volumes) -> Array:
         """Input, prediction, reference, error."""
         return label_picture(volumes, [p.id for p in self.settings.structures], self.colours)
+
+    def strips(self, every: list[Prediction]) -> list[tuple[Strip, Array]]:
+        """None."""
+        return []
 
 
 def measure(settings: ArmSettings, job: MeasureJob, kind: type[LabelArm] = LabelArm) -> int:

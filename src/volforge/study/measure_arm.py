@@ -19,6 +19,7 @@ from volforge.study.measures import row, write_measures
 from volforge.study.origin import Place, origin
 from volforge.study.predictions import Prediction, read_predictions
 from volforge.study.settings import ArmSettings
+from volforge.study.strips import Strip, write_strips
 from volforge.study.volumes import CaseResult, Volumes
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array
@@ -55,6 +56,10 @@ class Measuring(Protocol):
         """(rows, columns, 3) uint8: a case opened to its slices."""
         ...
 
+    def strips(self, every: list[Prediction]) -> list[tuple[Strip, Array]]:
+        """Planes of one case for a picture of all arms side by side; none: no such picture."""
+        ...
+
 
 def measure_arm(settings: ArmSettings, job: MeasureJob, cohort: Cohort, task: Measuring) -> int:
     """Measure every prediction of an arm, and write the measures and the folder of cases.
@@ -89,6 +94,9 @@ def measure_arm(settings: ArmSettings, job: MeasureJob, cohort: Cohort, task: Me
         _write_cases(settings, task, scores, folder)
         write_whole(folder / "calibration.tsv", _calibration(curves))
         write_json(folder / "features.json", networks)
+        strips = task.strips(every)
+        if strips:
+            write_strips(folder, strips)
     write_measures(job.out, rows)
     return len(rows)
 

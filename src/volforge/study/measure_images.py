@@ -8,17 +8,23 @@ import numpy as np
 
 from volforge.metrics.calibration import interval_coverage, sparsification_area
 from volforge.metrics.image import ImageMetrics, failed_image, measure_image, measure_outline
-from volforge.metrics.measure import Measure, nothing
+from volforge.metrics.measure import Measure, Status, nothing
 from volforge.study.cases import Cohort
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
 from volforge.study.volumes import Volumes
-from volforge.volume.geometry import Array, Grid
+from volforge.volume.geometry import Array, Grid, flat_axis
 from volforge.volume.resample import resample_to
+
+LEVELS = (0.5, 0.8, 0.95)  # of the intervals whose coverage is counted
 
 
 def measure_images(
-    settings: ArmSettings, volumes: Volumes, deviation: Array | None, more: Sequence[Measure] = ()
+    settings: ArmSettings,
+    volumes: Volumes,
+    deviation: Array | None,
+    more: Sequence[Measure] = (),
+    own: Array | None = None,
 ) -> list[Measure]:
     """Measure an image.
 
@@ -27,11 +33,13 @@ def measure_images(
         volumes: Images on one grid.
         deviation: (X, Y, Z) standard deviation in HU, or None.
         more: Measures of the task's own, which stand before those of the deviation.
+        own: (X, Y, Z) body mask found in the prediction, where the caller has it already.
     """
     low, high = settings.metrics["range_hu"]
     wanted = ImageMetrics(low, high, hu=settings.is_hounsfield, structural=settings.metrics["structural"])
     if volumes.prediction is None:
-        missing = failed_image(wanted, "missing_prediction")
+        one_slice = flat_axis(volumes.reference.shape) is not None
+        missing = failed_image(wanted, "missing_prediction", one_slice=one_slice)
         if volumes.outline is not None:
             missing += [nothing(m, "missing_prediction", "body") for m in ("outline_dice", "outline_hd95_mm")]
         return missing
@@ -40,7 +48,8 @@ def measure_images(
         from volforge.volume.body_mask import find_body
 
         if volumes.is_finite:
-            own = find_body(volumes.prediction, volumes.spacing, hounsfield=settings.is_hounsfield).mask
+            if own is None:
+                own = find_body(volumes.prediction, volumes.spacing, hounsfield=settings.is_hounsfield).mask
             found += measure_outline(own, volumes.outline, volumes.spacing)
         else:
             found += [nothing(m, "not_finite", "body") for m in ("outline_dice", "outline_hd95_mm")]
@@ -49,9 +58,11 @@ def measure_images(
         error = (volumes.prediction - volumes.reference)[volumes.body].astype(np.float64)
         spread = deviation[volumes.body]
         area = sparsification_area(np.abs(error), spread)
-        coverage = interval_coverage(error, spread)
+        for level in LEVELS:
+            coverage = interval_coverage(error, spread, level)
+            status: Status = "undefined" if np.isnan(coverage) else "ok"
+            found.append(Measure(f"coverage_{100 * level:.0f}", coverage, "body", status, error.size))
         found += [
-            Measure("coverage_95", coverage, "body", "undefined" if np.isnan(coverage) else "ok", error.size),
             Measure("sparsification_area", area, "body", "undefined" if np.isnan(area) else "ok", error.size),
         ]
     return found

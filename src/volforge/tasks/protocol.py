@@ -87,6 +87,8 @@ class Task:
         baselines: What no learning gives: by name, its predictor
             `predictor(settings, cohort, rows) -> Callable[[Case], tuple[Array, Array | None]]`.
         learns: Files of a training scan that a baseline learns from; those that are not named learn nothing.
+        must_beat: Baseline that an arm must beat to be called learnt; empty: nothing is called so.
+        learnt_by: Structure and measure of the rows in which it must, by the interval of the paired difference.
         shown: Measures of the figures and of the list of cases, the most telling first.
         judged_in: Structures that the list of cases looks at; empty: all.
         picture: What the picture of a case shows, from left to right.
@@ -109,6 +111,8 @@ class Task:
     reads: ClassVar[tuple[str, ...]] = ("labels",)
     baselines: ClassVar[Mapping[str, str]] = {}
     learns: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    must_beat: ClassVar[str] = ""
+    learnt_by: ClassVar[tuple[tuple[str, str], ...]] = ()
     shown: ClassVar[tuple[str, ...]] = ()
     judged_in: ClassVar[tuple[str, ...]] = ()
     picture: ClassVar[str] = "input, prediction, reference, error"

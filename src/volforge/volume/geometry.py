@@ -59,6 +59,12 @@ class Grid:
         return x, y, z
 
 
+def flat_axis(shape: tuple[int, ...]) -> int | None:
+    """The axis along which a volume has one slice, where that is so of one axis alone; else None."""
+    flat = [axis for axis, n in enumerate(shape) if n == 1]
+    return flat[0] if len(flat) == 1 else None
+
+
 @dataclass(frozen=True)
 class Reorientation:
     """The axis order and flips that take a source array to RAS, and back without loss.

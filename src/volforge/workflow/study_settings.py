@@ -112,6 +112,7 @@ def table_settings(study: ResolvedStudy) -> str:
     arms = {
         name: {
             "kind": task.kind(arm),
+            "baseline": arm.baseline or "",
             "published_as": arm.published_as or name,
             "note": arm.note,
             "budget": task.budget(study, name),
@@ -131,5 +132,7 @@ def table_settings(study: ResolvedStudy) -> str:
         "picture": task.picture,
         "note": task.note,
         "compares_sides": list(task.compares_sides),
+        "must_beat": task.must_beat,
+        "learnt_by": [list(r) for r in task.learnt_by],
     }
     return as_json(content)

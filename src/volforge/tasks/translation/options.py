@@ -161,12 +161,23 @@ class TranslationArm(Arm):
         default={}, description="models that are trained: one, or one for each view (recipes of other axes)"
     )
     fuse: Literal["median", "mean"] = Field(default="median", description="how the images of several views are joined")
+    ceiling: bool = Field(
+        default=False, description="a bound for the others, since it saw pairs that they did not: it is never ranked"
+    )
     doubt: Doubt | None = Field(default=None, description="a map of doubt beside each image; empty: none")
 
 
 class TranslationStudy(ImageStudy):
     """One table of translation."""
 
+    kvp: Literal[80, 120, 140] | None = Field(
+        default=None,
+        description="tube voltage of the CTs, for attenuation at 511 keV and water-equivalent paths; empty: not known, "
+        "120 kV is taken and the rows are called `kvp_unknown`",
+    )
+    shown_scan: str = Field(
+        default="", description="source scan of the picture of all arms side by side; empty: the first one"
+    )
     defaults: TranslationModel = Field(
         default=TranslationModel(), description="settings of every model of the study that its own do not override"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from volforge.tasks.images import ImageTask, image_study
 from volforge.tasks.protocol import (
     ENCODER,
+    Arm,
     Keys,
     ModelOptions,
     Places,
@@ -18,8 +19,8 @@ from volforge.tasks.protocol import (
     fitting,
 )
 from volforge.tasks.translation import checks
-from volforge.tasks.translation.baselines import BASELINES, LEARNS
-from volforge.tasks.translation.options import TranslationStudy
+from volforge.tasks.translation.baselines import BASELINES, CEILINGS, LEARNS, LEARNT_BY, MUST_BEAT
+from volforge.tasks.translation.options import TranslationArm, TranslationStudy
 
 if TYPE_CHECKING:
     from volforge.cohort.sheet import SheetRow
@@ -36,7 +37,19 @@ class Translation(ImageTask):
     baselines = BASELINES
     learns = LEARNS
     by_hand = {"predict_translation": "volforge.tasks.translation.by_hand:predict_translation"}
-    shown = ("mae_hu", "ssim", "psnr_db", "outline_dice")
+    shown = ("mae_hu", "ssim", "ssim_2d", "psnr_db", "outline_dice")
+    must_beat = MUST_BEAT
+    learnt_by = LEARNT_BY
+
+    def kind(self, arm: Arm) -> str:
+        """The true image cut to the source's outline is a ceiling, and what is called one."""
+        is_bound = isinstance(arm, TranslationArm) and arm.ceiling
+        return "ceiling" if is_bound or arm.baseline in CEILINGS else super().kind(arm)
+
+    def metrics(self, study: ResolvedStudy) -> dict[str, Any]:
+        """The tube voltage of the CTs and the case of the picture of all arms are read by measuring alone."""
+        own = checks.study_of(study)
+        return super().metrics(study) | {"kvp": own.kvp, "shown_scan": own.shown_scan}
 
     def choices(self, study: Study) -> dict[str, ScanChoice]:
         """Source and target."""
