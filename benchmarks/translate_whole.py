@@ -106,9 +106,7 @@ def main() -> None:
             passed = int((made != -1024).any(axis=tuple(a for a in range(3) if a != axis)).sum())
             each = seconds / max(1, passed)
             whole = each * SHAPE[axis] / 60
-            print(
-                f"{view}: {passed} of {SHAPE[axis]} slices in {seconds:.1f} s, {each:.2f} s a slice, all else counted in"
-            )
+            print(f"{view}: {passed} of {SHAPE[axis]} slices in {seconds:.1f} s, {each:.2f} s a slice")
             print(f"  peak {peak_gib():.2f} GiB; extrapolated, not seen: {SHAPE[axis]} slices in {whole:.0f} minutes")
 
 
