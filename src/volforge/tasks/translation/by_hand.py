@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
 from volforge.volume.intensity import AIR_HU
 from volforge.volume.read import read_canonical, read_volume
 from volforge.volume.restore import source_grid, write_on_source_grid
+from volforge.volume.source_volume import SourceVolume
 from volforge.volume.sources import source_entry
 from volforge.volume.straighten import onto_planes
 from volforge.volume.units import UNITS, is_unit
@@ -89,8 +90,7 @@ def predict_translation(
     views = Views.load(folders, device, fuse=fuse, flips=tuple(flips), doubt=doubt)
     settings = views.first.settings
     files = _files(image, settings.also, also or {})
-    if dicom is not None and not settings.is_hounsfield:
-        raise VolforgeError("only HU are written as a CT series", "--dicom", "leave it out")
+    series = None if dicom is None else _series(image, settings.is_hounsfield)
     unit = unit or ("arbitrary" if modality == "MR" else "hu")
     with tempfile.TemporaryDirectory(prefix="volforge-") as scratch:
         read = _imported(views, files, modality, unit, body_mask, Path(scratch))
@@ -100,8 +100,8 @@ def predict_translation(
         write_on_source_grid(out, made.values, read.record, labels=False, description=STAMP)
         if deviation is not None and made.deviation is not None:
             write_on_source_grid(deviation, made.deviation, read.record, labels=False, description=STAMP)
-        if dicom is not None:
-            _write_series(dicom, made, read.record, image, views)
+        if dicom is not None and series is not None:
+            _write_series(dicom, made, read.record, series, image, views)
         write_json(out.with_name(out.name.removesuffix(".nii.gz") + ".json"), _provenance(views, read, out))
         kept.drop()
 
@@ -205,14 +205,27 @@ def _provenance(views: Views, read: _Read, out: Path) -> dict[str, Any]:
     }
 
 
-def _write_series(out: Path, made: Image, record: dict[str, Any], image: Path, views: Views) -> None:
-    """The image as a CT series derived from the DICOM series that it was made from."""
-    from volforge.volume.dicom.derived import write_ct_series
+def _series(image: Path, is_hounsfield: bool) -> SourceVolume:
+    """The DICOM series that a CT series is to be derived from, without its values.
 
+    Raises:
+        VolforgeError: The image is none, or no CT is made.
+    """
+    if not is_hounsfield:
+        raise VolforgeError("only HU are written as a CT series", "--dicom", "leave it out")
     series = read_volume(image, labels=False)
     if series.kind != "dicom":
         text = "a CT series is derived from a DICOM series, and the image is none"
         raise VolforgeError(text, str(image), "leave --dicom out, or give the folder of the series")
+    return replace(series, array=np.zeros((0, 0, 0), np.int16))
+
+
+def _write_series(
+    out: Path, made: Image, record: dict[str, Any], series: SourceVolume, image: Path, views: Views
+) -> None:
+    """The image as a CT series derived from the DICOM series that it was made from."""
+    from volforge.volume.dicom.derived import write_ct_series
+
     grid, turn, _ = source_grid(record)
     values = turn.invert(made.values)
     if series.planes is not None:  # slices that were straightened: back to where they lay

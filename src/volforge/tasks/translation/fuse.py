@@ -13,6 +13,16 @@ from volforge.errors import VolforgeError
 from volforge.volume.geometry import Array
 
 
+def check_fusion(how: str) -> None:
+    """Refuse another word than `median` or `mean`.
+
+    Raises:
+        VolforgeError: It is another one.
+    """
+    if how not in ("median", "mean"):
+        raise VolforgeError(f"no way '{how}' to join views", "fuse", "one of median, mean")
+
+
 def fused(images: Sequence[Array], how: str = "median") -> Array:
     """Voxel by voxel one value of several images.
 
@@ -26,8 +36,7 @@ def fused(images: Sequence[Array], how: str = "median") -> Array:
     Raises:
         VolforgeError: Another word, or shapes that differ.
     """
-    if how not in ("median", "mean"):
-        raise VolforgeError(f"no way '{how}' to join views", "fuse", "one of median, mean")
+    check_fusion(how)
     if len({i.shape for i in images}) != 1:
         shown = ", ".join(sorted({str(i.shape) for i in images}))
         raise VolforgeError(f"images of several shapes: {shown}", "", "join images of one grid")

@@ -31,17 +31,21 @@ class Kept:
 
     def __init__(self, out: Path, content: Mapping[str, Any]):
         self.folder = out.with_name(f".{out.name}.unfinished")
-        key = sha256_of_text(json.dumps({**content, "code": code_digest()}, sort_keys=True))
+        self.key = {"key": sha256_of_text(json.dumps({**content, "code": code_digest()}, sort_keys=True))}
         file = self.folder / "key.json"
-        if self.folder.exists() and (not file.exists() or read_json(file) != {"key": key}):
+        if self.folder.exists() and (not file.exists() or read_json(file) != self.key):
             remove(self.folder)
-        if not file.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(file, {"key": key})
+
+    def begin(self) -> Path:
+        """The folder, made where there was nothing to be found."""
+        if not self.folder.exists():
+            self.folder.mkdir(parents=True)
+            write_json(self.folder / "key.json", self.key)
+        return self.folder
 
     def slabs(self, scan: str, inputs: str, model: str) -> Path:
         """Folder for the slabs of a scan by one model; `inputs` is the digest of what is read of the scan."""
-        return self.folder / "slabs" / f"{scan}-{inputs[:16]}" / model
+        return self.begin() / "slabs" / f"{scan}-{inputs[:16]}" / model
 
     def found(self, scan: str, inputs: str) -> dict[str, Any] | None:
         """What was noted of a scan that is finished; None where it is not, or was made from other images."""
@@ -53,7 +57,7 @@ class Kept:
 
     def finish(self, scan: str, inputs: str, made: Path, content: Mapping[str, Any]) -> dict[str, Any]:
         """Take over the files of a scan from the folder in which they were made, with what is to be noted of it."""
-        place = self.folder / "scans" / scan
+        place = self.begin() / "scans" / scan
         with whole_folder(place) as scratch:
             for file in sorted(made.iterdir()):
                 file.rename(scratch / file.name)

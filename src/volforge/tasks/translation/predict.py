@@ -173,7 +173,7 @@ def _finished(
     start = time.perf_counter()
     image = views(read_contrasts(cohort, scans), lambda name: kept.slabs(named.scan, inputs, name))
     record = cohort.record(named.scan)
-    scratch = scratch_beside(kept.folder / named.scan)
+    scratch = scratch_beside(kept.begin() / named.scan)
     scratch.mkdir()
     try:
         path = scratch / f"{named.scan}.nii.gz"

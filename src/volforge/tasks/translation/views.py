@@ -12,7 +12,7 @@ from volforge.errors import VolforgeError
 from volforge.tasks.translation.apply import Generator, load_generator, translated
 from volforge.tasks.translation.canvas import Contrast
 from volforge.tasks.translation.doubt import Doubt, pooled
-from volforge.tasks.translation.fuse import fused
+from volforge.tasks.translation.fuse import check_fusion, fused
 from volforge.tasks.translation.progress import Progress
 from volforge.volume.geometry import Array
 
@@ -62,8 +62,10 @@ class Views:
             options: `fuse`, `flips`, `doubt`.
 
         Raises:
-            VolforgeError: No model; files that cannot be used; models that do not go together; a doubt of nothing.
+            VolforgeError: No model; files that cannot be used; models that do not go together; a doubt of nothing;
+                another way to join.
         """
+        check_fusion(str(options.get("fuse", "median")))
         loaded = {name: load_generator(folder, device) for name, folder in folders.items()}
         if not loaded:
             raise VolforgeError("no model of translation", "", "name at least one")

@@ -27,15 +27,19 @@ COPIED = (
     "SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
     "PatientAge", "PatientSize", "PatientWeight", "PatientIdentityRemoved", "DeidentificationMethod",
     "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber",
-    "ReferringPhysicianName", "FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition", "BodyPartExamined",
-    "AcquisitionDate", "AcquisitionTime", "InstitutionName",
+    "ReferringPhysicianName", "FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition",
+    "BodyPartExamined", "AcquisitionDate", "AcquisitionTime", "InstitutionName",
 )  # fmt: skip
 EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
     "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
 )  # fmt: skip
 """Tags that must be present, though they may be empty; anonymised series lack some."""
-PLACED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "SliceLocation")  # fmt: skip
+PLACED = (
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
+    "SliceLocation",
+)  # fmt: skip
+DATES = {"SeriesDate": "StudyDate", "SeriesTime": "StudyTime", "ContentDate": "StudyDate", "ContentTime": "StudyTime"}
 SERIES_NUMBER = 901
 NOTE = "synthetic CT, not for clinical use"
 
@@ -131,7 +135,7 @@ def _slice(source: Any, frame: Frame, number: int, hu: Array, content: str, deri
     made.BurnedInAnnotation = "NO"
     made.Manufacturer = made.ManufacturerModelName = "volforge"
     made.SoftwareVersions = __version__
-    for keyword, like in (("SeriesDate", "StudyDate"), ("SeriesTime", "StudyTime"), ("ContentDate", "StudyDate"), ("ContentTime", "StudyTime")):  # fmt: skip
+    for keyword, like in DATES.items():  # of the study instead of now: the same input gives the same bytes
         setattr(made, keyword, made[like].value)
     reference = Dataset()
     reference.ReferencedSOPClassUID = source.SOPClassUID
