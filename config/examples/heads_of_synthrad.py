@@ -3,7 +3,7 @@
 Usage: python heads_of_synthrad.py DATA OUT    (DATA holds synthrad23_brain_slices, ixi_t1_2mm, synthrad23_head_ct)
 
 Roles are dealt by a hash within each centre, so that no order of files and no look at an image has a part in it:
-20 subjects tune (split `val`), 40 are tested once (split `test`), the others train. For each view there are these sheets:
+20 subjects tune (split `val`), 40 are tested once (split `test`), the others train. Each view has these sheets:
 
     <view>               training without pairs: a subject that trains gives its MR or its CT, never both, and no frame
     <view>_tune          the same training, measured on the subjects that tune; those that are tested do not stand in it
@@ -29,9 +29,9 @@ COLUMNS = (
 )  # fmt: skip
 SLICES, HEADS, VOLUNTEERS = "synthrad23_brain_slices", "synthrad23_head_ct", "ixi_t1_2mm"
 TERMS = (
-    "# SynthRAD2023 (Zenodo 7260705), CC BY-NC 4.0, non-commercial research; IXI (brain-development.org), CC BY-SA 3.0.",
-    "# Weights learnt from both together are not passed on. All slices of SynthRAD are middle slices; HU were taken back",
-    "# from grey values. Written by config/examples/heads_of_synthrad.py; see docs/heads-mr-to-ct.md.",
+    "# SynthRAD2023 (Zenodo 7260705), CC BY-NC 4.0, non-commercial; IXI (brain-development.org), CC BY-SA 3.0. Weights",
+    "# learnt from both together are not passed on. All slices of SynthRAD are middle slices; HU were taken back from",
+    "# grey values. Written by config/examples/heads_of_synthrad.py; see docs/heads-mr-to-ct.md.",
 )
 
 Row = dict[str, str]

@@ -84,7 +84,9 @@ def test_a_slice_is_imported_and_cut_at_two_millimetres(tmp_path, view, modality
 def test_the_window_of_hounsfield_units_comes_back_exactly(tmp_path):
     image, _ = head("CT")
     file = save(tmp_path / "s.nii.gz", as_slice(image, 2), AFFINE)
-    import_scan(ScanRequest("s", "CT", "hu", {"image": file}), ImportSettings(), tmp_path / "scan", record_refusal=False)
+    import_scan(
+        ScanRequest("s", "CT", "hu", {"image": file}), ImportSettings(), tmp_path / "scan", record_refusal=False
+    )
     window = {"kind": "hu", "low": -1000, "high": 1800}
     recipe = {"kind": "slices", "axis": "axial", "ct_window": window}
     cut_scan(tmp_path / "scan", TypeAdapter(Recipe).validate_python(recipe), tmp_path / "cut")
