@@ -159,7 +159,7 @@ def phantoms(
     if errors_of(table.problems):
         raise ProblemsError(table.problems)
     rows = [
-        {"subject": r.subject, "scan": r.scan, "modality": r.modality, "case": r.free.get("case", "")}
+        {**{k: getattr(r, k) for k in ("subject", "scan", "modality", "contrast")}, "case": r.free.get("case", "")}
         for r in table.rows
     ]
     make_cohort(kind, seed, rows, out, spacing_mm)
