@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,23 @@ def as_ids(text: str, option: str) -> list[int]:
     if not isinstance(content, list) or not all(type(i) is int and i > 0 for i in content):
         raise VolforgeError("not a list of ids", option, "write [1, 2]; 0 is background")
     return content
+
+
+def as_numbers(text: str, option: str, count: int) -> list[float]:
+    """Numbers with commas between them.
+
+    Raises:
+        VolforgeError: They are none, not finite, or not `count`.
+    """
+    try:
+        found = [float(word) for word in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) != count or not all(map(isfinite, found)):
+        named = {2: "two", 3: "three"}.get(count, str(count))
+        shown = ",".join(map(str, range(1, count + 1)))
+        raise VolforgeError(f"not {named} numbers: {text!r}", option, f"write {option} {shown}")
+    return found
 
 
 def named_folders(words: Sequence[str], option: str) -> dict[str, Path]:

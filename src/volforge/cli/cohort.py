@@ -159,7 +159,7 @@ def phantoms(
     if errors_of(table.problems):
         raise ProblemsError(table.problems)
     rows = [
-        {"subject": r.subject, "scan": r.scan, "modality": r.modality, "case": r.free.get("case", "")}
+        {**{k: getattr(r, k) for k in ("subject", "scan", "modality", "contrast")}, "case": r.free.get("case", "")}
         for r in table.rows
     ]
     make_cohort(kind, seed, rows, out, spacing_mm)
@@ -199,3 +199,56 @@ def index(
 
     slices, refused = collect_index(recipe, scans, out, on_bad_scan)
     typer.echo(f"{slices} slices, {refused} scans without: {out}")
+
+
+@app.command("export-domains")
+def export_domains_(
+    recipe: Annotated[Path, typer.Argument(help="Folder of a recipe of kind slices: .../recipes/<recipe>.")],
+    scans: Annotated[Path, typer.Option(help="scans.tsv of the cohort.")],
+    out: Annotated[Path, typer.Option(help="Folder to write: trainA, trainB, maskA, testA, testB.")],
+    source: Annotated[str, typer.Option(help="Modality of A, or modality:contrast.")] = "MR",
+    target: Annotated[str, typer.Option(help="Modality of B, or modality:contrast.")] = "CT",
+    form: Annotated[str, typer.Option(help="float (.npz in HU or the MR's own scale), png16 or png8.")] = "float",
+    legacy_stretch: Annotated[
+        bool, typer.Option("--legacy-stretch", help="Stretch every slice to its own range, as published; png8 only.")
+    ] = False,
+    fold: Annotated[int | None, typer.Option(help="Fold that is tested; the split `test` where not given.")] = None,
+) -> None:
+    """Export slices of two modalities in the folders of published translation code."""
+    from volforge.volume.export_domains import DomainExport, export_domains
+
+    def choice(text: str) -> dict[str, str | None]:
+        modality, _, contrast = text.partition(":")
+        return {"modality": modality, "contrast": contrast or None}
+
+    wanted = DomainExport(choice(source), choice(target), form, legacy_stretch, fold)
+    counts = export_domains(recipe, scans, out, wanted)
+    typer.echo(f"{', '.join(f'{name} {count}' for name, count in counts.items())} slices in {out}")
+
+
+@app.command("import-domains")
+def import_domains_(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds trainA, trainB, maskA, testA, testB.")],
+    out: Annotated[Path, typer.Option(help="Folder to write: sheet.tsv and volumes.")],
+    spacing_mm: Annotated[
+        str, typer.Option(help="Row, column and slice distance, '1.5,1.5,4'; not read where export.json lies there.")
+    ] = "1,1,1",
+    axis: Annotated[str, typer.Option(help="axial, coronal or sagittal.")] = "axial",
+    ct_window: Annotated[str, typer.Option(help="HU of the darkest and the brightest grey.")] = "-1000,1400",
+    paired: Annotated[bool, typer.Option("--paired", help="A patient in A and in B was scanned in one frame.")] = False,
+    lost_units: Annotated[
+        bool, typer.Option("--lost-units", help="Take CT whose slices were stretched one by one, without a unit.")
+    ] = False,
+) -> None:
+    """Stack slices in the folders of published translation code to volumes with a sheet."""
+    from volforge.cli.arguments import as_numbers
+    from volforge.cohort.domain_folders import DomainImport, import_domains
+    from volforge.errors import VolforgeError
+
+    steps, window = as_numbers(spacing_mm, "--spacing-mm", 3), as_numbers(ct_window, "--ct-window", 2)
+    if min(steps) <= 0 or window[0] >= window[1]:
+        text = "lengths must be positive, and a window rises"
+        raise VolforgeError(text, f"{spacing_mm}, {ct_window}", "write them as in --help")
+    how = DomainImport((steps[0], steps[1], steps[2]), axis, (window[0], window[1]), paired, lost_units)
+    scans, subjects = import_domains(folder, out, how)
+    typer.echo(f"{scans} scans of {subjects} subjects in {out}; the sheet is {out / 'sheet.tsv'}")

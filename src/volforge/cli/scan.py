@@ -146,3 +146,19 @@ def export(
 
     count = export_png(recipe, scans, out)
     typer.echo(f"{count} slices in {out}")
+
+
+@app.command("fill-holes")
+def fill_holes(
+    mask: Annotated[Path, typer.Argument(help="Binary volume.")],
+    out: Annotated[Path, typer.Option(help="NIfTI file to write, on the mask's grid.")],
+    radius: Annotated[int, typer.Option(help="Of the neighbourhood, in voxels.")] = 1,
+    majority: Annotated[int, typer.Option(help="Votes over half of the neighbours that make a voxel.")] = 1,
+    sweeps: Annotated[int, typer.Option(help="Most sweeps of one call.")] = 10,
+    calls: Annotated[int, typer.Option(help="Most calls.")] = 31,
+) -> None:
+    """Fill the holes of a mask by vote; as published: a voxel joins from 14 of its 27 neighbours on."""
+    from volforge.volume.voting import Voting, fill_file
+
+    before, after = fill_file(mask, out, Voting((radius, radius, radius), majority, sweeps, calls))
+    typer.echo(f"{after - before} voxels joined the {before} of {mask}: {out}")

@@ -195,7 +195,10 @@ def phantom_arguments(cohort: ResolvedCohort) -> str:
 
 def phantom_rows(cohort: ResolvedCohort) -> str:
     """A hash of the fields that the phantoms are drawn from."""
-    return short_hash([[r.subject, r.scan, r.modality, r.free.get("case", "")] for r in cohort.rows.values()])
+    rows = cohort.rows.values()
+    return short_hash(
+        [[r.subject, r.scan, r.modality, r.free.get("case", ""), *filter(None, [r.contrast])] for r in rows]
+    )
 
 
 def import_memory_mb(cohort: ResolvedCohort, scan: str, attempt: int) -> int:

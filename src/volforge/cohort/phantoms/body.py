@@ -37,10 +37,27 @@ STRUCTURES = {
 }
 HU = {1: 10, 2: -100, 3: 50, 4: -780, 5: 65, 6: -950, 7: 900, 8: 260, 9: 170}
 SIGNAL = {1: 330, 2: 720, 3: 260, 4: 45, 5: 380, 6: 15, 7: 35, 8: 520, 9: 620}
+FAT_SHARE = {1: 0.1, 2: 0.95, 3: 0.03, 4: 0.0, 5: 0.06, 6: 0.0, 7: 0.1, 8: 0.75, 9: 0.0}
+DIXON = ("in_phase", "opposed_phase", "water", "fat")
 TEXTURE_MM = 5.0
 
 
-def draw(seed: int, subject: str, modality: str, is_paired: bool, spacing_mm: float | None = None) -> PhantomScan:
+def signal_of(contrast: str) -> dict[int, float]:
+    """Signal of every structure in an MR contrast: those of one Dixon echo pair, else that of a plain T1.
+
+    With the share f of fat in a structure's signal s: in phase s, opposed s |1 - 2 f|, water s (1 - f), fat s f.
+    """
+    factor = {
+        "opposed_phase": lambda f: abs(1 - 2 * f),
+        "water": lambda f: 1 - f,
+        "fat": lambda f: f,
+    }.get(contrast, lambda f: 1.0)
+    return {i: s * factor(FAT_SHARE[i]) for i, s in SIGNAL.items()}
+
+
+def draw(
+    seed: int, subject: str, modality: str, is_paired: bool, spacing_mm: float | None = None, contrast: str = ""
+) -> PhantomScan:
     """Draw a trunk.
 
     Args:
@@ -49,9 +66,10 @@ def draw(seed: int, subject: str, modality: str, is_paired: bool, spacing_mm: fl
         modality: `CT` or `MR`.
         is_paired: The subject has both; otherwise a CT shows more of the chest.
         spacing_mm: Isotropic voxel size; 4 where None.
+        contrast: MR: one of `DIXON`, of one sitting: the same bias field and gain, noise of its own; else plain.
 
     Returns:
-        image (int16; HU or signal), labels (uint8; every voxel of the body has one), truth.
+        image (int16; HU or signal), labels (uint8; every voxel of the body has one), of Dixon body_mask, truth.
     """
     rng = stream(seed, "body", subject)
     noise = stream(seed, "body", subject, modality)
@@ -64,7 +82,8 @@ def draw(seed: int, subject: str, modality: str, is_paired: bool, spacing_mm: fl
     size = float(np.clip(rng.normal(1, 0.06), 0.88, 1.12))
     p = tuple(x / np.float32(size) for x in p)  # type: ignore[assignment]
     labels = _trunk(p, rng, arms_down=modality == "MR")
-    values = np.array([0.0] + [float((HU if modality == "CT" else SIGNAL)[i]) for i in range(1, 10)], np.float32)
+    signal = HU if modality == "CT" else signal_of(contrast)
+    values = np.array([0.0] + [float(signal[i]) for i in range(1, 10)], np.float32)
     image = values[labels]
     texture = smooth_noise(noise, grid.shape, grid.spacing_mm, TEXTURE_MM)
     body = labels > 0
@@ -83,12 +102,16 @@ def draw(seed: int, subject: str, modality: str, is_paired: bool, spacing_mm: fl
         bias = smooth_noise(noise, grid.shape, grid.spacing_mm, 110.0)
         image *= 1 + 0.3 * bias / max(1e-6, float(np.abs(bias).max()))
         gain = float(noise.uniform(0.6, 1.8))
-        real = image * gain + noise.normal(0, 11 * gain, grid.shape)
-        image = np.sqrt(real**2 + noise.normal(0, 11 * gain, grid.shape) ** 2)  # Rician
+        coil = stream(seed, "body", subject, modality, contrast) if contrast in DIXON else noise
+        real = image * gain + coil.normal(0, 11 * gain, grid.shape)
+        image = np.sqrt(real**2 + coil.normal(0, 11 * gain, grid.shape) ** 2)  # Rician
         image = np.clip(np.rint(image), 0, 32767)
+    volumes = {"image": image.astype(np.int16), "labels": labels}
+    if contrast in DIXON:  # skin and fat are dark in some of them: one mask serves all
+        volumes["body_mask"] = (labels > 0).astype(np.uint8)
     scan = PhantomScan(
         grid,
-        {"image": image.astype(np.int16), "labels": labels},
+        volumes,
         {"size": size, "arms": "down" if modality == "MR" else "up", "field_of_view_rise_mm": rise},
     )
     return in_file_order(scan, str(noise.choice(["RAS", "LPS", "LPI"])))

@@ -10,13 +10,13 @@ from volforge.errors import VolforgeError
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.write import write_nifti
 
-COLUMNS = ("image", "labels", "defective", "implant")
+COLUMNS = ("image", "labels", "body_mask", "defective", "implant")
 
 
 def draw_scan(
     kind: str, seed: int, row: Mapping[str, str], *, is_paired: bool, spacing_mm: float | None
 ) -> PhantomScan:
-    """Draw the scan of one row: `subject`, `scan`, `modality`, and the free column `case`.
+    """Draw the scan of one row: `subject`, `scan`, `modality`, `contrast`, and the free column `case`.
 
     Raises:
         VolforgeError: an unknown kind or case.
@@ -32,7 +32,7 @@ def draw_scan(
         return skull.draw(seed, row["subject"], case, spacing_mm)
     if kind == "body":
         _check(row["modality"], ("CT", "MR"), row)
-        return body.draw(seed, row["subject"], row["modality"], is_paired, spacing_mm)
+        return body.draw(seed, row["subject"], row["modality"], is_paired, spacing_mm, row.get("contrast", ""))
     raise VolforgeError(f"unknown phantom '{kind}'", remedy="use tmj, skull or body")
 
 
