@@ -114,6 +114,16 @@ def test_an_arm_has_one_model_or_one_for_each_view(tmp_path):
     assert any("see the same axis: axial" in t for t in found)
 
 
+def test_a_doubt_of_nothing_is_named(tmp_path):
+    arms = {
+        "volforge": {
+            "models": {"axial": {"network": "resnet_generator", "recipe": "r"}},
+            "doubt": {"flips": False, "jitters": 0},
+        }
+    }
+    assert any("would be 0 everywhere" in t for t in texts(tmp_path, arms=arms))
+
+
 def test_a_shared_model_must_find_outlines(tmp_path):
     found = texts(tmp_path, shared={"outline": {"network": "shape_unet", "recipe": "r"}})
     assert any("a model under `shared` finds outlines" in t for t in found)

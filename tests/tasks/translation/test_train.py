@@ -49,6 +49,7 @@ def test_a_model_says_what_it_was_made_of(heads, cycle):
     network.load_state_dict(load_file(cycle / "weights.safetensors"))
     assert about["parameters"] == sum(p.numel() for p in network.parameters())
     assert about["multiply_adds"] > 0
+    assert about["import"] == {"background": "air", "body_mask": {}}
     assert (cycle / "history.tsv").read_text().startswith("step\t")
     assert (cycle / "cost.json").exists()
 

@@ -160,7 +160,7 @@ def _of_recipe(loaded: Places, study: ResolvedStudy, keys: tuple[str, ...], name
 
 
 def problems_of_views(loaded: Places, study: ResolvedStudy, arm: str) -> Iterator[Problem]:
-    """What is wrong with an arm of several models: each is a view of its own."""
+    """What is wrong with the models of an arm together: each is a view of its own; and with its map of doubt."""
     axes: dict[str, str] = {}
     for name, options in study.models_of(arm).items():
         recipe = study.recipes.get(options.recipe or "")
@@ -171,6 +171,20 @@ def problems_of_views(loaded: Places, study: ResolvedStudy, arm: str) -> Iterato
             remedy = "an arm has one model, or one for each view"
             yield loaded.problem(study.model_keys(arm, name), text, remedy, recipe["axis"])
         axes.setdefault(recipe["axis"], name)
+    chosen = study.settings.arms[arm]
+    assert isinstance(chosen, TranslationArm)
+    also = {tuple(translation_of(o).also) for o in study.models_of(arm).values()}
+    if len(also) > 1:
+        text = "its views see other contrasts"
+        yield loaded.problem(("studies", study.name, "arms", arm, "models"), text, "give all the same `also`", arm)
+    if chosen.doubt is not None:
+        place = ("studies", study.name, "arms", arm, "doubt")
+        if len(chosen.models) == 1 and not chosen.doubt.flips and not chosen.doubt.jitters:
+            text = "a doubt without flips, jitters or several views would be 0 everywhere"
+            yield loaded.problem(place, text, "set `flips: true`, or leave it out", "flips: false")
+        if chosen.doubt.jitters and study_of(study).source.modality != "MR":
+            text = "other contrasts of a scan in HU mean other tissues"
+            yield loaded.problem(place, text, "set `jitters: 0`", str(chosen.doubt.jitters))
 
 
 def needs_of(study: ResolvedStudy, arm: str, model: str) -> dict[str, ModelOptions]:

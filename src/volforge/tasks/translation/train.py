@@ -14,7 +14,7 @@ from volforge.tasks.translation.domains import Domains, Pair, companions_of, dom
 from volforge.tasks.translation.settings import EXTRACTOR, TranslationSettings
 from volforge.training.attempt import note_attempt
 from volforge.training.trained_files import multiply_adds, versions, write_trained
-from volforge.volume.folders import whole_folder, write_json
+from volforge.volume.folders import read_json, whole_folder, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +75,7 @@ class Lesson:
         task: For the loop.
         subjects: By part.
         judged: Pairs that chose the weights.
+        imported: How scans were imported: what a new one must be put through too.
         size: Rows and columns of a slice.
 
     Raises:
@@ -90,6 +91,8 @@ class Lesson:
         parts = domains(settings, self.cohort.rows, job.fold)
         self.parts, self.subjects = parts, dict(parts.subjects)
         self.judged = 0
+        content = read_json(job.scans.parent / "settings.json")
+        self.imported = {"background": content.get("background", "air"), "body_mask": content.get("body_mask", {})}
         self.task = self._outline() if settings.kind == EXTRACTOR else self._translation(parts)
         self.size = self.used[0].size
 
@@ -269,6 +272,7 @@ def write_model(settings: TranslationSettings, made: Lesson, plan: Plan, done: T
             "parameters_of": networks,
             "multiply_adds": operations,
             "selection": made.selection,
+            "import": made.imported,
             "step": done.step,
             "steps": done.steps,
             "expected": {k: float(f"{v:.10g}") for k, v in done.score.items()},
