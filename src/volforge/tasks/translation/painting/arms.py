@@ -22,7 +22,7 @@ TEXTURE_HU = 12
 def with_arms(
     hu: Array, body: Array, rng: np.random.Generator, *, options: Painting, pixel_mm: float, between_mm: float
 ) -> tuple[Array, Array]:
-    """A slab with one or two arms beside its trunk, in a share of the trunks that have none.
+    """A slab of axial slices with one or two arms beside its trunk, in a share of the trunks that have none.
 
     Args:
         hu: (K, H, W) HU; not changed.
@@ -36,7 +36,7 @@ def with_arms(
         HU with air outside of the body, and the body with the arms. Heads, legs, and trunks with arms come back as
         they are.
     """
-    frame = Frame(tuple(hu.shape), pixel_mm, between_mm)  # type: ignore[arg-type]
+    frame, body = Frame(hu.shape, pixel_mm, between_mm), body > 0
     draw = np.random.default_rng(rng.integers(2**63))
     if draw.random() >= options.arms or not options.trunk or not _is_bare_trunk(body, frame):
         return hu, body

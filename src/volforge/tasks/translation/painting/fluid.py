@@ -41,8 +41,7 @@ def _ventricles(regions: Regions, frame: Frame, rng: np.random.Generator) -> Arr
     middle = _middle_mm(regions.inside, frame)
     for number in range(int(rng.integers(1, 4))):
         centre = _place(regions.depth_mm > min(15.0, 0.5 * deepest), frame, rng)
-        half = rng.uniform(3, 9), rng.uniform(5, 26), rng.uniform(8, 25)
-        half = tuple(min(h, 0.5 * deepest) for h in half)
+        half = tuple(min(float(rng.uniform(*ends)), 0.5 * deepest) for ends in ((3, 9), (5, 26), (8, 25)))
         turn = rng.uniform(0, np.pi)
         out = np.maximum(out, _ellipsoid(frame, centre, half, turn, wave))
         if number == 0 and rng.random() < 0.6:

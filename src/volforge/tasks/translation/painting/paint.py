@@ -39,7 +39,7 @@ def paint(
         options: What is drawn.
         pixel_mm: Side of a pixel.
         between_mm: Distance of neighbouring slices.
-        labels: (K, H, W) ids of a label map, 0 for none: each id gets a grey of its own.
+        labels: (K, H, W) ids of a label map, 0 for none: each id gets a grey of its own, whatever the prior.
 
     Returns:
         (K, H, W) float32 from -1 to 1, -1 outside of the body's outline. The outline is at times
@@ -49,10 +49,11 @@ def paint(
         VolforgeError: Shapes that differ, or lengths that are not above 0.
     """
     _check(hu, body, labels, pixel_mm, between_mm)
-    frame = Frame(tuple(hu.shape), pixel_mm, between_mm)  # type: ignore[arg-type]
+    frame = Frame(hu.shape, pixel_mm, between_mm)
     tissue, fluid, lesion, texture, machine = (
         np.random.default_rng(s) for s in np.random.default_rng(rng.integers(2**63)).integers(2**63, size=5)
     )
+    body = body > 0
     hu = np.where(body, hu, np.float32(-1000)).astype(np.float32)
     full_bone, air_hu = tissue.uniform(500, 900), tissue.uniform(-500, -200)
     grain_mm = max(0.0, tissue.uniform(-3, 3))
