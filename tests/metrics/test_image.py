@@ -227,3 +227,18 @@ def test_outline_of_a_body():
     assert {(m.structure, m.status, m.n) for m in found.values()} == {("body", "ok", 960)}
     missing = measure_outline(np.zeros(SHAPE), reference, (1, 1, 1))
     assert [(m.status, m.failed, math.isnan(m.value)) for m in missing] == [("empty_prediction", True, True)] * 2
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_scan_of_one_slice_has_the_ssim_of_its_plane_and_no_other(axis):
+    p, r = ct_pair(9)
+    mask = np.ones(SHAPE, bool)
+    flat = [np.moveaxis(v[:, :, 10:11], 2, axis) for v in (p, r, mask)]
+    found = values(measure_image(*flat))
+    assert not set(found) & {"ssim", "ms_ssim", "ms_ssim_synthrad2025"}
+    x, y = (np.clip(v[:, :, 10], -1024, 3000) + 1024 for v in (p, r))
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "truncate": 3.35}
+    _, whole = structural_similarity(x, y, data_range=4024, full=True, **options)
+    assert found["ssim_2d"] == pytest.approx(whole[5:-5, 5:-5].mean(), abs=1e-9)
+    nothing = measure_image(flat[0] * math.nan, *flat[1:])
+    assert {m.measure for m in nothing if m.structure == "body"} == set(found)

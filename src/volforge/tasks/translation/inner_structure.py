@@ -53,8 +53,8 @@ def mind(image: Array) -> Array:
     """Modality independent neighbourhood descriptor (Heinrich et al., Medical Image Analysis 16(7), 2012, eq. 2 to 4).
 
     exp(-D / V) over its maximum: D the squared difference of the patch about a voxel (Gaussian of one voxel) and that
-    two voxels further, V the mean of D over the neighbours, at least a hundredth of its mean over the image (else noise in
-    flat parts decides). The image is blurred by .6 voxels before.
+    two voxels further, V the mean of D over the neighbours, at least a hundredth of its mean over the image (else noise
+    in flat parts decides). The image is blurred by .6 voxels before.
 
     Args:
         image: (X, Y, Z).

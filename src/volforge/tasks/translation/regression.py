@@ -193,18 +193,17 @@ class Painter:
         """
         item = targets.item(k)
         low, high = self.model.window
-        slab = {"image": item["image"], "body": item["body"]}
-        if self.from_labels and "labels" in item:
-            slab["labels"] = item["labels"]
+        lengths = {"pixel_mm": targets.pixel_mm, "between_mm": targets.between_mm}
+        labels = {"labels": item["labels"]} if self.from_labels and "labels" in item else {}
+        hu, body = (item["image"] + 1) / 2 * np.float32(high - low) + np.float32(low), item["body"] > 0
+        if self.model.view == "axial" and not labels:  # arms lie beside a trunk in axial slices, and have no label
+            hu, body = with_arms(hu, body, rng, options=self.options, **lengths)
+        slab = {"hu": hu.astype(np.float32), "body": body} | labels
         if moved:
             flips = targets.shows_sides and "x" in self.model.training["flip"]
             options = replace(self.options, flip=flips)
-            slab = warped(slab, rng, options=options, pixel_mm=targets.pixel_mm, air=-1.0)
-        hu = (slab["image"] + 1) / 2 * np.float32(high - low) + np.float32(low)
-        body, middle = slab["body"] > 0, self.model.context
-        lengths = {"pixel_mm": targets.pixel_mm, "between_mm": targets.between_mm}
-        if "labels" not in slab:  # arms have no label
-            hu, body = with_arms(hu, body, rng, options=self.options, **lengths)
+            slab = warped(slab, rng, options=options, pixel_mm=targets.pixel_mm, air=low)
+        hu, body, middle = slab["hu"], slab["body"], self.model.context
         painted = [
             paint(hu, body, rng, options=self.options, labels=slab.get("labels"), **lengths)
             for _ in range(1 + len(self.model.also))
