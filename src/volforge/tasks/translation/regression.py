@@ -195,7 +195,8 @@ class Painter:
         low, high = self.model.window
         lengths = {"pixel_mm": targets.pixel_mm, "between_mm": targets.between_mm}
         labels = {"labels": item["labels"]} if self.from_labels and "labels" in item else {}
-        hu, body = (item["image"] + 1) / 2 * np.float32(high - low) + np.float32(low), item["body"] > 0
+        hu: Array = (item["image"] + 1) / 2 * np.float32(high - low) + np.float32(low)
+        body: Array = item["body"] > 0
         if self.model.view == "axial" and not labels:  # arms lie beside a trunk in axial slices, and have no label
             hu, body = with_arms(hu, body, rng, options=self.options, **lengths)
         slab = {"hu": hu.astype(np.float32), "body": body} | labels
