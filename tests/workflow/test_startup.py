@@ -41,7 +41,7 @@ JOBS = {
     "predict, baseline": set(),
     "measure, label maps": set(),
     "predict, baseline of images": set(),
-    "measure, images": {"SimpleITK"},
+    "measure, images": {"SimpleITK", "scipy"},
     "inflate": {"SimpleITK", "matplotlib", "numba", "pymeshlab", "scipy", "skimage", "trimesh"},
     "measure, joints": {"pymeshlab", "scipy", "skimage", "trimesh"},
     "measures of a study": set(),

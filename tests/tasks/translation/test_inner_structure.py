@@ -27,20 +27,20 @@ def images(seed=0, shape=(24, 22, 20)):
 
 def test_gradient_of_a_ramp():
     x, y, z = np.meshgrid(np.arange(9.0), np.arange(8) * 1.5, np.arange(7) * 2.0, indexing="ij")
-    np.testing.assert_allclose(gradient_size(3 * x - 4 * y + 12 * z, SPACING), 13)
-    np.testing.assert_allclose(gradient_size((3 * x - 4 * y)[:, :, :1], SPACING), 5)
+    np.testing.assert_allclose(gradient_size(3 * x - 4 * y + 12 * z, SPACING), 13, rtol=1e-5)
+    np.testing.assert_allclose(gradient_size((3 * x - 4 * y)[:, :, :1], SPACING), 5, rtol=1e-5)
 
 
 def test_terms_know_a_copy_a_constant_and_another_contrast():
     a, b = images()
     whole = np.ones(a.shape, bool)
     assert gradient_correlation(a, 5 - 3 * a, whole, SPACING) == pytest.approx(1)
-    assert mind_distance(a, 5 - 3 * a, whole) == pytest.approx(0, abs=1e-9)
+    assert mind_distance(a, 5 - 3 * a, whole) == pytest.approx(0, abs=1e-5)
     assert mutual_information(a, 5 - 3 * a, whole) == pytest.approx(2, abs=0.05)  # ends of bins fall elsewhere
     flat = np.full(a.shape, 40.0)
     assert gradient_correlation(a, flat, whole, SPACING) == 0
     assert mutual_information(a, flat, whole) == 1
-    assert (mind(flat) == 1).all()
+    assert (mind(flat, whole) == 1).all()
     assert mind_distance(a, flat, whole) > mind_distance(a, a + 0.02 * b, whole) > 0
 
 
@@ -56,12 +56,13 @@ def test_mutual_information_is_that_of_scikit_image():
 def test_a_pattern_has_the_descriptor_of_the_definition():
     """Stripes along x: a step along y or z changes nothing, so only the neighbours along x score below 1."""
     stripes = np.broadcast_to(np.sin(np.arange(24) / 2)[:, None, None], (24, 8, 8)).copy()
-    found = mind(stripes)
-    assert found.shape == (6, 24, 8, 8)
-    np.testing.assert_allclose(found[2:], 1)
-    assert found[:2, 4:-4].max() < 0.6
-    plane = mind(stripes[:, :, :1])
-    assert plane.shape == (4, 24, 8, 1)
+    where = np.zeros(stripes.shape, bool)
+    where[4:-4] = True
+    found = mind(stripes, where)
+    assert found.shape == (6, 16 * 64)
+    np.testing.assert_allclose(found[2:], 1, rtol=1e-5)
+    assert found[:2].max() < 0.6
+    assert mind(stripes[:, :, :1], where[:, :, :1]).shape == (4, 16 * 8)
 
 
 def test_measures_are_taken_inside_and_the_gap_of_the_truth_is_zero():

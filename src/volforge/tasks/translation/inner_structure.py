@@ -8,7 +8,6 @@ inside of the outline only, and judged by their distance from the level of true 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -32,8 +31,11 @@ def well_inside(body: Array, spacing: Spacing) -> Array:
 
 def gradient_size(image: Array, spacing: Spacing) -> Array:
     """Length of the gradient per mm, by central differences along all axes that have more than one slice."""
-    steps = [np.gradient(image.astype(np.float64), s, axis=a) for a, s in enumerate(spacing) if image.shape[a] > 1]
-    return np.sqrt(np.sum(np.square(steps), axis=0))
+    values, total = image.astype(np.float32), np.zeros(image.shape, np.float32)
+    for axis, step in enumerate(spacing):
+        if image.shape[axis] > 1:
+            total += np.gradient(values, step, axis=axis) ** 2
+    return np.sqrt(total)
 
 
 def gradient_correlation(a: Array, b: Array, inside: Array, spacing: Spacing) -> float:
@@ -49,7 +51,7 @@ def gradient_correlation(a: Array, b: Array, inside: Array, spacing: Spacing) ->
     return 0.0 if math.isnan(found) and x.size else found
 
 
-def mind(image: Array) -> Array:
+def mind(image: Array, where: Array) -> Array:
     """Modality independent neighbourhood descriptor (Heinrich et al., Medical Image Analysis 16(7), 2012, eq. 2 to 4).
 
     exp(-D / V) over its maximum: D the squared difference of the patch about a voxel (Gaussian of one voxel) and that
@@ -58,25 +60,28 @@ def mind(image: Array) -> Array:
 
     Args:
         image: (X, Y, Z).
+        where: Boolean, the N voxels that are looked at.
 
     Returns:
-        (neighbours, X, Y, Z), 0 to 1: six neighbours, four of a scan of one slice; all 1 where the image is constant.
+        (neighbours, N) float32, 0 to 1: six neighbours, four of a scan of one slice; all 1 of a constant image.
     """
     from scipy import ndimage
 
     def blurred(values: Array, sigma: float) -> Array:
         return np.asarray(ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=3.0))
 
-    values = blurred(image.astype(np.float64), PRESMOOTH)
-    distances = []
+    values = image.astype(np.float32)
+    values = blurred(values / max(float(values.std()), 1e-6), PRESMOOTH)
+    found, mean = [], 0.0
     for axis, n in enumerate(image.shape):
         for step in (-REACH, REACH) if n > 1 else ():
             there = np.clip(np.arange(n) + step, 0, n - 1)  # the first or last slice goes on beyond
-            distances.append(blurred((values - np.take(values, there, axis)) ** 2, PATCH))
-    found = np.stack(distances)
-    variance = found.mean(axis=0)
-    floor = max(FLOOR * float(variance.mean()), float(np.finfo(np.float64).tiny))
-    return np.exp((found.min(axis=0) - found) / np.maximum(variance, floor))
+            distance = blurred((values - np.take(values, there, axis)) ** 2, PATCH)
+            mean += float(distance.mean(dtype=np.float64))
+            found.append(distance[where])
+    distances = np.stack(found)
+    floor = np.float32(FLOOR * mean / len(found) + 1e-12)
+    return np.exp((distances.min(axis=0) - distances) / np.maximum(distances.mean(axis=0), floor))
 
 
 def mind_distance(a: Array, b: Array, inside: Array) -> float:
@@ -86,8 +91,11 @@ def mind_distance(a: Array, b: Array, inside: Array) -> float:
         a, b: (X, Y, Z), any units.
         inside: Where to look.
     """
-    x, y = (mind(v)[:, inside] for v in (a, b))
-    return float(np.abs(x - y).mean()) if x.size else math.nan
+    return _apart(mind(a, inside), mind(b, inside))
+
+
+def _apart(x: Array, y: Array) -> float:
+    return float(np.abs(x - y).mean(dtype=np.float64)) if x.size else math.nan
 
 
 def mutual_information(a: Array, b: Array, inside: Array, bins: int = BINS) -> float:
@@ -119,22 +127,6 @@ def _entropy(p: Array) -> float:
     return float(-(q * np.log(q)).sum())
 
 
-def structure_terms(source: Array, image: Array, inside: Array, spacing: Spacing) -> Mapping[str, float]:
-    """The three terms of an image with its source, by name.
-
-    Args:
-        source, image: (X, Y, Z), any units.
-        inside: Where to look; see `well_inside`.
-        spacing: Voxel size in mm.
-    """
-    values = (
-        gradient_correlation(source, image, inside, spacing),
-        mind_distance(source, image, inside),
-        mutual_information(source, image, inside),
-    )
-    return dict(zip(TERMS, values, strict=True))
-
-
 def structure_measures(
     source: Array, prediction: Array, reference: Array, body: Array, spacing: Spacing
 ) -> list[Measure]:
@@ -155,7 +147,15 @@ def structure_measures(
     names = [f"{kind}_{term}" for term in TERMS for kind in ("inner", "gap")]
     if not n:
         return [nothing(name, "absent", "inner") for name in names]
-    made, real = (structure_terms(source, v, inside, spacing) for v in (prediction, reference))
+    own = mind(source, inside)
+    made, real = (
+        {
+            "gradient_correlation": gradient_correlation(source, v, inside, spacing),
+            "mind_distance": _apart(own, mind(v, inside)),
+            "mutual_information": mutual_information(source, v, inside),
+        }
+        for v in (prediction, reference)
+    )
     values = [v for term in TERMS for v in (made[term], abs(made[term] - real[term]))]
     return [
         Measure(name, value, "inner", "undefined" if math.isnan(value) else "ok", n)
