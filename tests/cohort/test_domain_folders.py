@@ -242,17 +242,17 @@ def test_a_folder_without_the_layout_is_an_error(tmp_path):
 
 def test_both_commands(cut, tmp_path):
     done = volforge(
-        "cohort", "export-domains", cut / "recipes/axial", "--scans", cut / "scans.tsv", "--out", tmp_path / "out",
+        "cohort", "slices", cut / "recipes/axial", "--scans", cut / "scans.tsv", "--out", tmp_path / "out",
         "--source", "MR", "--target", "CT", "--form", "png16",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "trainA 5" in done.stdout
     assert json.loads((tmp_path / "out/export.json").read_text())["form"] == "png16"
-    done = volforge("cohort", "import-domains", tmp_path / "out", "--out", tmp_path / "back")
+    done = volforge("cohort", "stack", tmp_path / "out", "--out", tmp_path / "back")
     assert done.returncode == 0, done.stderr
     with (tmp_path / "back/sheet.tsv").open() as file:
         rows = list(csv.DictReader((x for x in file if not x.startswith("#")), delimiter="\t"))
     assert len(rows) == 5
-    done = volforge("cohort", "import-domains", tmp_path / "out", "--out", tmp_path / "x", "--spacing-mm", "1,2")
+    done = volforge("cohort", "stack", tmp_path / "out", "--out", tmp_path / "x", "--spacing-mm", "1,2")
     assert done.returncode == 1
     assert "three" in done.stderr

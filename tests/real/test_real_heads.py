@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 
 from benchmarks import real_heads
-from tests.conftest import ROOT
+from tests.conftest import ROOT, volforge
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
+
+
+@pytest.fixture(autouse=True)
+def _present(real):
+    """Copies of the project's data may hold other volumes than these."""
+    for name in ("synthrad23_brain_slices", "synthrad23_head_ct", "ixi_t1_2mm"):
+        if not (real / name).is_dir():
+            pytest.skip(f"{name} is not among the real volumes")
 
 
 def test_the_sheets_are_those_that_the_program_writes(real, tmp_path):
@@ -45,3 +53,9 @@ def test_hounsfield_units_taken_back_from_grey_are_near_those_of_the_whole_heads
         assert abs(c.soft_bias_hu) < 12
         assert abs(c.bone_bias_hu) < 100
         assert c.bone_dice > 0.9
+
+
+def test_the_example_names_only_files_that_are_there():
+    done = volforge("validate", ROOT / "config/examples/head_mr_to_ct.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "237 scans" in done.stdout

@@ -68,7 +68,7 @@ def test_the_command_writes_on_the_grid_of_its_file(tmp_path):
     mask[5:7, 5:7, 4:6] = 0
     affine = np.array([[-1.5, 0, 0, 7], [0, -1.5, 0, 3], [0, 0, 4, -9], [0, 0, 0, 1.0]])
     file = save(tmp_path / "Untitled.nii.gz", mask, affine)
-    done = volforge("scan", "fill-holes", file, "--out", tmp_path / "filled.nii.gz")
+    done = volforge("scan", "fill", file, "--out", tmp_path / "filled.nii.gz")
     assert done.returncode == 0, done.stderr
     assert "8 voxels joined" in done.stdout
     made = nib.load(tmp_path / "filled.nii.gz")

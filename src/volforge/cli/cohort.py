@@ -201,8 +201,8 @@ def index(
     typer.echo(f"{slices} slices, {refused} scans without: {out}")
 
 
-@app.command("export-domains")
-def export_domains_(
+@app.command()
+def slices(
     recipe: Annotated[Path, typer.Argument(help="Folder of a recipe of kind slices: .../recipes/<recipe>.")],
     scans: Annotated[Path, typer.Option(help="scans.tsv of the cohort.")],
     out: Annotated[Path, typer.Option(help="Folder to write: trainA, trainB, maskA, testA, testB.")],
@@ -226,8 +226,8 @@ def export_domains_(
     typer.echo(f"{', '.join(f'{name} {count}' for name, count in counts.items())} slices in {out}")
 
 
-@app.command("import-domains")
-def import_domains_(
+@app.command()
+def stack(
     folder: Annotated[Path, typer.Argument(help="Folder that holds trainA, trainB, maskA, testA, testB.")],
     out: Annotated[Path, typer.Option(help="Folder to write: sheet.tsv and volumes.")],
     spacing_mm: Annotated[

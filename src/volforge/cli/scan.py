@@ -148,8 +148,8 @@ def export(
     typer.echo(f"{count} slices in {out}")
 
 
-@app.command("fill-holes")
-def fill_holes(
+@app.command()
+def fill(
     mask: Annotated[Path, typer.Argument(help="Binary volume.")],
     out: Annotated[Path, typer.Option(help="NIfTI file to write, on the mask's grid.")],
     radius: Annotated[int, typer.Option(help="Of the neighbourhood, in voxels.")] = 1,
