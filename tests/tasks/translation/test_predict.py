@@ -64,7 +64,7 @@ def test_one_model_over_all_cases(scans, tmp_path):
     made = models(tmp_path / "m", ["axial"])
     assert predict(own_arm(tmp_path), scans, 0, tmp_path / "out", models=made) == 2
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        ".volforge", "cost.json", "m1.nii.gz", "m2.nii.gz", "predictions.tsv", "views.tsv",
+        ".volforge", "cost.json", "m1.nii.gz", "m1.raw.nii.gz", "m2.nii.gz", "m2.raw.nii.gz", "predictions.tsv", "views.tsv",
     ]  # fmt: skip
     source = nib.load(scans.parents[3] / "m1.nii.gz")
     image = nib.load(tmp_path / "out/m1.nii.gz")
@@ -151,11 +151,11 @@ def test_work_of_other_weights_or_images_is_not_taken(scans, tmp_path, monkeypat
     plain = views.Views.__call__
     seen = []
 
-    def second_fails(self, contrasts, slabs=None):
+    def second_fails(self, contrasts, slabs=None, **more):
         seen.append(contrasts[0].scan)
         if contrasts[0].scan == "m2" and fails:
             raise VolforgeError("killed")
-        return plain(self, contrasts, slabs)
+        return plain(self, contrasts, slabs, **more)
 
     monkeypatch.setattr(views.Views, "__call__", second_fails)
     own, fails = own_arm(tmp_path), True

@@ -92,6 +92,7 @@ def translated(
     device: str = "cpu",
     kept: Path | None = None,
     say: Say | None = None,
+    raw: Array | None = None,
 ) -> tuple[Array, Array | None]:
     """A whole scan, translated by one model, on the grid of the scan.
 
@@ -108,6 +109,8 @@ def translated(
         kept: Folder for slabs that are done: found again there, the volume is the same. The caller answers for model,
             scan and options being the same too. None: nothing is kept.
         say: Told of finished slices and of all.
+        raw: (X, Y, Z) of the image's dtype; filled with the image before the body is laid on it, where there are slices
+            of the body.
 
     Returns:
         (X, Y, Z) within the window inside of the body: int16 HU, air (-1024) outside of it; for MR float32 percent of
@@ -139,15 +142,20 @@ def translated(
             if made is None:
                 stacks = source.slab(first, end, settings.context)
                 mean, spread = _passed(generator, stacks, passes, shown, device)
-                made = _in_unit(generator, canvas.back(from_stack(mean, canvas.axis), first, end, OUTSIDE), here)
+                unit = _in_unit(generator, canvas.back(from_stack(mean, canvas.axis), first, end, OUTSIDE))
+                made = (np.where(here, unit, np.asarray(generator.outside, unit.dtype)),)
+                if raw is not None:
+                    made += (unit,)
                 if deviation is not None:
                     made += (
                         _of_spread(generator, canvas.back(from_stack(spread, canvas.axis), first, end, 0.0), here),
                     )
                 _keep_slab(kept, first, made)
             image[box] = made[0]
+            if raw is not None:
+                raw[box] = made[1]
             if deviation is not None:
-                deviation[box] = made[1]
+                deviation[box] = made[-1]
         if say is not None:
             say(end, canvas.count)
     return image, deviation
@@ -208,13 +216,11 @@ def _seen(generator: Generator, images: Array, chosen: Array, device: str) -> Ar
     return np.clip(found, -1, 1)
 
 
-def _in_unit(generator: Generator, values: Array, here: Array) -> tuple[Array, ...]:
-    """A slab in HU or percent: -1 is the lower end of the window, 1 the upper one; and what stands outside."""
+def _in_unit(generator: Generator, values: Array) -> Array:
+    """A slab in HU or percent: -1 is the lower end of the window, 1 the upper one."""
     low, high = generator.settings.window
     unit = np.clip(np.float32(low) + (values + 1) * np.float32((high - low) / 2), low, high)
-    if generator.settings.is_hounsfield:
-        unit = np.rint(unit).astype(np.int16)
-    return (np.where(here, unit, np.asarray(generator.outside, unit.dtype)),)
+    return np.rint(unit).astype(np.int16) if generator.settings.is_hounsfield else np.asarray(unit)
 
 
 def _of_spread(generator: Generator, spread: Array, here: Array) -> Array:

@@ -59,8 +59,9 @@ def predict_by_models(
 ) -> None:
     """Translate all cases; a scan that an earlier try of the same job finished is not translated again.
 
-    Leaves `<scan>.nii.gz`, `<scan>.deviation.nii.gz` where there is a doubt, `<scan>.<view>.nii.gz` of each of several
-    models, predictions.tsv, views.tsv and cost.json. Scans that lack an image or a contrast are failures that count.
+    Leaves `<scan>.nii.gz`, `<scan>.raw.nii.gz` (before the body is laid on it), `<scan>.deviation.nii.gz` where there
+    is a doubt, `<scan>.<view>.nii.gz` of each of several models, predictions.tsv, views.tsv and cost.json. Scans that
+    lack an image or a contrast are failures that count.
 
     Args:
         settings: The arm.
@@ -110,7 +111,7 @@ def predict_by_models(
 
 def _refuse_equal_names(cases: Sequence[Case], views: Views) -> None:
     """Raise `VolforgeError` where a scan is called as a file of another one would be."""
-    endings = ("deviation", *(views.generators if len(views.generators) > 1 else ()))
+    endings = ("deviation", "raw", *(views.generators if len(views.generators) > 1 else ()))
     names = {c.scan for c in cases}
     for scan in sorted(names):
         taken = [f"{scan}.{e}" for e in endings if f"{scan}.{e}" in names]
@@ -171,7 +172,8 @@ def _finished(
     if noted is not None:
         return noted, True
     start = time.perf_counter()
-    image = views(read_contrasts(cohort, scans), lambda name: kept.slabs(named.scan, inputs, name))
+    in_hu = views.first.settings.is_hounsfield  # the outline is measured before the source's body is laid on it
+    image = views(read_contrasts(cohort, scans), lambda name: kept.slabs(named.scan, inputs, name), raw=in_hu)
     record = cohort.record(named.scan)
     scratch = scratch_beside(kept.begin() / named.scan)
     scratch.mkdir()
@@ -183,6 +185,10 @@ def _finished(
             beside = scratch / f"{named.scan}.deviation.nii.gz"
             write_on_source_grid(beside, image.deviation, record, labels=False, description=STAMP)
             prediction["deviation"] = beside.name
+        if image.raw is not None:
+            write_on_source_grid(
+                scratch / f"{named.scan}.raw.nii.gz", image.raw, record, labels=False, description=STAMP
+            )
         rows = []
         for view, generator in views.generators.items():
             file = path

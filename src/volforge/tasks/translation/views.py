@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from volforge import components
 from volforge.errors import VolforgeError
 from volforge.tasks.translation.apply import Generator, load_generator, translated
@@ -27,11 +29,13 @@ class Image:
         values: (X, Y, Z), as `volforge.tasks.translation.apply.translated`.
         deviation: float32 in the same unit, or None.
         views: The image of each model by the name of its view; empty where there is one model.
+        raw: The image before the body is laid on it, where it is asked for.
     """
 
     values: Array
     deviation: Array | None
     views: Mapping[str, Array]
+    raw: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -101,20 +105,27 @@ class Views:
             "device": self.device,
         }
 
-    def __call__(self, contrasts: Sequence[Contrast], slabs: Callable[[str], Path] | None = None) -> Image:
+    def __call__(
+        self, contrasts: Sequence[Contrast], slabs: Callable[[str], Path] | None = None, *, raw: bool = False
+    ) -> Image:
         """Translate a scan.
 
         Args:
             contrasts: The source and the further contrasts.
             slabs: Folder for finished slabs of a model, by its name; used for large scans alone.
+            raw: Whether the image before the body is laid on it is wanted too.
 
         Raises:
             VolforgeError: As `translated`.
         """
-        images, deviations = {}, []
+        images, deviations, before = {}, [], []
+        own = self.first
+        kind = np.int16 if own.settings.is_hounsfield else np.float32
         is_large = contrasts[0].image.size >= LARGE
         for name, generator in self.generators.items():
             kept = slabs(name) if slabs is not None and is_large else None
+            if raw:
+                before.append(np.full(contrasts[0].grid.shape, own.outside, kind, order="F"))
             images[name], deviation = translated(
                 generator,
                 contrasts,
@@ -123,10 +134,12 @@ class Views:
                 device=self.device,
                 kept=kept,
                 say=Progress(f"{contrasts[0].scan} ({name})"),
+                raw=before[-1] if raw else None,
             )
             deviations.append(deviation)
         every = list(images.values())
+        whole = fused(before, self.fuse) if raw else None
         if len(every) == 1:
-            return Image(every[0], deviations[0], {})
+            return Image(every[0], deviations[0], {}, whole)
         deviation = pooled(every, deviations) if self.doubt is not None else None
-        return Image(fused(every, self.fuse), deviation, images)
+        return Image(fused(every, self.fuse), deviation, images, whole)
