@@ -1,4 +1,4 @@
-"""`volforge weights`: public weights of feature networks."""
+"""`volforge weights`: public weights of feature networks, and those that were published with a task's original."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Public weights of feature networks: fetch, list.")
+app = typer.Typer(no_args_is_help=True, help="Public weights: fetch, list, import.")
 
 
 @app.command()
@@ -21,6 +21,25 @@ def fetch(
     from volforge import weights
 
     typer.echo(str(weights.fetch(name, None if source is None else str(source))))
+
+
+@app.command()
+def published(
+    task: Annotated[str, typer.Argument(help="Task that they belong to: translation.")],
+    file: Annotated[Path, typer.Argument(help="The published file (.pth); it is read without running anything.")],
+    part: Annotated[str, typer.Argument(help="translation: generator, discriminator or extractor.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the model to write.")],
+) -> None:
+    """Weights of a published system as the folder of a trained model; their own terms go on to hold."""
+    from volforge import places
+    from volforge.errors import VolforgeError
+    from volforge.tasks import registry
+
+    entry = registry.task(task).by_hand.get("published")
+    if entry is None:
+        able = [n for n in registry.TASKS if "published" in registry.task(n).by_hand]
+        raise VolforgeError(f"the task {task} knows no published weights", "", f"tasks that do: {', '.join(able)}")
+    places.at(entry)(file, part, out, say=typer.echo)
 
 
 @app.command("list")

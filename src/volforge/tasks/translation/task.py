@@ -36,7 +36,10 @@ class Translation(ImageTask):
     reads = ("image",)
     baselines = BASELINES
     learns = LEARNS
-    by_hand = {"predict_translation": "volforge.tasks.translation.by_hand:predict_translation"}
+    by_hand = {
+        "predict_translation": "volforge.tasks.translation.by_hand:predict_translation",
+        "published": "volforge.tasks.translation.published_weights:import_published",
+    }
     shown = ("mae_hu", "ssim", "ssim_2d", "psnr_db", "outline_dice")
     must_beat = MUST_BEAT
     learnt_by = LEARNT_BY
