@@ -27,6 +27,7 @@ NAMES: dict[Kind, dict[str, str]] = {
         "c2f_n1": "volforge.networks.c2f_n1:CoarseN1",
         "c2f_n2": "volforge.networks.c2f_n2:FineN2",
         "resnet_generator": "volforge.networks.resnet_generator:ResnetGenerator",
+        "image_unet": "volforge.networks.image_unet:ImageUNet",
         "patch_discriminator": "volforge.networks.patch_discriminator:PatchDiscriminator",
         "shape_unet": "volforge.networks.shape_unet:ShapeUNet",
     },

@@ -6,6 +6,7 @@ from torch import nn
 
 from volforge import components
 from volforge.errors import VolforgeError
+from volforge.networks.image_unet import ImageUNet
 from volforge.networks.patch_discriminator import PatchDiscriminator
 from volforge.networks.resnet_generator import ResnetGenerator
 from volforge.networks.shape_unet import ShapeUNet
@@ -14,6 +15,7 @@ SMALL = {
     "generator": lambda: ResnetGenerator(2, 1, width=4, blocks=2),
     "discriminator": lambda: PatchDiscriminator(2, width=4),
     "extractor": lambda: ShapeUNet(2, width=4),
+    "unet": lambda: ImageUNet(2, 1, width=4, levels=3),
 }
 
 
@@ -232,3 +234,35 @@ def test_the_frozen_extractor_passes_gradients_to_its_image_and_learns_nothing()
     network(image).sigmoid().mean().backward()
     assert float(image.grad.abs().max()) > 0
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_an_image_unet_gives_an_image_of_its_input_s_size_between_the_ends():
+    network = ImageUNet(3, 2, width=8, levels=4).eval()
+    found = network(torch.randn(2, 3, 32, 48) * 3)
+    assert found.shape == (2, 2, 32, 48)
+    assert found.abs().max() <= 1
+    assert network.divisor == 8
+    built = components.build("network", {"name": "image_unet", "width": 4, "levels": 2}, channels=2, outputs=1)
+    assert built(torch.zeros(1, 2, 8, 8)).shape == (1, 1, 8, 8)
+
+
+def test_an_image_unet_sees_each_image_by_itself_and_the_whole_of_it():
+    torch.manual_seed(0)
+    network = ImageUNet(width=8, levels=4).eval()
+    one, other = torch.rand(2, 1, 1, 32, 32)
+    both = network(torch.cat([one, other]))
+    torch.testing.assert_close(both[:1], network(one))
+    moved = one.clone()
+    moved[..., 0, 0] += 1
+    assert (network(moved) - network(one)).abs()[..., -1, -1].item() > 0
+
+
+@pytest.mark.parametrize(("width", "levels"), [(0, 3), (4, 1)])
+def test_an_image_unet_without_width_or_levels_is_refused(width, levels):
+    with pytest.raises(ValueError, match="width from 1 on"):
+        ImageUNet(width=width, levels=levels)
+
+
+def test_an_image_unet_refuses_sides_that_it_cannot_halve():
+    with pytest.raises(ValueError, match="multiples of 8, 16 or more, not"):
+        ImageUNet(width=2, levels=4)(torch.zeros(1, 1, 20, 16))
