@@ -61,9 +61,8 @@ def test_a_training_without_pairs_that_would_see_one_is_refused_by_name(rows):
     source = next(r for r in rows if r["scan"] == "s9-mr")
     with pytest.raises(VolforgeError, match="source and target of one subject: p9"):
         refuse_pairs(replace(found, sources=[source], targets=[target]), "here")
-    hidden = {**target, "subject": "someone"}
-    with pytest.raises(VolforgeError, match="source and target of one frame: f9"):
-        refuse_pairs(replace(found, sources=[source], targets=[hidden]), "here")
+    other = {**target, "subject": "someone"}  # frames are a subject's own: another one may have the same word
+    refuse_pairs(replace(found, sources=[source], targets=[other]), "here")
 
 
 def test_a_part_that_is_empty_is_named(rows):

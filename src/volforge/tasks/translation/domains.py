@@ -109,16 +109,15 @@ def parts_of(settings: TranslationSettings) -> tuple[str, ...]:
 
 
 def refuse_pairs(found: Domains, place: str) -> None:
-    """Refuse a training without pairs that would see both sides of a subject or of a frame.
+    """Refuse a training without pairs that would see both sides of a subject. (A frame is a subject's own.)
 
     Raises:
         VolforgeError: naming the subjects.
     """
-    for key in ("subject", "frame"):
-        ours = {r[key] for r in found.sources} & {r[key] for r in found.targets} - {""}
-        if ours:
-            text = f"a training without pairs would see source and target of one {key}: {', '.join(sorted(ours)[:5])}"
-            raise VolforgeError(text, place, "give the two scans of a subject the same name in the column `subject`")
+    ours = {r["subject"] for r in found.sources} & {r["subject"] for r in found.targets}
+    if ours:
+        text = f"a training without pairs would see source and target of one subject: {', '.join(sorted(ours)[:5])}"
+        raise VolforgeError(text, place, "give the two scans of a subject the same name in the column `subject`")
 
 
 def paired_rows(settings: TranslationSettings, rows: Sequence[Row]) -> list[Pair]:
