@@ -223,7 +223,7 @@ STUDIES = {
     "tmj_segmentation": ("threshold_components", "mean_labels", "volforge"),
     "skull_implant": ("mirror", "residual_unet"),
     "body_semantic_synthesis": ("mean_painting",),
-    "body_translation": ("histogram_matching",),
+    "body_translation": ("histogram_matching", "volforge"),
 }
 
 
