@@ -140,3 +140,36 @@ def test_what_chooses_the_weights_must_be_there(heads, tmp_path):
 def test_the_same_training_gives_the_same_bytes(heads, tmp_path):
     made = [trained(settings(context=1), tmp_path / n, heads) for n in "ab"]
     assert made[0].joinpath("weights.safetensors").read_bytes() == made[1].joinpath("weights.safetensors").read_bytes()
+
+
+def test_further_contrasts_of_a_frame_are_channels_from_training_to_prediction(tmp_path):
+    """Two contrasts of each sitting, as of a Dixon scan: the model learns from both, and needs both."""
+    from tests.conftest import save
+    from tests.study.cohorts import AFFINE, arm, imported, predict
+    from tests.tasks.translation.made import RECIPE, head
+    from volforge.volume.cut_scan import cut_scan
+
+    lines = ["subject\tscan\tmodality\tcontrast\tunit\tframe\timage\tsplit"]
+    for i in range(4):
+        kinds = [("ct", "CT", "", "hu")] if i == 0 else []
+        kinds += [(c, "MR", c, "arbitrary") for c in ("in_phase", "opposed")] if i else []
+        kinds += [("ct", "CT", "", "hu")] if i == 3 else []
+        for name, modality, contrast, unit in kinds:
+            image = head(13 + i, 7 * i + len(contrast), modality)
+            save(tmp_path / f"s{i}-{name}.nii.gz", image // (2 if contrast == "opposed" else 1), AFFINE)
+            row = (f"p{i}", f"s{i}-{name}", modality, contrast, unit, f"f{i}", f"s{i}-{name}.nii.gz")
+            lines.append("\t".join([*row, "test" if i == 3 else "train"]))
+    scans = imported(tmp_path, lines, {})
+    for scan in (scans.parent / "scans").iterdir():
+        cut_scan(scan, RECIPE, scans.parent / "recipes" / "slices" / scan.name)
+    source = {"modality": "MR", "contrast": "in_phase"}
+    training = {"validation": 0.0}
+    model = replace(settings(method="cycle", also=["opposed"], context=1, training=training), source=source)
+    folder = trained(model, tmp_path / "model", scans)
+    about = json.loads((folder / "model.json").read_text())
+    assert about["channels"] == 6
+    assert about["subjects"]["source"] == ["p1", "p2"]
+    own = arm(tmp_path, task="translation", structures=[], source=source, fuse="median", doubt=None,
+              inference={"threads": 1, "flips": []})  # fmt: skip
+    assert predict(own, scans, 0, tmp_path / "predictions", models={"axial": folder}) == 1
+    assert (tmp_path / "predictions/s3-in_phase.nii.gz").exists()

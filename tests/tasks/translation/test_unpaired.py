@@ -184,3 +184,12 @@ def test_a_resume_without_the_pool_would_differ(tmp_path, monkeypatch):
     assert any(
         not torch.equal(whole.weights["generator"][k], rest.weights["generator"][k]) for k in whole.weights["generator"]
     )
+
+
+@pytest.mark.parametrize("own", [{"method": "cycle", "correlation": 2.0}, {"method": "contrast"}], ids=["cycle", "cut"])
+def test_mixed_precision_makes_finite_steps_near_those_of_32_bit(own, tmp_path):
+    plain = run(task(**own), tmp_path / "a", steps=2)
+    mixed = run(task(**own), tmp_path / "b", steps=2, precision="bf16-mixed")
+    for name in ("adversarial", "target_judge"):
+        assert mixed.history[-1][name] == pytest.approx(plain.history[-1][name], rel=0.1, abs=0.05)
+    assert all(torch.isfinite(v).all() for v in mixed.weights["generator"].values())
