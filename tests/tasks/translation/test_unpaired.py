@@ -107,7 +107,7 @@ def test_the_loss_of_shape_reaches_the_generator_through_the_frozen_extractor():
     fake = generator(torch.zeros(1, 1, SIDE, SIDE))
     logged = {}
     body = torch.ones(1, 1, SIDE, SIDE)
-    made._tied({}, fake.detach(), fake.detach(), fake, None, body, made._outline(fake), logged).backward()
+    made._tied({}, fake.detach(), fake.detach(), fake, None, (body, body), made._outline(fake), logged).backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in generator.parameters())
 
 

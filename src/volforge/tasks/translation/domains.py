@@ -9,7 +9,7 @@ from volforge.cohort.splits import rank
 from volforge.errors import VolforgeError
 from volforge.study.cases import Row, free_rows, of_modality
 from volforge.study.inner_split import inner_split
-from volforge.tasks.translation.settings import TranslationSettings
+from volforge.tasks.translation.settings import EXTRACTOR, TranslationSettings
 
 Pair = tuple[Row, Row]
 
@@ -60,7 +60,8 @@ def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int) -> Do
         VolforgeError: Fewer subjects have pairs than are asked for, or a part is empty that the method needs.
     """
     free = free_rows(rows, settings.by_fold, fold)
-    share = float(settings.training["validation"])
+    chooses = settings.kind == EXTRACTOR or settings.translation["select"] != "latest"
+    share = float(settings.training["validation"]) if chooses else 0.0  # else nobody is held back for nothing
     subjects, chosen = inner_split(free, settings.by_fold, share)
     learnt = [r for r in free if r["subject"] in subjects]
     judged = [r for r in free if r["subject"] in chosen]

@@ -135,9 +135,10 @@ class UnpairedTask(Task):
 
     def step(self, networks: Mapping[str, nn.Module], batch: Batch, step: int, hands: Hands) -> dict[str, Tensor]:
         """One step of the generators, with the discriminators' weights at rest, and one of the discriminators."""
-        x, y, body = batch["source"].float(), batch["target"].float(), batch["source_body"].float()
+        x, y = batch["source"].float(), batch["target"].float()
+        body, own_body = batch["source_body"].float(), batch["target_body"].float()
         if self.own["flip_equivariance"] and np.random.default_rng([self.seed, step, 7]).random() < 0.5:
-            x, y, body = x.flip(-1), y.flip(-1), body.flip(-1)
+            x, y, body, own_body = (v.flip(-1) for v in (x, y, body, own_body))
         judges = [n for n in networks if n.endswith("judge")]
         logged: dict[str, Tensor] = {}
         with frozen([networks[n] for n in judges]):
@@ -151,7 +152,7 @@ class UnpairedTask(Task):
             if self.model.method == "contrast":
                 total = total + self._contrasted(networks, x, y, fake, step, hands, logged)
             outline = self._outline(fake)
-            total = total + self._tied(networks, x, y, fake, made, body, outline, logged)
+            total = total + self._tied(networks, x, y, fake, made, (body, own_body), outline, logged)
             hands.backward(total)
         hands.update("generators")
         logged |= self._judged(networks, x, y, fake, made, body, outline, step, hands)
@@ -223,18 +224,20 @@ class UnpairedTask(Task):
         y: Tensor,
         fake: Tensor,
         made: Tensor | None,
-        body: Tensor,
+        bodies: tuple[Tensor, Tensor],
         outline: Tensor | None,
         logged: dict[str, Tensor],
     ) -> Tensor:
         """Losses that tie an image to its source: correlation, outline, structure."""
         total, own = torch.zeros((), device=x.device), self.own
-        middle = self._middle(x)
+        middle, (body, own_body) = self._middle(x), bodies
         if own["correlation"]:
             whole = own["correlation_in"] == "slice"
             logged["correlation"] = correlation_loss(fake, middle, None if whole else body)
             if made is not None:
-                logged["correlation"] = logged["correlation"] + correlation_loss(self._middle(made), y, None)
+                logged["correlation"] = logged["correlation"] + correlation_loss(
+                    self._middle(made), y, None if whole else own_body
+                )
             total = total + float(own["correlation"]) * logged["correlation"]
         if outline is not None and own["shape"]:
             logged["shape"] = shape_l1(outline, body)
