@@ -59,7 +59,9 @@ class PairJudge:
     def _term(self, term: str, images: Tensor) -> Tensor:
         """A structure term of every slice that is deep enough; one 0 where none is."""
         middle = self.model.context
-        found = structure_term(term, images, self.images[:, middle : middle + 1], self.deep)
+        sources = self.images[:, middle : middle + 1]
+        parts = [slice(k, k + BATCH) for k in range(0, len(images), BATCH)]  # mutual information holds 32 bins a pixel
+        found = torch.cat([structure_term(term, images[p], sources[p], self.deep[p]) for p in parts])
         return found if len(found) else torch.zeros(1)
 
 
