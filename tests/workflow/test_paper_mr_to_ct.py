@@ -67,7 +67,10 @@ def test_networks_and_weights_are_those_of_the_paper(config):
         extractor = components.build("network", outline.network, channels=1)
     assert sum(p.numel() for p in extractor.parameters()) == EXTRACTOR
     tuned = TranslationSettings.of(model_settings(study, "cyclegan_then_shape", "axial"))
-    assert tuned.translation["start"] == "mr_to_ct/cyclegan/axial"
+    assert tuned.translation["start"] == "mr_to_ct/cyclegan_half/axial"
+    assert study.task.budget(study, "cyclegan_then_shape") == study.task.budget(study, "cyclegan") == 1_500_000
+    others = {study.task.budget(study, a) for a in study.settings.arms if study.models_of(a)}
+    assert others == {1_500_000, 750_000}  # the half is there to be gone on from
 
 
 def test_all_arms_on_the_phantom_have_equal_budgets_but_for_what_says_otherwise():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Public weights: fetch, list, import.")
+app = typer.Typer(no_args_is_help=True, help="Public weights: fetch, list, published.")
 
 
 @app.command()

@@ -276,7 +276,7 @@ def _values(
     if export is not None:
         with form_of(folder / EXPORT, "the description of an export"):
             low, high = (float(export["scans"][stack.pid][k]) for k in ("low", "high"))
-    if array.dtype.kind in "iu" and not stretched and (is_ct or export is not None):
+    if array.dtype.kind == "u" and not stretched and (is_ct or export is not None):
         top = np.iinfo(array.dtype).max
         array = low + array.astype(np.float64) / top * (high - low)
     if is_ct and not stretched:

@@ -73,7 +73,7 @@ def export_domains(recipe: Path, scans: Path, out: Path, wanted: DomainExport) -
         VolforgeError: The recipe cuts no slices, or no scan of a modality was cut.
     """
     every = read_rows(scans, "the scans.tsv of a cohort", ("scan", "subject", "split", "fold", "accepted"))
-    rows = [r for r in every if r["accepted"] == "1" and (recipe / r["scan"] / "geometry.json").exists()]
+    rows = [r for r in every if r["accepted"] == "1" and (recipe / r["scan"] / "image.b2nd").exists()]
     chosen = {"A": [r for r in rows if _fits(r, wanted.source)], "B": [r for r in rows if _fits(r, wanted.target)]}
     for domain, which in (("A", wanted.source), ("B", wanted.target)):
         if not chosen[domain]:

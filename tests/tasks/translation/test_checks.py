@@ -95,6 +95,8 @@ def test_the_shape_extractor_is_needed_in_training_alone(tmp_path):
         ({"translation": {"start": "x/y/z"}}, "`start` names 'x/y/z', which `needs` does not hold"),
         ({"network": {"name": "resnet_generator", "wide": 3}}, "has no keyword 'wide'"),
         ({"learns": "outline"}, "the shape extractor serves all arms"),
+        ({"translation": {"select": "painted"}, "training": {"which": "latest"}}, "`which: latest` keeps others"),
+        ({"translation": {"structure": {"term": "mind"}}}, "belongs to adversarial methods: others have an answer"),
     ],
 )
 def test_what_is_wrong_with_a_model_is_said_before_anything_runs(tmp_path, model, wrong):
@@ -106,6 +108,27 @@ def test_recipes_must_give_images_in_hu(tmp_path):
     found = texts(tmp_path, recipe={"ct_window": {"kind": "percentile"}, "size": None})
     assert any("no image in HU can be made of them" in t for t in found)
     assert any("differ in size from scan to scan" in t for t in found)
+
+
+def test_mr_is_painted_in_the_window_of_percentiles(tmp_path):
+    fixed = {"mr_window": {"kind": "hu", "low": 0, "high": 400}}
+    assert any("painted in the window of percentiles" in t for t in texts(tmp_path, recipe=fixed))
+    assert texts(tmp_path, {"translation": {"method": "cycle"}}, recipe=fixed) == []
+
+
+def test_baselines_that_make_hu_are_refused_where_the_target_is_mr(tmp_path):
+    back = {"source": {"modality": "CT"}, "target": {"modality": "MR"}}
+    arms = {"depth": {"baseline": "depth_profile"}, "other": {"baseline": "other_subject"}}
+    found = texts(tmp_path, **back, arms=arms)
+    assert len(found) == 1
+    assert "this baseline makes HU, and the target is MR" in found[0]
+
+
+def test_a_judge_of_the_defaults_has_no_part_in_what_is_painted(tmp_path):
+    defaults = {"translation": {"discriminator": {"name": "patch_discriminator", "width": 8}}}
+    run = loaded(tmp_path, defaults=defaults)
+    made = TranslationSettings.of(model_settings(run.studies["mr"], "volforge", "axial"))
+    assert made.translation["discriminator"] is None
 
 
 def test_an_arm_has_one_model_or_one_for_each_view(tmp_path):

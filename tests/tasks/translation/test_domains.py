@@ -26,7 +26,9 @@ def test_no_subject_gives_both_a_source_and_a_target(rows):
     assert {"p0", "p1", "p2"} < sources
     assert {"p3", "p4", "p5"} < targets
     assert sources | targets == {f"p{i}" for i in range(12)} - {"p6", "p7", "p8"}
-    assert len(sources & {"p9", "p10", "p11"}) == 2  # dealt in turn
+    assert len(sources & {"p9", "p10", "p11"}) in (1, 2)  # dealt in turn, with those that validate
+    chooses = domains(settings(method="cycle", select="pairs"), rows, 0)
+    assert (chooses.sources, chooses.targets) == (found.sources, found.targets)  # whoever is held back
     assert found.pairs == []
     assert {r["modality"] for r in found.sources} == {"MR"}
     assert found == domains(settings(method="cycle"), list(reversed(rows))[::-1], 0)

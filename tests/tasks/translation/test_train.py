@@ -173,3 +173,25 @@ def test_further_contrasts_of_a_frame_are_channels_from_training_to_prediction(t
               inference={"threads": 1, "flips": []})  # fmt: skip
     assert predict(own, scans, 0, tmp_path / "predictions", models={"axial": folder}) == 1
     assert (tmp_path / "predictions/s3-in_phase.nii.gz").exists()
+
+
+def test_an_unpaired_training_refuses_a_start_that_saw_pairs_or_the_other_side(heads, cycle, tmp_path):
+    word = "s/other/axial"
+    paired = trained(settings(method="paired", network=None), tmp_path / "p", heads)
+    model = settings(method="cycle", start=word, needs=[word])
+    with pytest.raises(VolforgeError, match="'s/other/axial' saw registered pairs of p"):
+        Lesson(model, job_in(tmp_path / "a", heads, needs={word: paired}))
+    about = json.loads((cycle / "model.json").read_text())
+    sources = about["subjects"]["source"]
+    crossed = tmp_path / "crossed"
+    crossed.mkdir()
+    about["subjects"]["target"] = sources[:1]
+    (crossed / "model.json").write_text(json.dumps(about))
+    (crossed / "weights.safetensors").write_bytes((cycle / "weights.safetensors").read_bytes())
+    with pytest.raises(VolforgeError, match=f"saw the other side of {sources[0]}"):
+        Lesson(model, job_in(tmp_path / "b", heads, needs={word: crossed}))
+
+
+def test_slices_that_a_network_cannot_halve_are_named_before_anything_runs(heads, tmp_path):
+    with pytest.raises(VolforgeError, match=r"wants sides that are multiples of 32, .* slices are 16 x 16"):
+        Lesson(settings(network={"name": "image_unet", "width": 2, "levels": 6}), job_in(tmp_path, heads))

@@ -38,6 +38,9 @@ class Toy:
     def draw(self, rng, by):
         return int(rng.integers(4))
 
+    def draw_of(self, rng, among):
+        return int(rng.choice(among))
+
     def near(self, height, tolerance):
         return np.flatnonzero(np.abs(np.arange(4) / 3 - height) <= tolerance + 0.01)
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from volforge.tasks.protocol import SHARED, ModelOptions, PercentileWindow, Places, Problem, ResolvedStudy
+from volforge.tasks.protocol import SHARED, ModelOptions, PercentileWindow, Places, Problem, ResolvedStudy, Training
 from volforge.tasks.translation.options import (
     ADVERSARIAL,
     TranslationArm,
@@ -21,6 +21,7 @@ UNREAD_TRAINING = frozenset(
 )
 PERCENT = PercentileWindow(kind="percentile").model_dump()
 OUTLINE = "outline"
+OF_MR = ("constant", "other_subject")
 
 
 def translation_of(options: ModelOptions) -> TranslationOptions:
@@ -96,11 +97,23 @@ def problems(loaded: Places, study: ResolvedStudy, arm: str, model: str) -> Iter
 def _of_method(
     loaded: Places, study: ResolvedStudy, arm: str, model: str, own: TranslationOptions
 ) -> Iterator[Problem]:
-    keys, settings = study.model_keys(arm, model), study_of(study)
+    keys, settings, options = study.model_keys(arm, model), study_of(study), study.models_of(arm)[model]
     place = (*keys, "translation")
     if own.method == "painted" and (settings.source.modality != "MR" or settings.target.modality == "MR"):
         text = "MR is painted from CT: the source must be MR, the target CT or CBCT"
         yield loaded.problem((*place, "method"), text, "use another method", own.method)
+    training = options.training or Training()
+    if own.select != "latest" and training.which != "best":
+        text = (
+            f"weights that are chosen by `{own.select}` are the best ones, and `which: {training.which}` keeps others"
+        )
+        yield loaded.problem((*place, "select"), text, "set `training: {which: best}`, or leave it out", own.select)
+    if (own.bone or own.edges) and settings.target.modality == "MR":
+        yield loaded.problem((*place, "bone"), "bone and edges are weighed in HU", "leave both out", f"{own.bone:g}")
+    recipe = study.recipes.get(options.recipe or "", {})
+    if own.method == "painted" and recipe.get("mr_window", PERCENT)["kind"] != "percentile":
+        text = "MR is painted in the window of percentiles, and real MR would have another one"
+        yield loaded.problem((*keys, "recipe"), text, "give the recipe `mr_window: {kind: percentile}`", options.recipe)
     if own.also and settings.source.contrast is None:
         text = "further contrasts stand beside one that the study's `source` names"
         yield loaded.problem((*place, "also"), text, "add `contrast` to the study's `source`", ", ".join(own.also))
@@ -217,6 +230,22 @@ def may_need(options: ModelOptions, needed: ModelOptions) -> str:
     return "" if translation_of(options).start else "nothing of it starts from another model: add `start`"
 
 
+def problems_of_scans(loaded: Places, study: ResolvedStudy) -> Iterator[Problem]:
+    """What is wrong with the target's scans, and with baselines that know HU alone."""
+    target, place = study_of(study).target, ("studies", study.name, "target")
+    if target.modality != "MR":
+        odd = [r.scan for r in study.cohort.rows.values() if r.modality == target.modality and r.unit == "arbitrary"]
+        if odd:
+            text = f"targets are in HU, and the unit of {', '.join(odd[:4])} is arbitrary"
+            yield loaded.problem(place, text, "set the sheet's `unit` column", target.modality)
+        return
+    for name, chosen in study.settings.arms.items():
+        if chosen.baseline is not None and chosen.baseline not in OF_MR:
+            text = "this baseline makes HU, and the target is MR"
+            keys = ("studies", study.name, "arms", name, "baseline")
+            yield loaded.problem(keys, text, f"use {' or '.join(OF_MR)}", chosen.baseline)
+
+
 def learns_from(options: ModelOptions) -> tuple[str, ...]:
     """Domains whose training scans a model cannot do without: `source`, `target`."""
     own = translation_of(options)
@@ -234,3 +263,17 @@ def own_settings(study: ResolvedStudy, arm: str) -> dict[str, Any]:
     if not chosen.models:
         return {}
     return {"fuse": chosen.fuse, "doubt": chosen.doubt.model_dump() if chosen.doubt is not None else None}
+
+
+def budget_of_starts(study: ResolvedStudy, arm: str) -> int:
+    """Samples of the trainings of this study that the models of an arm start from."""
+    found = 0
+    for options in study.models_of(arm).values():
+        word = translation_of(options).start if not finds_outlines(options) else ""
+        *place, name = word.split("/")
+        other = place[-1] if place else arm
+        is_ours = bool(word) and (len(place) < 2 or place[0] == study.name) and _has(study, place, arm)
+        if is_ours and name in study.models_of(other):
+            training = study.training_of(other, name)
+            found += training.steps * training.batch * training.devices
+    return found

@@ -80,7 +80,9 @@ def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int) -> Do
             shown = [(a, b) for a, b in pairs if a["subject"] in taken]
             learnt = [r for r in learnt if r["subject"] not in taken]
         sources, targets = of_modality(learnt, settings.source), of_modality(learnt, settings.target)
-        both = rank({r["subject"] for r in sources} & {r["subject"] for r in targets}, 0, "domains")
+        # dealt before anything is held back, so that all models of a study deal alike: one may start from another
+        able_sources, able_targets = of_modality(free, settings.source), of_modality(free, settings.target)
+        both = rank({r["subject"] for r in able_sources} & {r["subject"] for r in able_targets}, 0, "domains")
         for_sources, for_targets = set(both[0::2]), set(both[1::2])
         found = Domains(
             [r for r in sources if r["subject"] not in for_targets],
@@ -122,8 +124,19 @@ def refuse_pairs(found: Domains, place: str) -> None:
 
 
 def paired_rows(settings: TranslationSettings, rows: Sequence[Row]) -> list[Pair]:
-    """Sources with the target of the same subject and frame, in the order of the sources."""
-    targets = {(r["subject"], r["frame"]): r for r in of_modality(rows, settings.target) if r["frame"]}
+    """Sources with the target of the same subject and frame, in the order of the sources.
+
+    Raises:
+        VolforgeError: Two targets share a frame.
+    """
+    targets: dict[tuple[str, str], Row] = {}
+    for r in of_modality(rows, settings.target):
+        key = (r["subject"], r["frame"])
+        if r["frame"] and key in targets:
+            text = f"two target scans of one frame: {targets[key]['scan']} and {r['scan']}"
+            raise VolforgeError(text, settings.place, "tell them apart by `target: {contrast: ...}`, or another frame")
+        if r["frame"]:
+            targets[key] = r
     found = []
     for row in of_modality(rows, settings.source):
         target = targets.get((row["subject"], row["frame"])) if row["frame"] else None
@@ -136,7 +149,7 @@ def companions_of(row: Row, rows: Sequence[Row], also: Sequence[str], place: str
     """The scans of further contrasts of a source's subject and frame, in the order of `also`.
 
     Raises:
-        VolforgeError: One is missing.
+        VolforgeError: One is missing, or there are two.
     """
     found = []
     for contrast in also:
@@ -148,5 +161,8 @@ def companions_of(row: Row, rows: Sequence[Row], also: Sequence[str], place: str
                 place,
                 "give all contrasts of one sitting the same `subject` and `frame`, or leave it out of `also`",
             )
+        if len(fitting) > 1:
+            text = f"two scans of the contrast {contrast} in the frame of {row['scan']}"
+            raise VolforgeError(text, place, "give one of them another frame or contrast")
         found.append(fitting[0])
     return found

@@ -34,7 +34,7 @@ class Structure(Model):
     )
     weight: Weight = Field(default=1.0, description="of |term - level|")
     level: float | None = Field(
-        default=None, description="level in true pairs; empty: the published reading of heads (.46, .266, 1.096)"
+        default=None, description="level in true pairs; empty: that of heads at 2 mm (docs/translation.md)"
     )
 
 
@@ -96,9 +96,7 @@ class TranslationOptions(Model):
     pairs: int = Field(
         default=0, ge=0, description="`painted`: subjects whose registered pairs are shown too, every second step"
     )
-    start: str = Field(
-        default="", description="word of `needs`: the model of this method whose generator the training starts from"
-    )
+    start: str = Field(default="", description="word of `needs`: the model whose generator the training starts from")
     select: Literal["structure", "painted", "pairs", "latest"] = Field(
         default="latest",
         description="what chooses the weights: inner structure terms against their level on true pairs of the "
@@ -117,6 +115,8 @@ class TranslationOptions(Model):
             return "position", "belongs to methods that draw slices of both domains"
         if (self.shape or self.shape_adversarial or self.correlation) and self.method not in ADVERSARIAL:
             return "shape" if self.shape or self.shape_adversarial else "correlation", "belongs to adversarial methods"
+        if self.structure is not None and self.method not in ADVERSARIAL:
+            return "structure", "belongs to adversarial methods: others have an answer"
         if self.method in ADVERSARIAL and not self.adversarial:
             return "adversarial", "the discriminator alone sees real targets"
         if len(set(self.also)) != len(self.also):
@@ -126,15 +126,15 @@ class TranslationOptions(Model):
     def plain(self) -> dict[str, object]:
         """As settings keep it: the discriminator as one mapping."""
         content = self.model_dump()
-        content["discriminator"] = self.discriminator.spec if self.discriminator is not None else None
-        if self.has_discriminator and self.discriminator is None:
-            content["discriminator"] = {"name": "patch_discriminator"}
+        own = self.discriminator.spec if self.discriminator is not None else {"name": "patch_discriminator"}
+        content["discriminator"] = own if self.has_discriminator else None
         return content
 
     @property
     def has_discriminator(self) -> bool:
         """Whether something judges whole images."""
-        return self.method in ADVERSARIAL or (self.method == "paired" and self.discriminator is not None)
+        is_pix2pix = self.method == "paired" and self.discriminator is not None and self.adversarial > 0
+        return self.method in ADVERSARIAL or is_pix2pix
 
 
 class Doubt(Model):

@@ -72,7 +72,8 @@ class RegressionTask(Task):
     @property
     def has_judge(self) -> bool:
         """Whether a discriminator of pairs has a say (pix2pix)."""
-        return self.own["discriminator"] is not None and bool(self.own["adversarial"])
+        is_paired = self.model.method == "paired"
+        return is_paired and self.own["discriminator"] is not None and bool(self.own["adversarial"])
 
     def networks(self) -> dict[str, nn.Module]:
         """`generator`, and `judge` where there is a discriminator."""
@@ -180,7 +181,8 @@ class Painter:
         self.model = settings
         given = dict(settings.translation["painting"])
         self.from_labels = bool(given.pop("from_labels"))
-        self.options = Painting(**given)
+        window = settings.recipe_settings["mr_window"]
+        self.options = Painting(**given, window=(float(window["low"]), float(window["high"])))
 
     def __call__(self, targets: SliceSet, k: int, rng: np.random.Generator, *, moved: bool = True) -> dict[str, Array]:
         """Slice k of a set: `image` (channels, H, W), `target` and `body` (1, H, W), float32.
@@ -193,7 +195,7 @@ class Painter:
         """
         item = targets.item(k)
         low, high = self.model.window
-        lengths = {"pixel_mm": targets.pixel_mm, "between_mm": targets.between_mm}
+        lengths = {"pixel_mm": targets.pixel_mm, "between_mm": targets.between_of(k)}
         labels = {"labels": item["labels"]} if self.from_labels and "labels" in item else {}
         hu: Array = (item["image"] + 1) / 2 * np.float32(high - low) + np.float32(low)
         body: Array = item["body"] > 0

@@ -88,13 +88,17 @@ class SliceSet:
         self.beside, self.partners = beside or {}, partners
         self.places: list[Place] = []
         self.depth: dict[str, int] = {}
-        self.pixel_mm, self.between_mm = 1.0, 1.0
+        self.pixel_mm = 1.0
+        self.between_mm: dict[str, float] = {}  # recipes leave the distance of slices to each scan
         self._open: dict[str, SliceStore] = {}
         self._process = os.getpid()
         sizes: dict[tuple[int, int], str] = {}
         for row in rows:
             scan = row["scan"]
             store = accepted_store(folder / scan)
+            if store is not None and row["modality"] != "MR" and store.geometry["values"]["kind"] != "hu":
+                text = f"scan {scan} is not in HU, and is read as if it were"
+                raise VolforgeError(text, str(folder), "set the sheet's `unit` column, or leave the scan out")
             if store is None or (partners is not None and scan not in partners):
                 continue
             self.shows_sides = store.geometry["axis"] != "sagittal"
@@ -109,7 +113,7 @@ class SliceSet:
             ]
             steps = store.geometry["spacing_mm"]
             axis = AXES[store.geometry["axis"]]
-            self.between_mm = float(steps[axis])
+            self.between_mm[scan] = float(steps[axis])
             self.pixel_mm = float(np.mean([s for a, s in enumerate(steps) if a != axis]))
         if not self.places:
             raise VolforgeError(
@@ -124,8 +128,8 @@ class SliceSet:
             )
         self.size = next(iter(sizes))
         self.heights = np.asarray([p.height for p in self.places])
-        names = [p.scan for p in self.places]
-        self.of_scan = {scan: np.flatnonzero([n == scan for n in names]) for scan in dict.fromkeys(names)}
+        scans = {scan: n for n, scan in enumerate(dict.fromkeys(p.scan for p in self.places))}
+        self.numbers = np.asarray([scans[p.scan] for p in self.places])
 
     def __len__(self) -> int:
         return len(self.places)
@@ -160,12 +164,21 @@ class SliceSet:
             found["target"] = self.partners[place.scan].read([place.number])
         return found
 
+    def between_of(self, k: int) -> float:
+        """Distance of a slice to its neighbours, mm."""
+        return self.between_mm[self.places[k].scan]
+
     def draw(self, rng: np.random.Generator, by: str) -> int:
         """A slice: any (`slices`), or one of a scan that is drawn first (`scans`): long scans weigh as others."""
         if by == "slices":
             return int(rng.integers(len(self)))
-        scans = list(self.of_scan.values())
-        return int(rng.choice(scans[int(rng.integers(len(scans)))]))
+        return self.draw_of(rng, np.arange(len(self)))
+
+    def draw_of(self, rng: np.random.Generator, among: Array) -> int:
+        """One of some slices, a scan of theirs drawn first."""
+        numbers = self.numbers[among]
+        chosen = rng.choice(np.unique(numbers))
+        return int(rng.choice(among[numbers == chosen]))
 
     def near(self, height: float, tolerance: float) -> Array:
         """Slices within a share of the body's height; the nearest one where there is none."""

@@ -13,8 +13,8 @@ OF_NAME: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "mind": mind_distance,
     "information": mutual_information,
 }
-LEVELS = {"gradient": 0.46, "mind": 0.266, "information": 1.096}
-"""Levels of 58 true pairs of heads, 2 mm, 8 mm inside the body."""
+LEVELS = {"gradient": 0.43, "mind": 0.266, "information": 1.072}
+"""Means over true pairs of middle slices of 20 heads that tune (SynthRAD2023), 2 mm, -1000 to 1800 HU, 8 mm inside."""
 
 
 def structure_term(name: str, image: Tensor, source: Tensor, deep: Tensor) -> Tensor:

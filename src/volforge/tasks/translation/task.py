@@ -90,6 +90,7 @@ class Translation(ImageTask):
     def problems(self, loaded: Places, study: ResolvedStudy) -> Iterator[Problem]:
         """Views of its arms too."""
         yield from super().problems(loaded, study)
+        yield from checks.problems_of_scans(loaded, study)
         for arm in study.settings.arms:
             yield from checks.problems_of_views(loaded, study, arm)
 
@@ -115,6 +116,10 @@ class Translation(ImageTask):
     def settings_of_arm(self, study: ResolvedStudy, arm: str) -> dict[str, Any]:
         """`source` and `target`, and how images of several views are joined."""
         return super().settings_of_arm(study, arm) | checks.own_settings(study, arm)
+
+    def budget(self, study: ResolvedStudy, arm: str) -> int:
+        """Samples of its trainings, and of those that they started from in this study."""
+        return super().budget(study, arm) + checks.budget_of_starts(study, arm)
 
     def may_need(self, study: ResolvedStudy, arm: str, model: str, needed: ModelOptions) -> str:
         """The shape extractor, or a generator to start from."""

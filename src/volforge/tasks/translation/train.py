@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from volforge.training.slice_augment import SliceAugmentation
     from volforge.training.task import Plan, Task
 
-PUBLISHED_SELECTION = {
-    "structure": "unpaired, selected with {n} pairs",
+SELECTION = {
+    "structure": "selected by inner structure with {n} pairs",
     "pairs": "selected by the error on {n} pairs",
     "painted": "selected by painted MR",
     "latest": "the last weights",
@@ -95,6 +95,23 @@ class Lesson:
         self.imported = {"background": content.get("background", "air"), "body_mask": content.get("body_mask", {})}
         self.task = self._outline() if settings.kind == EXTRACTOR else self._translation(parts)
         self.size = self.used[0].size
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """Whether networks and slices fit together; asked before anything is computed.
+
+        Raises:
+            VolforgeError: They do not.
+        """
+        import torch
+
+        with torch.device("meta"):
+            for name, network in self.task.networks().items():
+                divisor, least = int(getattr(network, "divisor", 1)), int(getattr(network, "smallest", 1))
+                if any(n % divisor or n < least for n in self.size):
+                    text = f"the {name.replace('_', ' ')} wants sides that are multiples of {divisor}, {least} or more"
+                    shown = f"slices are {self.size[0]} x {self.size[1]}"
+                    raise VolforgeError(f"{text}; {shown}", self.settings.place, "change the recipe's `size`")
 
     def _outline(self) -> Task:
         from volforge.tasks.translation.outline import OutlineTask
@@ -190,7 +207,29 @@ class Lesson:
             if about[key] != own:
                 text = f"its {key} is {about[key]}, that of the model {own}"
                 raise VolforgeError(f"a training cannot start from '{word}': {text}", self.settings.place)
+        self._refuse_leak(word, about)
         return weights
+
+    def _refuse_leak(self, word: str, about: Mapping[str, Any]) -> None:
+        """Refuse a needed model that saw pairs, or the other side of our subjects, where this training sees no pairs.
+
+        Raises:
+            VolforgeError: naming the subjects.
+        """
+        if self.parts.pairs:
+            return
+        seen = {k: set(v) for k, v in about["subjects"].items()}
+        own = {k: set(v) for k, v in self.subjects.items()}
+        pairs = seen["pairs"]
+        crossed = (seen["target"] & own["source"]) | (seen["source"] & own["target"])
+        if pairs or crossed:
+            what = "registered pairs" if pairs else "the other side"
+            names = ", ".join(sorted(pairs or crossed)[:5])
+            raise VolforgeError(
+                f"'{word}' saw {what} of {names}, and this training is to see no pairs",
+                self.settings.place,
+                "need a model that was trained without pairs on the same folds and seeds",
+            )
 
     def _extractor(self) -> nn.Module | None:
         """The frozen shape extractor, where a loss asks for it."""
@@ -199,9 +238,10 @@ class Lesson:
         own = self.settings.translation
         if not (own["shape"] or own["shape_adversarial"]):
             return None
-        for folder in self.job.needs.values():
+        for word, folder in self.job.needs.items():
             about, weights = read_weights(folder)
             if about["kind"] == EXTRACTOR:
+                self._refuse_leak(word, about)
                 names = set(TranslationSettings.__dataclass_fields__)
                 settings = TranslationSettings.of({k: v for k, v in about.items() if k in names})
                 if settings.window != self.settings.window:
@@ -232,7 +272,12 @@ class Lesson:
     @property
     def selection(self) -> str:
         """How the weights were chosen, in words."""
-        return PUBLISHED_SELECTION[str(self.settings.translation["select"])].format(n=self.judged)
+        if self.settings.kind == EXTRACTOR:
+            return "selected by the Dice of bodies" if self.parts.judged_targets else SELECTION["latest"]
+        by = str(self.settings.translation["select"])
+        if by == "structure" and not self.parts.pairs:
+            return f"unpaired, selected with {self.judged} pairs"
+        return SELECTION[by].format(n=self.judged)
 
 
 def plan_of(settings: TranslationSettings, job: TrainJob) -> Plan:

@@ -120,7 +120,8 @@ class UnpairedTask(Task):
         a = self.sources.draw(rng, self.own["draw"])
         tolerance = float(self.own["position"])
         if tolerance:
-            b = int(rng.choice(self.targets.near(self.sources.places[a].height, tolerance)))
+            near = self.targets.near(self.sources.places[a].height, tolerance)
+            b = self.targets.draw_of(rng, near) if self.own["draw"] == "scans" else int(rng.choice(near))
         else:
             b = self.targets.draw(rng, self.own["draw"])
         found: Batch = {"index": torch.tensor(index), "source_slice": torch.tensor(a), "target_slice": torch.tensor(b)}
@@ -137,8 +138,11 @@ class UnpairedTask(Task):
         """One step of the generators, with the discriminators' weights at rest, and one of the discriminators."""
         x, y = batch["source"].float(), batch["target"].float()
         body, own_body = batch["source_body"].float(), batch["target_body"].float()
-        if self.own["flip_equivariance"] and np.random.default_rng([self.seed, step, 7]).random() < 0.5:
-            x, y, body, own_body = (v.flip(-1) for v in (x, y, body, own_body))
+        draw = np.random.default_rng([self.seed, step, hands.rank, 7])
+        flips = bool(self.own["flip_equivariance"]) and self.sources.shows_sides and bool(draw.random() < 0.5)
+        unflipped = x
+        if flips:  # the generator alone sees it mirrored: keys of patches are those of the source as it is
+            x, body = x.flip(-1), body.flip(-1)
         judges = [n for n in networks if n.endswith("judge")]
         logged: dict[str, Tensor] = {}
         with frozen([networks[n] for n in judges]):
@@ -150,7 +154,9 @@ class UnpairedTask(Task):
                 made = networks["back"](y).float()
                 total = total + self._cycled(networks, x, y, fake, made, logged)
             if self.model.method == "contrast":
-                total = total + self._contrasted(networks, x, y, fake, step, hands, logged)
+                total = total + self._contrasted(
+                    networks, unflipped, y, fake.flip(-1) if flips else fake, step, hands, logged
+                )
             outline = self._outline(fake)
             total = total + self._tied(networks, x, y, fake, made, (body, own_body), outline, logged)
             hands.backward(total)
