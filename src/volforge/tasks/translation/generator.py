@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,13 @@ def make_generator(settings: TranslationSettings) -> nn.Module:
     channels = 1 if settings.kind == EXTRACTOR else settings.channels
     made: nn.Module = components.build("network", settings.network, channels=channels, outputs=1)
     return made
+
+
+def begin(network: nn.Module, start: Mapping[str, Tensor] | None) -> nn.Module:
+    """A network with the weights that it begins with; on the device `meta`, which holds none, as it is."""
+    if start is not None and not any(p.is_meta for p in network.parameters()):
+        network.load_state_dict(start)
+    return network
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -18,7 +18,7 @@ from volforge import components
 from volforge.losses.bone import bone_loss
 from volforge.losses.least_squares import discriminator_loss, generator_loss
 from volforge.losses.masked import inside
-from volforge.tasks.translation.generator import make_generator
+from volforge.tasks.translation.generator import begin, make_generator
 from volforge.tasks.translation.painting.arms import with_arms
 from volforge.tasks.translation.painting.options import Painting
 from volforge.tasks.translation.painting.paint import paint
@@ -77,9 +77,7 @@ class RegressionTask(Task):
 
     def networks(self) -> dict[str, nn.Module]:
         """`generator`, and `judge` where there is a discriminator."""
-        made = {"generator": make_generator(self.model)}
-        if self.start is not None:
-            made["generator"].load_state_dict(self.start)
+        made = {"generator": begin(make_generator(self.model), self.start)}
         if self.has_judge:
             spec = self.own["discriminator"]
             made["judge"] = components.build("network", spec, channels=self.model.channels + 1)

@@ -23,7 +23,7 @@ from volforge.losses.least_squares import discriminator_loss, generator_loss
 from volforge.losses.masked import inside
 from volforge.losses.shape import shape_l1
 from volforge.losses.structure import hinged
-from volforge.tasks.translation.generator import make_generator
+from volforge.tasks.translation.generator import begin, make_generator
 from volforge.tasks.translation.patches import PatchHeads, patch_places, sizes_of
 from volforge.tasks.translation.pool import FakePool, pool_generator
 from volforge.tasks.translation.settings import TranslationSettings
@@ -77,9 +77,7 @@ class UnpairedTask(Task):
     def networks(self) -> dict[str, nn.Module]:
         """`generator` and `target_judge`; with cycles `back` and `source_judge`; with patches `heads`."""
         spec, channels = self.own["discriminator"], self.model.channels
-        made: dict[str, nn.Module] = {"generator": make_generator(self.model)}
-        if self.start is not None:
-            made["generator"].load_state_dict(self.start)
+        made: dict[str, nn.Module] = {"generator": begin(make_generator(self.model), self.start)}
         made["target_judge"] = components.build("network", spec, channels=1)
         if self.has_cycle:
             made["back"] = components.build("network", self.model.network, channels=1, outputs=channels)
