@@ -114,6 +114,17 @@ def better(measure: str) -> Literal["higher", "lower", "nominal", "neither"]:
     return "higher" if plain.startswith(_HIGHER) else "lower"
 
 
+def from_nominal(measure: str, value: float) -> float:
+    """How far a value is from the nominal level of its measure; ratios by their logarithm, so that 0 is the worst.
+
+    Half and twice the level are then alike, and an image without any texture is no near miss.
+    """
+    level = NOMINAL[measure]
+    if not measure.endswith("_ratio"):
+        return abs(value - level)
+    return abs(math.log(value / level)) if value > 0 else math.nan if math.isnan(value) else math.inf
+
+
 def number(value: float) -> str:
     """A value for a table file: ten significant digits; empty for NaN."""
     return "" if math.isnan(value) else f"{value:.10g}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from volforge.errors import VolforgeError
 from volforge.metrics.distribution import FEW_IMAGES
-from volforge.metrics.measure import NOMINAL, better, unit_of
+from volforge.metrics.measure import NOMINAL, better, from_nominal, unit_of
 from volforge.metrics.statistics import FEWEST_PAIRS, NOISE, PairedTest, Summary, compare_arms, summarise
 from volforge.report.aggregate import ROW, failures, measures_frame, rows_in_order, study_values, subject_values
 from volforge.report.learnt import Verdict, verdicts
@@ -207,7 +207,7 @@ def _rows(
             cells = {arm: Cell(summarise(list(v.values())), failed.get((*key, arm), 0)) for arm, v in values.items()}
             measured = {a: v for a, v in values.items() if v and arms[a] not in UNRANKED}
             if measure in NOMINAL:  # nearer to the nominal level is what better means
-                measured = {a: {s: abs(x - NOMINAL[measure]) for s, x in v.items()} for a, v in measured.items()}
+                measured = {a: {s: from_nominal(measure, x) for s, x in v.items()} for a, v in measured.items()}
             tests = compare_arms(measured) if better(measure) != "neither" else []
         cells = {a: c for a, c in cells.items() if c.summary.n or c.failures}
         if not cells:
@@ -297,7 +297,7 @@ def _score(measure: str, mean: float) -> float:
     direction = better(measure)
     if direction == "lower":
         return -mean
-    return -abs(mean - NOMINAL[measure]) if direction == "nominal" else mean
+    return -from_nominal(measure, mean) if direction == "nominal" else mean
 
 
 def _notes(table: StudyTable) -> list[str]:
