@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from volforge.baselines import depth
 from volforge.baselines import image as baselines
 from volforge.errors import VolforgeError
 from volforge.metrics.image import TISSUES
@@ -169,6 +170,22 @@ def controls(patient: Patient, training: Iterable[tuple[Array, Array]]) -> dict[
     return {name: measure(patient, values, body) for name, values in made.items()}
 
 
+def depth_control(
+    patient: Patient, training: Iterable[tuple[Array, Array, tuple[float, float, float]]]
+) -> dict[str, dict[str, float]]:
+    """The median HU by distance from the MR's outline, within slices, since these are thick.
+
+    Args:
+        patient: The pair.
+        training: HU, body mask and voxel size of CTs of other subjects.
+    """
+    spacing = patient.mr.GetSpacing()
+    across = depth.plane_of(patient.mr_body.shape, spacing)
+    profile = depth.depth_profile(training, across)
+    values = depth.by_depth(patient.mr_body, spacing, profile, across)
+    return {"depth profile": measure(patient, values, patient.mr_body)}
+
+
 def read_prediction(path: Path, patient: Patient) -> Array:
     """HU of a file on the MR's grid, (X, Y, Z).
 
@@ -190,12 +207,14 @@ def read_prediction(path: Path, patient: Patient) -> Array:
     return values_of(image)
 
 
-def heads(data: Path, names: Iterable[str] = ("1BA012", "1BC050")) -> list[tuple[Array, Array]]:
-    """HU and body masks of head CTs that controls learn from; see the folder's SOURCES.md."""
+def heads(
+    data: Path, names: Iterable[str] = ("1BA012", "1BC050")
+) -> list[tuple[Array, Array, tuple[float, float, float]]]:
+    """HU, body mask and voxel size of head CTs that controls learn from; see the folder's SOURCES.md."""
     found = []
     for name in names:
         values, grid = read_canonical(data / f"synthrad23_head_ct/ct/{name}_ct.nii.gz", labels=False)
-        found.append((values, find_body(values, grid.spacing_mm, True).mask))
+        found.append((values, find_body(values, grid.spacing_mm, True).mask, grid.spacing_mm))
     return found
 
 
@@ -217,7 +236,9 @@ def main(arguments: list[str]) -> None:
     given: Any = parser.parse_args(arguments)
     patient = Patient.load(given.data)
     rows = {p.name: measure(patient, read_prediction(p, patient)) for p in given.predictions}
-    rows |= controls(patient, heads(given.data)) | references(patient)
+    training = heads(given.data)
+    rows |= controls(patient, ((hu, body) for hu, body, _ in training)) | depth_control(patient, training)
+    rows |= references(patient)
     print(as_text(rows))
     print("one patient: no interval, no test")
 
