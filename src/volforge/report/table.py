@@ -338,7 +338,9 @@ def _notes(table: StudyTable) -> list[str]:
         )
     real = [a for a, kind in table.arms.items() if kind == CEILING]
     if real:
-        notes.append(f"{', '.join(real)}: real images of the same subjects, what can be reached; never bold or tested.")
+        notes.append(
+            f"{', '.join(real)}: what can be reached (the real images, or what saw more of them); never bold or tested."
+        )
     less = [a for a, kind in table.arms.items() if kind == LESS]
     if less:
         most = max(table.budgets.values())
