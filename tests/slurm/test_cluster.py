@@ -127,8 +127,8 @@ def test_small_workflow_through_the_profile_by_name(tmp_path, cluster):
     sheets = [p for p in (tmp_path / "sheets").glob("*.tsv") if "structures" not in p.name and p.stem != "published"]
     scans = sum(len(read_table(p).rows) for p in sheets)
     assert len(by_rule["import_scan"]) == scans
-    assert len(by_rule["predict"]) == len(by_rule["measure"]) == 10
-    assert len(by_rule["train_model"]) == 4
+    assert len(by_rule["predict"]) == len(by_rule["measure"]) == 11
+    assert len(by_rule["train_model"]) == 5
     tasks = [j for j in by_rule["import_scan"] if "_" in j["JobID"]]
     assert len(tasks) >= 0.6 * scans  # most were ready together
     assert len({j["JobID"].split("_")[0] for j in by_rule["import_scan"]}) < scans
