@@ -15,13 +15,14 @@ ARMS = {
 }
 
 
-def table_of(tmp_path, ours, arms=None, fails=0, **more):
+def table_of(tmp_path, ours, arms=None, fails=0, base_fails=0, **more):
     """Ours and the depth profile on eight subjects: (MAE, bone Dice) of ours, with some spread."""
     lines = []
     for arm, (mae, dice) in {"volforge": ours, "depth": (155, 0.44)}.items():
         for i in range(8):
             lines.append(line(arm, f"p{i}", mae + 3 * (i % 3), measure="mae_hu", structure="body", source=""))
-            value = None if arm == "volforge" and i < fails else dice + 0.01 * (i % 4)
+            gone = i < (fails if arm == "volforge" else base_fails)
+            value = None if gone else dice + 0.01 * (i % 4)
             lines.append(line(arm, f"p{i}", value, measure="bone_dice", structure="bone", source=""))
     write_measures(tmp_path / "measures.tsv", lines)
     own = task("translation")
@@ -52,9 +53,17 @@ def test_better_in_one_alone_is_not(tmp_path, ours):
 def test_an_arm_that_fails_more_often_has_not_learnt(tmp_path):
     table = table_of(tmp_path, (110, 0.75), fails=1)
     difference = table.learnt["volforge"].differences[1]
-    assert (difference.pairs, difference.more_failures) == (7, 1)
+    assert (difference.pairs, difference.more_failures) == (8, 1)
+    assert difference.mean == pytest.approx((7 * 0.31 - 0.44) / 8)  # its failure counts as no overlap
     assert not table.learnt["volforge"].holds
     assert any("1 more failures" in n for n in table.notes)
+
+
+def test_a_baseline_that_shows_no_bone_at_all_is_beaten(tmp_path):
+    table = table_of(tmp_path, (110, 0.5), base_fails=8)
+    difference = table.learnt["volforge"].differences[1]
+    assert (difference.pairs, difference.more_failures) == (8, -8)
+    assert table.learnt["volforge"].holds
 
 
 def test_a_difference_whose_interval_holds_zero_is_not_enough(tmp_path):

@@ -98,7 +98,8 @@ def verdicts(
     }
     notes = [
         f"An arm is called learnt if it beats {base} in {rule}: the 95 % interval over subjects of the paired "
-        "difference lies on the better side of 0, and it fails no more often. An arm marked § is not."
+        "difference lies on the better side of 0, and it fails no more often; for this a Dice without value is 0. "
+        "An arm marked § is not."
     ]
     for arm, verdict in found.items():
         word = "learnt" if verdict.holds else "not shown to have learnt"
@@ -117,6 +118,9 @@ def _difference(
 ) -> Difference:
     row = values[(values["structure"] == structure) & (values["measure"] == measure)]
     own, other = (dict(zip(r["subject"], r["value"], strict=True)) for r in (row[row["arm"] == a] for a in (arm, base)))
+    if measure.endswith("dice"):  # where one of them shows nothing at all, the overlap is 0
+        shown = dict.fromkeys([*own, *other], 0.0)
+        own, other = shown | own, shown | other
     both = [s for s in own if s in other]
     x = np.array([own[s] - other[s] for s in both], np.float64)
     low, high = bootstrap_interval(x)
