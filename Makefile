@@ -21,8 +21,8 @@ help:
 	@echo "make lock      pin every installed package anew in envs/constraints.txt"
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is $$($(PYTHON) -V 2>&1); set PYTHON=/path/to/python3.13"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 

@@ -8,18 +8,18 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from volforge.errors import VolforgeError
-from volforge.workflow import fail_once, jobs, study_jobs, study_settings, targets
+from volforge.workflow import fail_once, jobs, shipped, study_jobs, study_settings, targets
 from volforge.workflow.code_hash import code_hash, keep_in
 from volforge.workflow.one_timer import keep_one_timer
 from volforge.workflow.run import load_run
 from volforge.workflow.unfinished import Left, page_so_far
 
 # Jobs find the command line of the environment that Snakemake itself runs in, activated or not. Conda and
-# containers bring the libraries; the package is taken from beside this file.
+# containers bring the libraries; the package is the one that read this file.
 guard = fail_once.shell_guard()
 if workflow.deployment_settings.deployment_method:
     shell.prefix(
-        f"{guard}export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
+        f"{guard}export PYTHONPATH={shlex.quote(str(shipped.importable()))}; "
         'volforge() {{ python -m volforge "$@"; }}; '
     )
 else:

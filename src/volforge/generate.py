@@ -359,8 +359,11 @@ RUN apt-get update \\
  && apt-get install -y --no-install-recommends git libgl1 libx11-6 \\
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/volforge
-COPY pyproject.toml README.md LICENSE ./
-COPY envs/constraints.txt envs/constraints.txt
+COPY pyproject.toml setup.py README.md LICENSE Snakefile ./
+COPY envs envs
+COPY rules rules
+COPY profiles profiles
+COPY config config
 COPY src src
 RUN pip install --no-cache-dir -c envs/constraints.txt ".[train]"
 ENTRYPOINT ["volforge"]

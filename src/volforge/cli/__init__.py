@@ -16,6 +16,8 @@ from volforge import __version__
 from volforge.errors import VolforgeError
 
 NOUNS = {
+    "new": "Make the folder of a project: sheet, configuration, and the line that runs it.",
+    "run": "Run the project in this folder, by Snakemake.",
     "cohort": "Sample sheets, phantom cohorts, and the table of a cohort's scans.",
     "scan": "One scan: import, cut, restore, make labels; PNG export.",
     "model": "Models and baselines of a study: train, predict.",

@@ -25,12 +25,14 @@ def status(
     """Say what is done, running, queued, waiting, failed and why; exits with 1 if something failed."""
     from volforge.errors import VolforgeError
     from volforge.workflow.run import load_run
+    from volforge.workflow.shipped import own_configuration
     from volforge.workflow.status import read_journal, standings
 
     journal = read_journal(Path(".snakemake/volforge/journal.jsonl"))
     files = configfiles or [Path(f) for f in (journal.configfiles if journal else [])]
-    if not files and Path("config/config.yaml").exists():
-        files = [Path("config/config.yaml")]
+    own = own_configuration()
+    if not files and own is not None:
+        files = [own]
     if not files:
         raise VolforgeError(
             "no run was started in this folder, and no configuration is named", str(Path.cwd()), "name its files"

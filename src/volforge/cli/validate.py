@@ -14,14 +14,15 @@ app = typer.Typer(add_completion=False)
 def validate(
     configfiles: Annotated[
         list[Path] | None,
-        typer.Argument(help="Configuration files, later ones win; config/config.yaml if none."),
+        typer.Argument(help="Configuration files, later ones win; config.yaml or config/config.yaml if none."),
     ] = None,
 ) -> None:
     """Check a configuration and all its sheets, before anything runs."""
     from volforge.errors import ProblemsError, errors_of
     from volforge.workflow.run import resolve
+    from volforge.workflow.shipped import own_configuration
 
-    files = configfiles or [Path("config/config.yaml")]
+    files = configfiles or [own_configuration() or Path("config/config.yaml")]
     loaded, cohorts, studies = resolve(files)
     if errors_of(loaded.problems):
         raise ProblemsError(loaded.problems)
