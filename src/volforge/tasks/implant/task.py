@@ -41,6 +41,7 @@ class Implant(Task):
     judged_in = ("implant",)  # its strata are the same cases again
     picture = "defective skull, prediction, reference, error, along three planes"
     by_hand = {
+        "start": "volforge.tasks.implant.starter:start",
         "plan": "volforge.tasks.implant.defects.files:Plan",
         "defects": "volforge.tasks.implant.defects.files:make_defects",
         "features": "volforge.tasks.implant.features.files:feature_files",

@@ -26,6 +26,7 @@ class NegativeVolume(Task):
     study = NegativeVolumeStudy
     predict = "volforge.tasks.negative_volume.predict:predict"
     measure = "volforge.tasks.negative_volume.measure:measure"
+    by_hand = {"start": "volforge.tasks.negative_volume.starter:start"}
     shown = ("dice", "joint_space_mm3", "joint_space_mean_mm", "asymmetry_index_percent", "index_error_percent")
     judged_in = ("joint_space",)  # the part that bone bounds tells cases apart
     picture = PICTURE

@@ -25,6 +25,7 @@ class SemanticSynthesis(ImageTask):
     reads = ("labels", "image")
     baselines = BASELINES
     learns = LEARNS
+    by_hand = {"start": "volforge.tasks.semantic_synthesis.starter:start"}
     shown = (
         "segmenter_dice_ratio",
         "outline_dice",

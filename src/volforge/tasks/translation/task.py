@@ -37,6 +37,7 @@ class Translation(ImageTask):
     baselines = BASELINES
     learns = LEARNS
     by_hand = {
+        "start": "volforge.tasks.translation.starter:start",
         "predict_translation": "volforge.tasks.translation.by_hand:predict_translation",
         "published": "volforge.tasks.translation.published_weights:import_published",
     }
