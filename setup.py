@@ -17,6 +17,7 @@ class BuildWithWorkflow(build_py):
     """Copies the workflow into the package of a wheel; an editable install finds it in the clone."""
 
     def run(self) -> None:
+        """Build, and copy."""
         super().run()
         if self.editable_mode:
             return
@@ -25,6 +26,7 @@ class BuildWithWorkflow(build_py):
             shutil.copyfile(source, target)
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Files of the package, the copies too."""
         copies = [] if self.editable_mode else [str(target) for _, target in self._copies()]
         return [*super().get_outputs(include_bytecode), *copies]
 

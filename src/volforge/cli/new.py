@@ -14,7 +14,9 @@ app = typer.Typer(add_completion=False)
 def new(
     folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist, or be empty.")],
     data: Annotated[Path | None, typer.Argument(help="Folder that a data set was unpacked into.")] = None,
-    layout: Annotated[str, typer.Option(help="How the data lie there; `volforge cohort layouts` lists the names.")] = "",
+    layout: Annotated[
+        str, typer.Option(help="How the data lie there; `volforge cohort layouts` lists the names.")
+    ] = "",
     modality: Annotated[str, typer.Option(help="CT, CBCT, MR or mask, where the layout does not tell.")] = "",
     label_source: Annotated[str, typer.Option(help="Who made the labels, where the layout does not tell.")] = "",
     pattern: Annotated[str, typer.Option(help="Layout pattern: '{subject}/{scan}.nii.gz'; / at the end: folder.")] = "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -31,22 +32,39 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_state(folder: Path) -> dict[str, Any]:
-    """Commit of the code and whether it was changed since; empty where it is not a checkout."""
+def code_state(package: Path = Path(__file__).parents[1]) -> dict[str, Any]:
+    """What code this is: the commit of a clone and whether it was changed since; else a hash of the installed package.
+
+    Args:
+        package: The folder of `volforge/__init__.py`.
+
+    Returns:
+        `commit` and `changed`; or `sha256` of all its files, whose names count too.
+    """
 
     def git(*words: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, check=False, timeout=30
+                ["git", "-C", str(package), *words], capture_output=True, text=True, check=False, timeout=30
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    commit = git("rev-parse", "HEAD")
+    # a wheel may lie in an environment inside of a repository that is another one
+    is_clone = git("ls-files", "--error-unmatch", "__init__.py") is not None
+    commit = git("rev-parse", "HEAD") if is_clone else None
     if commit is None:
-        return {}
+        return {"sha256": _hash_of(package)}
     return {"commit": commit, "changed": bool(git("status", "--porcelain", "--untracked-files=no"))}
+
+
+def _hash_of(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def hardware() -> dict[str, Any]:
@@ -76,7 +94,7 @@ def provenance(configuration: Mapping[str, Any], inputs: Mapping[str, Iterable[s
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
-        "code": git_state(Path(__file__).parent),
+        "code": code_state(),
         "hardware": hardware(),
         "seeds": {name: c.get("seed", 0) for name, c in cohorts.items()},
         "configuration": dict(configuration),

@@ -23,15 +23,16 @@ COLUMNS = "subject\tscan\tmodality\tunit\timage\tlabels\tlabel_source\n"
 def empty_sheet() -> str:
     """A sheet without rows: what its columns mean."""
     return (
-        "# One row per scan, cells parted by tabs. Paths start from the folder of this file (or from `root` in config.yaml).\n"
-        "# subject: the patient; splits are made by it. scan: a short name of your own. modality: CT, CBCT, MR or mask.\n"
-        "# unit: empty is HU for CT; hu+1024 where air is 0. labels: a label map, whose structures scans.structures.tsv names.\n"
+        "# One row per scan, cells parted by tabs. Paths start from this file's folder (or from `root` in config.yaml).\n"
+        "# subject: the patient; splits are made by it. scan: a short name. modality: CT, CBCT, MR or mask.\n"
+        "# unit: empty is HU for CT; hu+1024 where air is 0. labels: a label map; scans.structures.tsv names its numbers.\n"
         "# label_source: expert, derived, model or predicted. An example of a row:\n"
         "# patient 1\tp1-ct\tCT\t\tp1/ct.nii.gz\tp1/organs.nii.gz\texpert\n"
         "# and of scans.structures.tsv beside this file, with its head (side: left, right or empty):\n"
         "# structure\tid\tside\n"
         "# kidney_left\t1\tleft\n"
-        f"# All columns: {shipped.folder() / 'config/README.md'}. Public data and DICOM: volforge new FOLDER --layout NAME DATA\n"
+        f"# All columns: {shipped.folder() / 'config/README.md'}\n"
+        "# Public data sets and DICOM: volforge new FOLDER --layout NAME DATA writes the sheet.\n"
         f"{COLUMNS}"
     )
 
@@ -55,7 +56,7 @@ def configuration(
         parts += ["", "# how scans are cut for networks", *(["recipes:"] if recipes else ["# recipes:"])]
         parts += [f"  {n}: {r}" for n, r in recipes.items()] + [f"#   {n}: {r}" for n, r in doubted.items()]
     runs = any(not s.doubt for s in studies.values())
-    parts += ["", "# each study is one table of results/report.html; its arms are the rows that are compared"]
+    parts += ["", "# each study is one table of results/report.html; its arms are the columns that are compared"]
     parts += ["studies:"] if runs else ["# studies:"]
     for study, start in studies.items():
         lines = [f"  {study}:", *(f"    {line}" for line in start.study.splitlines())]
@@ -84,8 +85,8 @@ cohorts:
 recipes:
   volume: {kind: region, around: body, spacing_mm: [3, 3, 3]}
 
-# Each study is one table of results/report.html; its arms are the rows that are compared. Take the # away once scans have
-# labels. All keys: docs/configuration.md, other tasks: docs/studies.md.
+# Each study is one table of results/report.html; its arms are the columns that are compared. Take the # away once
+# scans have labels. All keys: docs/configuration.md, other tasks: docs/studies.md.
 # studies:
 #   mine:
 #     task: segmentation
@@ -115,7 +116,7 @@ def _head(first: str) -> str:
         "#   volforge validate   every mistake in this file and its sheet, with line and remedy\n"
         "#   volforge run -n     what would run\n"
         "#   volforge run        runs it; the page to read is results/report.html\n"
-        "# The sizes here are for a first look on a laptop. Settings may be changed at any time: what they touch runs again.\n"
+        "# The sizes here are for a first look on a laptop. Change settings at any time: what they touch runs again.\n"
     )
 
 

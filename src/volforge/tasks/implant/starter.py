@@ -18,7 +18,7 @@ def start(facts: Facts) -> Start | str:
         f"cohort: {facts.cohort}",
         *([facts.tested] if facts.tested else []),
         "arms:",
-        "  # the mean implant at its mean place; the other half of the skull, mirrored; holes closed by balls of closing_mm",
+        "  # the mean implant at its mean place; the skull's other half, mirrored; holes closed by balls of closing_mm",
         "  mean_implant: {baseline: mean_implant}",
         "  mirror: {baseline: mirror}",
         "  closing: {baseline: closing, closing_mm: 30}",

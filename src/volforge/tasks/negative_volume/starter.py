@@ -23,7 +23,9 @@ def start(facts: Facts) -> Start | str:
         mandible, groups = _named(facts.structures, MANDIBLE)
         skull, _ = _named(facts.structures, SKULL)
         if not mandible or not skull:
-            return "it takes a condyle and a temporal bone of each side, or a mandible and a skull, among the structures"
+            return (
+                "it takes a condyle and a temporal bone of each side, or a mandible and a skull, among the structures"
+            )
         joint = [f"  derive: {{mandible: {mandible}, skull: {skull}}} # condyles and temporal bones are found in them"]
     # nothing is learnt: every fold is measured
     every = [f"folds: [{', '.join(map(str, range(facts.folds)))}] # all of them: nothing is learnt"]

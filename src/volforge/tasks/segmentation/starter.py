@@ -33,7 +33,7 @@ def start(facts: Facts) -> Start | str:
             "  threshold_components: {baseline: threshold_components}",
         ]
     lines += [
-        "  # a small network, some minutes on two cores. Better: width 32, levels 4, steps 5000 or more (docs/training.md)",
+        "  # a small network, some minutes on two cores; better: width 32, levels 4, steps 5000 (docs/training.md)",
         "  volforge:",
         "    models:",
         "      all:",

@@ -1,0 +1,95 @@
+"""From a wheel alone: `volforge new` and `volforge run` in a folder outside of any clone, on made-up volumes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT, save
+from tests.wheel import unpacked_wheel, volforge_of
+
+pytestmark = pytest.mark.xdist_group("wheel")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return unpacked_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+def crops(folder, count=4):
+    """Made-up MR crops in the layout of the Medical Segmentation Decathlon: two bright neighbours in noise."""
+    grid = np.indices((24, 32, 24)).astype(float)
+    for n in range(count):
+        random = np.random.default_rng(n)
+        middle = np.array([12, 16, 12]) + random.uniform(-2, 2, 3)
+        distance = np.sqrt((((grid.T - middle) / [4, 9, 4]) ** 2).sum(-1)).T
+        labels = np.where(distance < 1, np.where(grid[1] > middle[1], 1, 2), 0).astype(np.uint8)
+        image = 200 + 150 * (labels > 0) + 60 * (labels == 2) + random.normal(0, 15, labels.shape)
+        affine = np.diag([1.0, 1.0, 1.0, 1.0])
+        save(folder / f"imagesTr/hippocampus_{n:03d}.nii.gz", image.astype(np.int16), affine)
+        save(folder / f"labelsTr/hippocampus_{n:03d}.nii.gz", labels, affine)
+
+
+def test_the_wheel_holds_the_workflow_and_nothing_of_it_is_left_behind(site):
+    shipped = site / "volforge/shipped"
+    for name in ("Snakefile", "rules", "envs", "config", "profiles"):
+        files = [ROOT / name] if (ROOT / name).is_file() else [p for p in (ROOT / name).rglob("*") if p.is_file()]
+        for file in [f for f in files if "__pycache__" not in f.parts]:
+            assert (shipped / file.relative_to(ROOT)).read_bytes() == file.read_bytes(), file
+
+
+def test_hashes_of_code_and_schemas_need_no_clone(site, tmp_path):
+    program = (
+        "import volforge, json; from volforge.workflow import shipped, code_hash\n"
+        "print(volforge.__file__); print(shipped.folder())\n"
+        "print(code_hash.code_hash('volforge.volume.cut_scan:cut_scan'))\n"
+        "print(json.loads((shipped.folder() / 'config/schemas/config.schema.json').read_text())['title'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, "PYTHONPATH": str(site)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    package, home, hashed, title = done.stdout.splitlines()
+    assert package == str(site / "volforge/__init__.py")
+    assert home == str(site / "volforge/shipped")
+    from volforge.workflow.code_hash import code_hash
+
+    assert hashed == code_hash("volforge.volume.cut_scan:cut_scan")  # the same results count as made
+    assert title == "Configuration"
+
+
+def test_the_embedded_default_is_planned_from_the_wheel(site, tmp_path):
+    done = volforge_of(site, "run", site / "volforge/shipped/config/config.yaml", "-n", "--", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert str(ROOT) not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_new_and_run_from_the_wheel_alone(site, tmp_path):
+    crops(tmp_path / "data")
+    made = volforge_of(site, "new", "mine/project", "--layout", "msd", "data", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "study data_segmentation" in made.stdout
+    assert made.stdout.rstrip().endswith("cd mine/project && volforge run")
+    project = tmp_path / "mine/project"
+    text = (project / "config.yaml").read_text()
+    (project / "config.yaml").write_text(text.replace("steps: 300", "steps: 60"))
+    done = volforge_of(site, "run", cwd=project)
+    assert done.returncode == 0, done.stderr[-4000:]
+    first = done.stderr.splitlines()[0]
+    assert first.startswith(f"snakemake --snakefile {site}/volforge/shipped/Snakefile --configfile config.yaml")
+    assert (project / "results/report.html").exists()
+    table = json.loads((project / "results/studies/data_segmentation/table.json").read_text())
+    assert {row["arm"] for row in table["rows"]} == {"mean_labels", "volforge"}
+    code = json.loads((project / "results/provenance.json").read_text())["code"]
+    assert set(code) == {"sha256"}
+    said = done.stdout + done.stderr + "".join(p.read_text() for p in (project / "logs").rglob("*.log"))
+    assert str(ROOT) not in said
+    again = volforge_of(site, "run", "-n", cwd=project)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    status = volforge_of(site, "status", cwd=project)
+    assert status.returncode == 0, status.stderr
