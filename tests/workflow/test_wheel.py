@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.conftest import ROOT, save
 from tests.wheel import unpacked_wheel, volforge_of
+from tests.workflow.test_readme import blocks
 
 pytestmark = pytest.mark.xdist_group("wheel")
 
@@ -69,27 +72,38 @@ def test_the_embedded_default_is_planned_from_the_wheel(site, tmp_path):
 
 
 @pytest.mark.slow
-def test_new_and_run_from_the_wheel_alone(site, tmp_path):
-    crops(tmp_path / "data")
-    made = volforge_of(site, "new", "mine/project", "--layout", "msd", "data", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert "study data_segmentation" in made.stdout
-    assert made.stdout.rstrip().endswith("cd mine/project && volforge run")
-    project = tmp_path / "mine/project"
-    text = (project / "config.yaml").read_text()
-    (project / "config.yaml").write_text(text.replace("steps: 300", "steps: 60"))
-    done = volforge_of(site, "run", cwd=project)
-    assert done.returncode == 0, done.stderr[-4000:]
-    first = done.stderr.splitlines()[0]
+def test_the_page_of_the_first_cohort_works_as_printed_from_the_wheel_alone(site, tmp_path):
+    """Its commands in the order of the page, on made-up crops in the place of the data set that it names."""
+    crops(tmp_path / "Task04_Hippocampus")
+    _, make, check, run, *_ = blocks("docs/your-first-cohort.md", "bash")
+    made = printed(site, make, tmp_path)
+    assert "study task04_hippocampus_segmentation" in made.stdout
+    assert made.stdout.rstrip().endswith("cd hippocampus && volforge run")
+    project = tmp_path / "hippocampus"
+    page = (ROOT / "docs/your-first-cohort.md").read_text()
+    assert {p.name for p in project.iterdir()} == set(re.findall(r"^\| `hippocampus/(.+?)`", page, re.MULTILINE))
+    checked = printed(site, check, tmp_path)
+    assert "4 scans, 1 studies, no error" in checked.stdout
+    assert not (project / "results").exists()
+    done = printed(site, run, project)
+    first = next(line for line in done.stderr.splitlines() if line.startswith("snakemake "))
     assert first.startswith(f"snakemake --snakefile {site}/volforge/shipped/Snakefile --configfile config.yaml")
     assert (project / "results/report.html").exists()
-    table = json.loads((project / "results/studies/data_segmentation/table.json").read_text())
-    assert {row["arm"] for row in table["rows"]} == {"mean_labels", "volforge"}
+    table = json.loads((project / "results/studies/task04_hippocampus_segmentation/table.json").read_text())
+    assert list(table["arms"]) == ["mean_labels", "volforge"]
     code = json.loads((project / "results/provenance.json").read_text())["code"]
     assert set(code) == {"sha256"}
     said = done.stdout + done.stderr + "".join(p.read_text() for p in (project / "logs").rglob("*.log"))
-    assert str(ROOT) not in said
+    assert str(ROOT) not in said + (project / "results/report.html").read_text()
     again = volforge_of(site, "run", "-n", cwd=project)
     assert "Nothing to be done" in again.stdout + again.stderr
-    status = volforge_of(site, "status", cwd=project)
-    assert status.returncode == 0, status.stderr
+
+
+def printed(site, block, cwd):
+    """A shell block of the page; its `volforge` is that of the wheel."""
+    done = subprocess.run(
+        ["bash", "-e", "-c", block], capture_output=True, text=True, cwd=cwd, check=False, stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(site), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
+    return done

@@ -23,9 +23,9 @@ COLUMNS = "subject\tscan\tmodality\tunit\timage\tlabels\tlabel_source\n"
 def empty_sheet() -> str:
     """A sheet without rows: what its columns mean."""
     return (
-        "# One row per scan, cells parted by tabs. Paths start from this file's folder (or from `root` in config.yaml).\n"
+        "# One row per scan, cells parted by tabs. Paths start from this folder (or from `root` in config.yaml).\n"
         "# subject: the patient; splits are made by it. scan: a short name. modality: CT, CBCT, MR or mask.\n"
-        "# unit: empty is HU for CT; hu+1024 where air is 0. labels: a label map; scans.structures.tsv names its numbers.\n"
+        "# unit: empty is HU for CT; hu+1024 where air is 0. labels: a map of numbers, named in scans.structures.tsv.\n"
         "# label_source: expert, derived, model or predicted. An example of a row:\n"
         "# patient 1\tp1-ct\tCT\t\tp1/ct.nii.gz\tp1/organs.nii.gz\texpert\n"
         "# and of scans.structures.tsv beside this file, with its head (side: left, right or empty):\n"
