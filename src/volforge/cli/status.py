@@ -25,9 +25,9 @@ def status(
     """Say what is done, running, queued, waiting, failed and why; exits with 1 if something failed."""
     from volforge.errors import VolforgeError
     from volforge.workflow.run import load_run
-    from volforge.workflow.status import read_journal, standings
+    from volforge.workflow.status import JOURNAL, read_journal, standings
 
-    journal = read_journal(Path(".snakemake/volforge/journal.jsonl"))
+    journal = read_journal(JOURNAL)
     files = configfiles or [Path(f) for f in (journal.configfiles if journal else [])]
     if not files and Path("config/config.yaml").exists():
         files = [Path("config/config.yaml")]
