@@ -17,7 +17,9 @@ def played(jobs, earlier=None):
     for rule, *_ in jobs:
         counts[rule] = counts.get(rule, 0) + 1
     left.plan(counts)
-    events = sorted([(b, 1, i) for i, (_, _, b, _) in enumerate(jobs)] + [(e, 0, i) for i, (_, _, _, e) in enumerate(jobs)])
+    events = sorted(
+        [(b, 1, i) for i, (_, _, b, _) in enumerate(jobs)] + [(e, 0, i) for i, (_, _, _, e) in enumerate(jobs)]
+    )
     end = max(e for *_, e in jobs)
     found = []
     for now, starts, i in events:

@@ -111,7 +111,7 @@ def report_so_far(
 
 
 def _ran() -> str:
-    """How long the run that writes the page has taken, and what failed in it; empty where a person writes it by hand."""
+    """How long the run has taken that writes the page, and what failed in it; empty where a person writes it."""
     import time
 
     from volforge.workflow.duration import in_words

@@ -21,6 +21,7 @@ class Segmentation(Task):
     measure = "volforge.tasks.segmentation.measure:measure"
     baselines = BASELINES
     learns = LEARNS
+    first = (("", "dice"), ("", "nsd_1mm"), ("", "hd95_mm"))
     shown = ("dice", "hd95_mm", "assd_mm", "nsd_1mm")
     trains_with_needs = False  # labels tell where the joints are; the localiser finds them in new scans
 

@@ -25,6 +25,14 @@ class SemanticSynthesis(ImageTask):
     reads = ("labels", "image")
     baselines = BASELINES
     learns = LEARNS
+    first = (
+        ("", "segmenter_dice_ratio"),
+        ("", "outline_dice"),
+        ("", "texture_sd_ratio"),
+        ("body", "mae_hu"),
+        ("body", "mae"),
+        ("", "diversity_ms_ssim"),
+    )
     shown = (
         "segmenter_dice_ratio",
         "outline_dice",
