@@ -184,14 +184,19 @@ def _histories(runs: Sequence[tuple[str, Path]], arms: Sequence[str]) -> dict[st
                     found.setdefault(column, []).append((arm, known["step"].to_numpy(), known[column].to_numpy()))
     drawn = {}
     for column, lines in found.items():
-        figure, (axis,) = new_figure(3.0)
+        named = list(dict.fromkeys(x[0] for x in lines))
+        below = -(-len(named) // 2) if len(named) > FEW_POINTS else 0  # rows of a legend that has no place inside
+        figure, (axis,) = new_figure(3.0 + LINE * below)
         for arm, steps, values in lines:
             marker = marker_of(arm, arms) if len(steps) <= FEW_POINTS else None
             axis.plot(steps, values, lw=1.1, color=colour_of(arm, arms), alpha=0.8, marker=marker, ms=3)
         axis.set_xlabel("step")
         axis.set_ylabel(column)
-        handles = [_handle(a, arms) for a in dict.fromkeys(x[0] for x in lines)]
-        axis.legend(handles=handles, frameon=False, fontsize=9)
+        handles = [_handle(a, arms) for a in named]
+        if below:
+            figure.legend(handles=handles, frameon=False, fontsize=9, loc="outside lower left", ncols=2)
+        else:
+            axis.legend(handles=handles, frameon=False, fontsize=9)
         drawn[f"history_{column}"] = Drawn(figure, "training", f"{column} in training")
     return drawn
 
