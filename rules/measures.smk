@@ -71,7 +71,7 @@ rule write_table_settings:
         mem_mb=100,
         runtime=5,
     params:
-        settings=of_study(study_settings.table_settings),
+        settings=lambda wildcards: study_settings.table_settings(RUN.studies, study_of(wildcards)),
     shell:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 

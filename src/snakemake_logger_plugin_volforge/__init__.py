@@ -15,61 +15,10 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_volforge.journal import Journal
+from snakemake_logger_plugin_volforge.time_left import DURATIONS, TimeLeft, key_of, read_durations, write_durations
 
 LINE_EVERY_S = 15.0
 SHOWN = ("Nothing to be done", "SLURM run ID", "No accounting on this cluster")
-
-
-class TimeLeft:
-    """Estimates the time left from the durations of finished jobs, rule by rule.
-
-    Jobs of a rule that has not finished one yet count with the mean of all; the sum is divided by the number
-    of jobs that run side by side.
-    """
-
-    def __init__(self) -> None:
-        self.total: dict[str, int] = {}
-        self.done: dict[str, int] = {}
-        self.seconds: dict[str, float] = {}
-        self._running: dict[int, tuple[str, float]] = {}
-        self._side_by_side = 1.0
-
-    def plan(self, counts: dict[str, int]) -> None:
-        """Take the numbers of jobs by rule."""
-        self.total = {rule: n for rule, n in counts.items() if rule != "total"}
-
-    def start(self, job: int, rule: str, now: float) -> None:
-        """A job starts."""
-        self._running[job] = (rule, now)
-        self._side_by_side = max(self._side_by_side * 0.98, float(len(self._running)))
-
-    def finish(self, job: int, now: float) -> None:
-        """A job has finished."""
-        if job in self._running:
-            rule, began = self._running.pop(job)
-            self.done[rule] = self.done.get(rule, 0) + 1
-            self.seconds[rule] = self.seconds.get(rule, 0.0) + now - began
-
-    def fail(self, job: int) -> None:
-        """A job has failed; it may come again."""
-        self._running.pop(job, None)
-
-    @property
-    def running(self) -> list[str]:
-        """Rules at work."""
-        return sorted({rule for rule, _ in self._running.values()})
-
-    def seconds_left(self) -> float | None:
-        """The estimate; None before anything has finished."""
-        finished = sum(self.done.values())
-        if not finished:
-            return None
-        mean = sum(self.seconds.values()) / finished
-        left = 0.0
-        for rule, count in self.total.items():
-            each = self.seconds[rule] / self.done[rule] if self.done.get(rule) else mean
-            left += max(0, count - self.done.get(rule, 0)) * each
-        return left / max(1.0, self._side_by_side)
 
 
 def in_words(seconds: float | None) -> str:
@@ -88,7 +37,8 @@ class LogHandler(LogHandlerBase):
 
     def __post_init__(self) -> None:
         """Prepare for a terminal or for lines."""
-        self._time = TimeLeft()
+        self._earlier = read_durations(DURATIONS)
+        self._time = TimeLeft(self._earlier)
         self._began = time.monotonic()
         self._last_line = 0.0
         self._is_terminal = sys.stderr.isatty()
@@ -109,14 +59,15 @@ class LogHandler(LogHandlerBase):
             self._time.plan(dict(getattr(record, "stats", {})))
             self._show(0, sum(self._time.total.values()), now, always=True)
         elif event == LogEvent.JOB_INFO:
-            self._time.start(int(record.__dict__["jobid"]), str(record.__dict__["rule_name"]), now)
+            key = key_of(record.__dict__.get("wildcards") or {})
+            self._time.start(int(record.__dict__["jobid"]), str(record.__dict__["rule_name"]), now, key)
         elif event == LogEvent.JOB_FINISHED:
             self._time.finish(int(record.__dict__["job_id"]), now)
         elif event == LogEvent.PROGRESS:
             self._show(int(record.__dict__["done"]), int(record.__dict__["total"]), now)
         elif event in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR, LogEvent.ERROR):
             if event == LogEvent.JOB_ERROR:
-                self._time.fail(int(record.__dict__["jobid"]))
+                self._time.fail(int(record.__dict__["jobid"]), now)
             self._write(self.format(record))
         elif event == LogEvent.SHELLCMD:
             self._write(self.format(record))
@@ -125,7 +76,7 @@ class LogHandler(LogHandlerBase):
 
     def _show(self, done: int, total: int, now: float, *, always: bool = False) -> None:
         self._counts = (done, total)
-        left = in_words(self._time.seconds_left()) if done < total else "done"
+        left = in_words(self._time.seconds_left(now)) if done < total else "done"
         doing = ", ".join(self._time.running)
         if self._is_terminal:
             from rich.console import Console
@@ -158,7 +109,10 @@ class LogHandler(LogHandlerBase):
 
     def close(self) -> None:
         """Leave the terminal as it was."""
+        leads = self._journal.is_open  # jobs in processes of their own keep nothing
         self._journal.close()
+        if leads and self._time.found:
+            write_durations(DURATIONS, self._earlier, self._time.found)
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

@@ -24,6 +24,11 @@ class Journal:
         self._file: TextIO | None = None
         self._head: dict[str, Any] | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this is the leading process of a run that has begun."""
+        return self._file is not None
+
     def take(self, record: LogRecord) -> None:
         """Take one event of Snakemake."""
         event, fields = getattr(record, "event", None), record.__dict__

@@ -65,7 +65,7 @@ def test_budgets_are_samples_over_all_models(tmp_path, monkeypatch):
     run = load_run([ROOT / "config/config.yaml"], check_files=False)
     for name in ("tmj_segmentation", "body_semantic_synthesis"):
         study = run.studies[name]
-        budgets = {a: c["budget"] for a, c in json.loads(table_settings(study))["arms"].items()}
+        budgets = {a: c["budget"] for a, c in json.loads(table_settings({study.name: study}, study))["arms"].items()}
         trained = [b for b in budgets.values() if b]
         assert len(trained) == 2
         assert len(set(trained)) == 1, "arms of the default run stand side by side"

@@ -26,9 +26,9 @@ def status(
     from volforge.errors import VolforgeError
     from volforge.workflow.run import load_run
     from volforge.workflow.shipped import own_configuration
-    from volforge.workflow.status import read_journal, standings
+    from volforge.workflow.status import JOURNAL, read_journal, standings
 
-    journal = read_journal(Path(".snakemake/volforge/journal.jsonl"))
+    journal = read_journal(JOURNAL)
     files = configfiles or [Path(f) for f in (journal.configfiles if journal else [])]
     own = own_configuration()
     if not files and own is not None:

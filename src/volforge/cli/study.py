@@ -91,7 +91,7 @@ def report(
     from volforge.volume.folders import read_object
 
     request = read_object(settings, "the settings of a report", "configuration", "report", "cohorts")
-    write_report(results, out, provenance, request)
+    write_report(results, out, provenance, request, ran=_ran())
     typer.echo(str(out))
 
 
@@ -106,5 +106,21 @@ def report_so_far(
     from volforge.volume.folders import read_object
 
     content = read_object(request, "what is left of a run", "request", "left")
-    write_report(results, out, results / "provenance.json", content["request"], content["left"])
+    write_report(results, out, results / "provenance.json", content["request"], content["left"], ran=_ran())
     typer.echo(str(out))
+
+
+def _ran() -> str:
+    """How long the run has taken that writes the page, and what failed in it; empty where a person writes it."""
+    import time
+
+    from volforge.workflow.duration import in_words
+    from volforge.workflow.status import JOURNAL, read_journal
+
+    journal = read_journal(JOURNAL)
+    if journal is None or journal.is_alive is False:
+        return ""
+    failed = sum(job.state == "failed" for job in journal.jobs)
+    tried = sum(job.attempts > 1 for job in journal.jobs)
+    words = [f"{in_words(time.time() - journal.began)}, {len(journal.jobs)} jobs", f"{failed} failed"]
+    return ", ".join([*words, *([f"{tried} tried again"] if tried else [])])

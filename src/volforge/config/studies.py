@@ -10,6 +10,7 @@ from volforge.config.component import StructureName, StructureNames
 from volforge.config.model import Model, Name
 from volforge.config.training import Inference, ModelOptions
 
+OURS = "volforge"  # our best arm, in every study
 SHARED = "shared"  # the arm whose models serve all arms of a study
 
 

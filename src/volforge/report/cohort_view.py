@@ -75,6 +75,23 @@ class CohortView:
     recipes: list[RecipeView] = field(default_factory=list)
     problem: str = ""
 
+    @property
+    def flagged(self) -> int:
+        """Number of accepted scans that someone should look at."""
+        return sum(bool(loud_flags(r)) for r in self.rows)
+
+    @property
+    def scan_rows(self) -> list[list[str]]:
+        """The accepted scans as lines of a table."""
+        return [
+            [
+                r["scan"], r["subject"], f"{r['modality']} {r['contrast']}".strip(), r["split"], r["fold"],
+                r["label_source"], r["shape"], r["spacing_mm"], r["source_axes"], r["body_ml"], r["structures"],
+                r["flags"].replace(",", ", "),
+            ]
+            for r in self.rows
+        ]  # fmt: skip
+
 
 def view_cohort(
     results: Path,

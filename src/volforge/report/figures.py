@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from volforge.metrics.agreement import Agreement, agreement
-from volforge.metrics.measure import better, unit_of
+from volforge.report import agreement_figures
 from volforge.report.aggregate import measures_frame, rows_in_order, subject_values
+from volforge.report.figure_style import Drawn, colour_of, label_of, marker_of, new_figure, save, scale_axis
 from volforge.report.table import StudyTable
 from volforge.volume.folders import whole_folder, write_json
-from volforge.volume.geometry import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Okabe and Ito 2008: told apart with any colour vision
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#000000")
-MARKERS = ("o", "s", "^", "D")  # for the ninth arm and on
-MOST_STRUCTURES = 12
+MOST_ROWS = 48  # of a box plot: structures times arms
+MOST_PUBLISHED = 24
 FEW_POINTS = 8
+LINE = 0.21  # inch of a row
 
 
 def write_figures(measures: Path, table: StudyTable, runs: Sequence[tuple[str, Path]], out: Path) -> list[str]:
@@ -32,13 +30,14 @@ def write_figures(measures: Path, table: StudyTable, runs: Sequence[tuple[str, P
         measures: measures.tsv of the study.
         table: Its table.
         runs: Arm and folder of every fold and seed: calibration.tsv in `cases`, history.tsv below `models`.
-        out: Folder to write: `<figure>.svg` and `.png`.
+        out: Folder to write: `<figure>.svg` and `.png`, and `figures.json` with section and caption of each.
 
     Returns:
         Names of the figures.
     """
     frame = measures_frame(measures)
-    drawn: dict[str, Any] = {}
+    arms = list(table.arms)
+    drawn: dict[str, Drawn] = {}
     if not frame.empty:
         every = subject_values(frame)
         sources = list(dict.fromkeys(every["label_source"]))
@@ -47,190 +46,97 @@ def write_figures(measures: Path, table: StudyTable, runs: Sequence[tuple[str, P
             ending = f"_{source or 'none'}" if len(sources) > 1 else ""
             for measure in table.display.shown:
                 if measure in set(values["measure"]):
-                    drawn[f"box_{measure}{ending}"] = _boxes(values, measure, list(table.arms))
-            drawn |= {f"{n}{ending}": f for n, f in _bland_altman(values, list(table.arms)).items()}
-        drawn |= _sides(table)
+                    drawn[f"box_{measure}{ending}"] = _boxes(values, measure, arms, table.display.judged_in)
+            drawn |= {f"{n}{ending}": f for n, f in agreement_figures.volumes(values, arms).items()}
+        drawn |= agreement_figures.sides(table)
         drawn |= _published(table)
-    drawn |= _calibration(runs, list(table.arms))
-    drawn |= _histories(runs, list(table.arms))
+    drawn |= _calibration(runs, arms)
+    drawn |= _histories(runs, arms)
     with whole_folder(out) as folder:
-        for name, figure in drawn.items():
-            _save(figure, folder / name)
-        write_json(folder / "figures.json", list(drawn))
+        for name, d in drawn.items():
+            save(d.figure, folder / name)
+        listed = [{"name": n, "section": d.section, "caption": d.caption} for n, d in drawn.items()]
+        write_json(folder / "figures.json", listed)
     return list(drawn)
 
 
-def colour_of(arm: str, arms: Sequence[str]) -> str:
-    """Colour of an arm, the same in every figure of the study."""
-    return COLOURS[list(arms).index(arm) % len(COLOURS)]
-
-
-def marker_of(arm: str, arms: Sequence[str]) -> str:
-    """Marker of an arm: another one where the colours begin again."""
-    return MARKERS[list(arms).index(arm) // len(COLOURS) % len(MARKERS)]
-
-
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, list[Any]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes)
-
-
-def _save(figure: Any, stem: Path) -> None:
-    import matplotlib as mpl
-
-    # ids of SVG elements from a fixed salt, no date: the same figure is the same file
-    with mpl.rc_context({"svg.hashsalt": "volforge", "svg.fonttype": "none"}):
-        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
-        figure.savefig(stem.with_suffix(".png"), metadata={"Software": None})
-
-
-def _label(measure: str) -> str:
-    unit = unit_of(measure)
-    direction = {"higher": "higher is better", "lower": "lower is better", "nominal": "best at its nominal level"}.get(
-        better(measure), ""
-    )
-    return measure + (f" [{unit}]" if unit != "1" else "") + (f"\n{direction}" if direction else "")
-
-
-def _boxes(values: pd.DataFrame, measure: str, arms: Sequence[str]) -> Any:
-    """Box plots with a point per subject: a group per structure, a box per arm."""
+def _boxes(values: pd.DataFrame, measure: str, arms: Sequence[str], judged_in: Sequence[str]) -> Drawn:
+    """Box plots with a point per subject: a group per structure, a named row per arm."""
     own = values[values["measure"] == measure]
     own = own[np.isfinite(own["value"].astype(float))]
-    structures = [s for _, s, m in rows_in_order(values) if m == measure]
-    structures = list(dict.fromkeys(structures))[:MOST_STRUCTURES]
+    structures = list(dict.fromkeys(s for _, s, m in rows_in_order(values) if m == measure))
+    structures = [s for s in judged_in if s in structures] or structures
     present = [a for a in arms if (own["arm"] == a).any()]
-    width = max(4.0, min(14.0, 1.6 + 0.55 * len(structures) * (len(present) + 0.6)))
-    figure, (axis,) = _figure(width, 3.4)
-    step = len(present) + 0.8
-    for s, structure in enumerate(structures):
-        for a, arm in enumerate(present):
-            points = own[(own["structure"] == structure) & (own["arm"] == arm)]["value"].to_numpy(float)
-            if not points.size:
-                continue
-            x, colour = s * step + a, colour_of(arm, arms)
-            axis.boxplot(
-                points, positions=[x], widths=0.6, showfliers=False, manage_ticks=False,
-                medianprops={"color": "black"}, boxprops={"color": colour}, whiskerprops={"color": colour},
-                capprops={"color": colour},
-            )  # fmt: skip
-            # spread sideways by rank, so that the figure does not depend on chance
-            aside = (np.argsort(np.argsort(points, kind="stable")) % 5 - 2) * 0.08
-            axis.plot(
-                x + aside,
-                points,
-                marker_of(arm, arms),
-                ms=3,
-                color=colour,
-                alpha=0.6,
-                label=arm if s == 0 else None,
-                mew=0,
-            )
-    axis.set_xticks([s * step + (len(present) - 1) / 2 for s in range(len(structures))], structures, rotation=20)
-    axis.set_ylabel(_label(measure))
-    axis.grid(axis="y", lw=0.4, alpha=0.5)
-    handles = [_handle(a, arms) for a in present]
-    axis.legend(handles=handles, frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
+    shown = structures[: max(1, MOST_ROWS // max(1, len(present)))]
+    rows = {
+        (s, a): own[(own["structure"] == s) & (own["arm"] == a)]["value"].to_numpy(float)
+        for s in shown
+        for a in present
+    }
+    rows = {key: points for key, points in rows.items() if points.size}
+    figure, (axis,) = new_figure(0.75 + LINE * (len(rows) + 1.4 * len(shown)))
+    ticks, names, y, before = [], [], 0.0, ""
+    for (structure, arm), points in rows.items():
+        if structure != before:
+            y += 1.4 if before else 0.7
+            axis.text(0, y - 0.75, structure, transform=axis.get_yaxis_transform(), fontweight="bold", va="center")
+            before = structure
+        colour = colour_of(arm, arms)
+        axis.boxplot(
+            points, positions=[y], widths=0.6, showfliers=False, manage_ticks=False, orientation="horizontal",
+            medianprops={"color": "black"}, boxprops={"color": colour}, whiskerprops={"color": colour},
+            capprops={"color": colour},
+        )  # fmt: skip
+        # spread aside by rank, so that the figure does not depend on chance
+        aside = (np.argsort(np.argsort(points, kind="stable")) % 5 - 2) * 0.08
+        axis.plot(points, y + aside, marker_of(arm, arms), ms=3, color=colour, alpha=0.6, mew=0)
+        ticks.append(y)
+        names.append(arm)
+        y += 1
+    axis.set_yticks(ticks, names)
+    axis.set_ylim(y - 0.3, -0.7)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel(label_of(measure))
+    axis.grid(axis="x", lw=0.4, alpha=0.5)
+    scale_axis(axis, measure, np.concatenate(list(rows.values())) if rows else np.zeros(0))
+    left = f"; {len(structures) - len(shown)} further structures in the table" if len(structures) > len(shown) else ""
+    return Drawn(figure, "measures", f"{measure} by structure and arm, a point per subject{left}")
 
 
-def _handle(arm: str, arms: Sequence[str]) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], marker=marker_of(arm, arms), ls="", color=colour_of(arm, arms), label=arm)
-
-
-def _bland_altman(values: pd.DataFrame, arms: Sequence[str]) -> dict[str, Any]:
-    """Difference of volumes against their mean by subject (Bland and Altman 1986), one figure per structure."""
+def _published(table: StudyTable) -> dict[str, Drawn]:
+    """Published values beside ours: points with spread, ours filled, published open, by measure and structure."""
     drawn = {}
-    volumes = values[values["measure"].isin(["volume_mm3", "reference_volume_mm3"])]
-    for structure in list(dict.fromkeys(volumes["structure"]))[:MOST_STRUCTURES]:
-        own = volumes[volumes["structure"] == structure]
-        wide = own.pivot_table(index=["arm", "subject"], columns="measure", values="value", sort=False).dropna()
-        if not len(wide) or len(wide.columns) < 2:
-            continue
-        present = [a for a in arms if a in wide.index.get_level_values("arm")]
-        figure, axes = _figure(max(3.2, 2.6 * len(present)), 3.0, len(present))
-        for axis, arm in zip(axes, present, strict=True):
-            part = wide.loc[arm] / 1000
-            own, other = part["volume_mm3"].to_numpy(), part["reference_volume_mm3"].to_numpy()
-            _limits(axis, own, other, agreement(own, other), colour_of(arm, arms), arm, "ml")
-        axes[0].set_ylabel(f"{structure}: predicted − reference [ml]")
-        drawn[f"bland_altman_{structure}"] = figure
-    return drawn
-
-
-def _limits(axis: Any, first: Array, second: Array, found: Agreement, colour: str, title: str, unit: str) -> None:
-    """Differences against means, the bias, and the limits of agreement."""
-    axis.plot((first + second) / 2, first - second, "o", ms=4, color=colour, alpha=0.7, mew=0)
-    axis.axhline(found.bias, color="black", lw=1)
-    spread = 1.96 * found.sd
-    for limit in (found.low, found.high) if found.n > 1 else ():
-        axis.axhline(limit, color="black", lw=0.8, ls="--")
-    axis.axhline(0, color="grey", lw=0.5)
-    limits = f", limits ±{spread:.3g}" if found.n > 1 else ""
-    axis.set_title(f"{title}\nbias {found.bias:.3g}{limits} {unit}", fontsize=8)
-    axis.set_xlabel(f"mean of both [{unit}]")
-
-
-def _sides(table: StudyTable) -> dict[str, Any]:
-    """Left less right against their mean, a figure per measure and label source."""
-    drawn = {}
-    sources = list(dict.fromkeys(r.label_source for r in table.sides))
-    for source in sources:
-        for measure in dict.fromkeys(r.measure for r in table.sides):
-            rows = [r for r in table.sides if (r.label_source, r.measure) == (source, measure)]
-            if not rows:
-                continue
-            figure, axes = _figure(max(3.2, 2.6 * len(rows)), 3.0, len(rows))
-            for axis, r in zip(axes, rows, strict=True):
-                colour = colour_of(r.arm, list(table.arms))
-                _limits(axis, r.left, r.right, r.found, colour, r.arm, unit_of(measure))
-            axes[0].set_ylabel(f"{measure}: left − right")
-            drawn[f"sides_{measure}" + (f"_{source or 'none'}" if len(sources) > 1 else "")] = figure
-    return drawn
-
-
-def _published(table: StudyTable) -> dict[str, Any]:
-    """Published values beside ours: points with spread, ours filled, published open, by measure."""
-    drawn = {}
+    arms = list(table.arms)
     for measure in table.display.shown:
         ours = [(r.structure, a, c) for r in table.rows if r.measure == measure for a, c in r.cells.items()]
         matched = [c.published for _, _, c in ours if c.published is not None]
         theirs = [*matched, *(p for p in table.published if p.measure == measure)]
         structures = [s for s in dict.fromkeys(o[0] for o in ours) if any(p.structure == s for p in theirs)]
-        if not structures:
-            continue
-        figure, axes = _figure(max(5.5, 5.2 * len(structures)), 4.0, len(structures))
-        for axis, structure in zip(axes, structures, strict=True):
-            rows: list[tuple[str, float, float | None, bool]] = [
-                (a, c.summary.mean, c.summary.sd, True) for s, a, c in ours if s == structure
+        where = "" if matched else " (other data, other size)"
+        for structure in structures:
+            rows: list[tuple[str, float, float | None, str]] = [
+                (a, c.summary.mean, c.summary.sd, colour_of(a, arms)) for s, a, c in ours if s == structure
             ]
             # published methods may have been measured on several cohorts: each is a point of its own
-            rows += [
-                (f"{p.arm}, {p.cohort}"[:60], p.value, p.spread, False) for p in theirs if p.structure == structure
-            ][:24]
-            for y, (_, value, spread, is_ours) in enumerate(rows):
-                style = {"mfc": COLOURS[0] if is_ours else "white", "color": COLOURS[0] if is_ours else "black"}
+            rows += [(f"{p.arm}, {p.cohort}"[:44], p.value, p.spread, "") for p in theirs if p.structure == structure][
+                :MOST_PUBLISHED
+            ]
+            figure, (axis,) = new_figure(0.9 + LINE * len(rows))
+            for y, (_, value, spread, colour) in enumerate(rows):
+                style = {"mfc": colour or "white", "color": colour or "black"}
                 known = spread is not None and np.isfinite(spread)
                 axis.errorbar(value, y, xerr=spread if known else None, fmt="o", ms=5, lw=0.9, **style)
-            axis.set_yticks(range(len(rows)), [r[0] for r in rows], fontsize=7)
+            axis.set_yticks(range(len(rows)), [r[0] for r in rows])
             axis.invert_yaxis()
-            axis.set_title(f"{structure}", fontsize=9)
-            axis.set_xlabel(_label(measure))
+            axis.set_xlabel(label_of(measure))
             axis.grid(axis="x", lw=0.4, alpha=0.5)
-        figure.suptitle(
-            "filled: this run; open: published" + ("" if matched else " (other data, other size)"), fontsize=9
-        )
-        drawn[f"published_{measure}"] = figure
+            name = f"published_{measure}" + (f"_{structure}" if len(structures) > 1 else "")
+            caption = f"{measure} of {structure}: filled, this run; open, published{where}"
+            drawn[name] = Drawn(figure, "published", caption)
     return drawn
 
 
-def _calibration(runs: Sequence[tuple[str, Path]], arms: Sequence[str]) -> dict[str, Any]:
+def _calibration(runs: Sequence[tuple[str, Path]], arms: Sequence[str]) -> dict[str, Drawn]:
     """Accuracy against confidence of every arm that states one; folds and seeds are joined."""
     import pandas as pd
 
@@ -243,7 +149,7 @@ def _calibration(runs: Sequence[tuple[str, Path]], arms: Sequence[str]) -> dict[
                 curves.setdefault(arm, []).append(part)
     if not curves:
         return {}
-    figure, (axis,) = _figure(4.4, 3.6)
+    figure, (axis,) = new_figure(3.8)
     axis.plot([0, 1], [0, 1], color="grey", lw=0.8, ls="--", label="perfect")
     for arm, parts in curves.items():
         joined = pd.concat(parts).fillna(0.0)
@@ -252,16 +158,17 @@ def _calibration(runs: Sequence[tuple[str, Path]], arms: Sequence[str]) -> dict[
         sums = joined.groupby("low")[["count", "confidence", "accuracy"]].sum()
         sums = sums[sums["count"] > 0]
         axis.plot(
-            sums["confidence"] / sums["count"], sums["accuracy"] / sums["count"], "o-", ms=4,
+            sums["confidence"] / sums["count"], sums["accuracy"] / sums["count"], f"{marker_of(arm, arms)}-", ms=4,
             color=colour_of(arm, arms), label=arm,
         )  # fmt: skip
     axis.set_xlabel("stated confidence")
     axis.set_ylabel("share of right voxels")
-    axis.legend(frameon=False, fontsize=8)
-    return {"calibration": figure}
+    axis.legend(frameon=False, fontsize=9)
+    caption = "stated confidence against the share of right voxels near the structures"
+    return {"calibration": Drawn(figure, "calibration", caption)}
 
 
-def _histories(runs: Sequence[tuple[str, Path]], arms: Sequence[str]) -> dict[str, Any]:
+def _histories(runs: Sequence[tuple[str, Path]], arms: Sequence[str]) -> dict[str, Drawn]:
     """Training curves: every column of the models' history.tsv over steps (losses, and FID or SSIM where kept)."""
     import pandas as pd
 
@@ -269,20 +176,32 @@ def _histories(runs: Sequence[tuple[str, Path]], arms: Sequence[str]) -> dict[st
     for arm, folder in runs:
         for path in sorted(folder.glob("models/*/history.tsv")):
             history = pd.read_csv(path, sep="\t")
-            if "step" not in history:
+            if "step" not in history or arm not in arms:
                 continue
             for column in (c for c in history.columns if c != "step"):
                 known = history[["step", column]].dropna()
-                if len(known):
+                if len(known) > 1:  # one point is no curve
                     found.setdefault(column, []).append((arm, known["step"].to_numpy(), known[column].to_numpy()))
     drawn = {}
     for column, lines in found.items():
-        figure, (axis,) = _figure(5.0, 3.2)
+        named = list(dict.fromkeys(x[0] for x in lines))
+        below = -(-len(named) // 2) if len(named) > FEW_POINTS else 0  # rows of a legend that has no place inside
+        figure, (axis,) = new_figure(3.0 + LINE * below)
         for arm, steps, values in lines:
-            marker = "o" if len(steps) <= FEW_POINTS else None  # a line of one point would not be seen
+            marker = marker_of(arm, arms) if len(steps) <= FEW_POINTS else None
             axis.plot(steps, values, lw=1.1, color=colour_of(arm, arms), alpha=0.8, marker=marker, ms=3)
         axis.set_xlabel("step")
         axis.set_ylabel(column)
-        axis.legend(handles=[_handle(a, arms) for a in dict.fromkeys(x[0] for x in lines)], frameon=False, fontsize=8)
-        drawn[f"history_{column}"] = figure
+        handles = [_handle(a, arms) for a in named]
+        if below:
+            figure.legend(handles=handles, frameon=False, fontsize=9, loc="outside lower left", ncols=2)
+        else:
+            axis.legend(handles=handles, frameon=False, fontsize=9)
+        drawn[f"history_{column}"] = Drawn(figure, "training", f"{column} in training")
     return drawn
+
+
+def _handle(arm: str, arms: Sequence[str]) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], marker=marker_of(arm, arms), ls="-", color=colour_of(arm, arms), label=arm)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge.pages.parts import environment, turning_library
+from volforge.pages.store import FEWEST_ROWS, Store, squeezed
 from volforge.report.cohort_view import view_cohort
 from volforge.report.formats import SIDES_HEAD
 from volforge.report.provenance import provenance
@@ -22,6 +23,7 @@ def write_report(
     provenance_file: Path,
     request: Mapping[str, Any],
     left: Mapping[str, Mapping[str, str]] | None = None,
+    ran: str = "",
 ) -> None:
     """Write the report page and the provenance of a run.
 
@@ -32,6 +34,7 @@ def write_report(
         request: Content that `volforge.workflow.jobs.report_settings` makes.
         left: What a run that ended with failures did not make (`cohorts`, `recipes`, `studies`: name to reason). The
             page then says so, and has no provenance: an old one is removed.
+        ran: How long the run took and what failed in it, in words.
     """
     import yaml
 
@@ -43,25 +46,25 @@ def write_report(
     ]
     studies, published = study_views(results, request, left["studies"] if left else {})
     origin = provenance(configuration, {v.name: [r["sha256"] for r in v.rows] for v in views})
-    page = (
-        environment(Path(__file__).parent / "templates")
-        .get_template("page.html")
-        .render(
-            title=settings["title"],
-            cohorts=views,
-            studies=studies,
-            published=published,
-            not_run=dict(left["studies"]) if left else {},
-            is_complete=left is None,
-            accepted=sum(len(v.rows) for v in views),
-            excluded=sum(len(v.excluded) for v in views),
-            slices=sum(r.kept for v in views for r in v.recipes if r.kind == "slices"),
-            regions=sum(r.kept for v in views for r in v.recipes if r.kind == "region"),
-            configuration=yaml.safe_dump(json.loads(json.dumps(configuration)), sort_keys=False, allow_unicode=True),
-            origin=origin,
-            sides_head=SIDES_HEAD,
-            plotly=turning_library() if any(s.has_views for s in studies) else "",
-        )
+    store = Store()
+    pages = environment(Path(__file__).parent / "templates")
+    pages.filters |= {"kept": store.picture, "kept_text": store.text, "kept_rows": store.rows}
+    page = pages.get_template("page.html").render(
+        title=settings["title"],
+        cohorts=views,
+        studies=studies,
+        published=published,
+        not_run=dict(left["studies"]) if left else {},
+        is_complete=left is None,
+        excluded=sum(len(v.excluded) for v in views),
+        excluded_rows=[[v.name, r["scan"], r["subject"], r["reason"]] for v in views for r in v.excluded],
+        ran=ran or ("ended with failures" if left else "complete"),
+        configuration=yaml.safe_dump(json.loads(json.dumps(configuration)), sort_keys=False, allow_unicode=True),
+        origin=origin,
+        sides_head=SIDES_HEAD,
+        plotly=squeezed(turning_library()) if any(s.has_views for s in studies) else "",
+        fewest_rows=FEWEST_ROWS,
+        kept=store.content,
     )
     if left is None:
         write_json(provenance_file, origin)

@@ -8,25 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from volforge.metrics.measure import better
+from volforge.report.aggregate import measures_frame
 from volforge.report.cohort_view import Picture, picture, read_rows
 from volforge.report.formats import main_cell, published_value, shown, sides_cells, source_numbers, test_cells
 from volforge.report.more_pictures import pictures_of
+from volforge.report.overview import Headline, first_rows, headline
+from volforge.report.overview_words import BETTER, MARKS, line_of
 from volforge.report.published import PublishedNumber, read_published
 from volforge.report.strips import strip_pictures
-from volforge.report.table import Cell, StudyTable, study_table
+from volforge.report.table import LESS, Cell, StudyTable, TableRow, study_table
 from volforge.study.measures import read_measures
 from volforge.study.predictions import PANEL
 from volforge.volume.folders import read_json
 
-FIGURE_WORDS = {
-    "box": "by structure and arm, a point per subject",
-    "sides": "left less right by subject, against the mean of both; dashed: limits of agreement (1.96 SD)",
-    "bland": "volume against the reference by subject; dashed: limits of agreement (1.96 SD)",
-    "published": "this run beside published numbers",
-    "calibration": "stated confidence against the share of right voxels near the structures",
-    "history": "training curve",
+SECTIONS = {
+    "measures": "Measures by arm",
+    "agreement": "Agreement",
+    "published": "Beside published numbers",
+    "calibration": "Calibration",
+    "training": "Training",
 }
-
+THUMB = (220, 60)  # pixels of the small picture of a typical case
+TYPICAL = ("worst", "median", "best")
 
 CASE_NOTE = (
     "Input, prediction, reference and error; in the error orange is too much or too bright, blue too little or too "
@@ -46,6 +50,7 @@ class CaseRow:
     values: list[str]
     slices: Picture | None = None
     view: str = ""
+    source: Path | None = None
 
 
 @dataclass
@@ -54,16 +59,21 @@ class StudyView:
 
     name: str
     about: str
-    arms: list[str]
+    headline: dict[str, Any]
+    typical: list[Picture]
+    thumb: Picture | None
+    first: dict[str, Any]
     blocks: list[dict[str, Any]]
+    has_less: bool
     statistics: list[list[str]]
     tests: list[list[str]]
     sides: list[list[str]]
-    cost: list[dict[str, str]]
+    cost: list[list[str]]
     notes: list[str]
-    figures: list[Picture]
+    figures: dict[str, list[Picture]]
     case_measures: list[str]
-    cases: list[CaseRow]
+    shown_cases: list[CaseRow]
+    case_rows: list[list[str]]
     networks: list[str] = field(default_factory=list)
     made_from: dict[str, str] = field(default_factory=dict)
     case_note: str = CASE_NOTE
@@ -73,7 +83,7 @@ class StudyView:
     @property
     def has_views(self) -> bool:
         """Whether some case has surfaces to turn."""
-        return any(c.view for c in self.cases)
+        return any(c.view for c in self.shown_cases)
 
 
 def view_study(results: Path, name: str) -> StudyView:
@@ -85,21 +95,30 @@ def view_study(results: Path, name: str) -> StudyView:
     """
     folder = results / "studies" / name
     settings = read_json(folder / "table.settings.json")
-    table = study_table(folder / "measures.tsv", settings)
+    measures = folder / "measures.tsv"
+    table = study_table(measures, settings)
+    found = headline(measures_frame(measures), table)
     wanted, cases = _cases(folder, table, settings["parts"])
+    shown = [c for c in cases if c.slices is not None]
+    typical, thumb = _typical(shown, table, found)
     return StudyView(
         name,
         f"{table.task.replace('_', ' ')} on the cohort {table.cohort}",
-        [table.heading(a) for a in table.arms],
-        _blocks(table),
+        line_of(found),
+        typical,
+        thumb,
+        _block(table, "", first_rows(table)),
+        [_block(table, s, [r for r in table.rows if r.label_source == s]) for s in _sources(table)],
+        LESS in table.arms.values(),
         [_statistics(r.structure, r.measure, arm, cell) for r in table.rows for arm, cell in r.cells.items()],
         [test_cells(r, t) for r in table.rows for t in r.tests if t.p is not None],
         [sides_cells(r) for r in table.sides],
         [_rounded(r) for r in read_rows(folder / "cost.tsv")],
         [*table.notes, *(f"{arm}: {note}" for arm, note in table.arm_notes.items())],
-        [_figure(folder / "figures" / f"{f}.svg") for f in read_json(folder / "figures" / "figures.json")],
+        _figures(folder / "figures"),
         wanted,
-        cases,
+        shown,
+        [[c.scan, c.subject, c.arm, c.place, *c.values] for c in cases],
         _networks(folder, settings["parts"]),
         table.made_from,
         table.display.note or CASE_NOTE,
@@ -108,39 +127,68 @@ def view_study(results: Path, name: str) -> StudyView:
     )
 
 
-def _blocks(table: StudyTable) -> list[dict[str, Any]]:
-    """The main table, a block for each label source: scores of different sources stay apart."""
-    blocks = []
-    for source in dict.fromkeys(r.label_source for r in table.rows):
-        rows = [r for r in table.rows if r.label_source == source]
-        with_published = any(c.published for r in rows for c in r.cells.values())
-        lines = []
-        for r in rows:
-            counts = sorted({c.images or c.summary.n for c in r.cells.values()})
-            n = str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
-            published = [c.published for c in r.cells.values() if c.published]
-            lines.append(
-                {
-                    "structure": r.structure,
-                    "measure": r.measure,
-                    "unit": "" if r.unit == "1" else r.unit,
-                    "n": n,
-                    "cells": [
-                        {"text": main_cell(r.cells.get(a)), "best": a == r.best, "loses": _loses(r.cells.get(a))}
-                        for a in table.arms
-                    ],
-                    "published": "; ".join(f"{p.arm} {published_value(p)}" for p in published),
-                    "source": "; ".join(dict.fromkeys(f"{p.source} {p.caveat}" for p in published)),
-                }
-            )
-        blocks.append({"source": source, "rows": lines, "with_published": with_published})
-    return blocks
+def _sources(table: StudyTable) -> list[str]:
+    """Label sources of the rows: a block for each, since their scores stay apart."""
+    return list(dict.fromkeys(r.label_source for r in table.rows))
 
 
-def _rounded(cost: Mapping[str, str]) -> dict[str, str]:
+def _block(table: StudyTable, source: str, rows: list[TableRow]) -> dict[str, Any]:
+    """Rows of the main table with a cell for each arm."""
+    lines = []
+    for r in rows:
+        counts = sorted({c.images or c.summary.n for c in r.cells.values()})
+        published = [c.published for c in r.cells.values() if c.published]
+        lines.append(
+            {
+                "structure": r.structure,
+                "measure": r.measure,
+                "unit": "" if r.unit == "1" else r.unit,
+                "mark": MARKS[better(r.measure)],
+                "better": BETTER[better(r.measure)],
+                "n": str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}",
+                "cells": [
+                    {"text": main_cell(r.cells.get(a)), "best": a == r.best, "loses": _loses(r.cells.get(a))}
+                    for a in table.arms
+                ],
+                "published": "; ".join(f"{p.arm} {published_value(p)}" for p in published),
+                "source": "; ".join(dict.fromkeys(f"{p.source} {p.caveat}" for p in published)),
+            }
+        )
+    less = [a for a, kind in table.arms.items() if kind == LESS]
+    arms = [
+        {
+            "heading": table.heading(a),
+            "role": table.roles.get(a, ""),
+            "had_less": a in less,
+            "starts_less": a == (less[0] if less else None),
+        }
+        for a in table.arms
+    ]
+    with_published = any(line["published"] for line in lines)
+    return {"source": source, "rows": lines, "arms": arms, "with_published": with_published}
+
+
+def _typical(cases: list[CaseRow], table: StudyTable, found: Headline) -> tuple[list[Picture], Picture | None]:
+    """Worst, median and best case of our arm (or of the first one with pictures), and the median one, small."""
+    from PIL import Image
+
+    arm = found.ours.arm if found.ours and any(c.arm == found.ours.arm for c in cases) else ""
+    arm = arm or next((a for a in table.arms if any(c.arm == a for c in cases)), "")
+    by_rank = {c.rank: c for c in reversed(cases) if c.arm == arm and c.slices is not None}
+    chosen = [by_rank[r] for r in TYPICAL if r in by_rank]
+    middle = by_rank.get("median") or next(iter(by_rank.values()), None)
+    thumb = None
+    if middle is not None and middle.source is not None:
+        image = Image.open(middle.source).convert("RGB")
+        image.thumbnail(THUMB)
+        thumb = picture(image, f"{table.study}: {middle.scan}, {arm}, a typical case")
+    return [c.slices for c in chosen if c.slices is not None], thumb
+
+
+def _rounded(cost: Mapping[str, str]) -> list[str]:
     """A row of cost.tsv for people."""
     measured = ("train_device_hours", "predict_seconds_per_case", "peak_memory_gib")
-    return {k: shown(float(v)) if k in measured and v else v for k, v in cost.items()}
+    return [shown(float(v)) if k in measured and v else v for k, v in cost.items() if k != "study"]
 
 
 def _loses(cell: Cell | None) -> str:
@@ -163,7 +211,16 @@ def _statistics(structure: str, measure: str, arm: str, cell: Cell) -> list[str]
     ]
 
 
-def _figure(path: Path) -> Picture:
+def _figures(folder: Path) -> dict[str, list[Picture]]:
+    """Figures by the heading of their section."""
+    found: dict[str, list[Picture]] = {}
+    for entry in read_json(folder / "figures.json"):
+        drawn = _figure(folder / f"{entry['name']}.svg", entry["caption"])
+        found.setdefault(SECTIONS[entry["section"]], []).append(drawn)
+    return {title: found[title] for title in SECTIONS.values() if title in found}
+
+
+def _figure(path: Path, caption: str) -> Picture:
     """A figure as it is, drawn by the browser."""
     import re
 
@@ -171,9 +228,7 @@ def _figure(path: Path) -> Picture:
     found = re.search(r'<svg[^>]*?height="([\d.]+)pt"[^>]*?width="([\d.]+)pt"', text, re.DOTALL)
     size = (round(float(found.group(2)) * 4 / 3), round(float(found.group(1)) * 4 / 3)) if found else (600, 400)
     uri = "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
-    kind = path.stem.split("_")[0]
-    subject = path.stem.removeprefix(f"{kind}_").removeprefix("altman_").replace("_", " ")
-    return Picture(uri, size, f"{subject}: {FIGURE_WORDS[kind]}" if subject != kind else FIGURE_WORDS[kind])
+    return Picture(uri, size, caption)
 
 
 def _cases(folder: Path, table: StudyTable, parts: list[list[Any]]) -> tuple[list[str], list[CaseRow]]:
@@ -208,7 +263,7 @@ def _cases(folder: Path, table: StudyTable, parts: list[list[Any]]) -> tuple[lis
         slices = picture(Image.open(file), caption) if file is not None else None
         turning = file.with_suffix(".view.json") if file is not None else None
         view = turning.read_text(encoding="utf-8") if turning is not None and turning.exists() else ""
-        cases.append(CaseRow(arm, scan, subjects[case], place, rank, texts, slices, view))
+        cases.append(CaseRow(arm, scan, subjects[case], place, rank, texts, slices, view, file))
     return present, cases
 
 
@@ -253,7 +308,7 @@ class PublishedView:
 
     title: str
     notes: list[str]
-    rows: list[dict[str, str]]
+    rows: list[list[str]]
     sources: list[str]
 
 
@@ -262,18 +317,10 @@ def view_published(path: Path) -> PublishedView:
     table = read_published(path)
     places = source_numbers(table.numbers)
 
-    def row(p: PublishedNumber) -> dict[str, str]:
-        return {
-            "table": p.table,
-            "method": p.arm,
-            "structure": p.structure,
-            "measure": p.measure,
-            "value": published_value(p),
-            "unit": "" if p.unit == "1" else p.unit,
-            "n": "" if p.n is None else str(p.n),
-            "data": p.cohort,
-            "source": str(places[p.source, p.caveat]),
-        }
+    def row(p: PublishedNumber) -> list[str]:
+        unit, n = "" if p.unit == "1" else p.unit, "" if p.n is None else str(p.n)
+        place = str(places[p.source, p.caveat])
+        return [p.table, p.arm, p.structure, p.measure, published_value(p), unit, n, p.cohort, place]
 
     sources = [f"{source} {caveat}".strip() for source, caveat in places]
     return PublishedView(path.stem.replace("_", " "), table.notes, [row(p) for p in table.numbers], sources)

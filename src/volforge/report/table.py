@@ -78,12 +78,14 @@ class Display:
 
     Attributes:
         shown: Measures of the figures and of the list of cases, the most telling first.
+        first: Rows of the short table, at most five: structure (empty: those of `judged_in`) and measure.
         judged_in: Structures that the list of cases looks at; empty: all.
         picture: What the picture of a case shows, from left to right.
         note: A sentence below the list of cases; empty: that of all tasks.
     """
 
     shown: Sequence[str] = ()
+    first: Sequence[Sequence[str]] = ()
     judged_in: Sequence[str] = ()
     picture: str = ""
     note: str = ""
@@ -110,6 +112,8 @@ class StudyTable:
         display: What the task says of the page.
         budgets: Samples that the trainings of every arm saw; 0: none.
         learnt: Whether every arm beats the baseline that its task names, by arm; empty: the task names none.
+        roles: What every arm is beside the others: `ours`, `published`, `baseline`, or `reference`, which competes
+            with none.
     """
 
     study: str
@@ -127,6 +131,7 @@ class StudyTable:
     display: Display = field(default_factory=Display)
     budgets: dict[str, int] = field(default_factory=dict)
     learnt: dict[str, Verdict] = field(default_factory=dict)
+    roles: dict[str, str] = field(default_factory=dict)
 
     def heading(self, arm: str) -> str:
         """An arm as the head of a column names it."""
@@ -149,6 +154,7 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     budgets = {name: int(arm.get("budget", 0)) for name, arm in settings["arms"].items()}
     most = max(budgets.values(), default=0)
     arms = {n: LESS if 0 < budgets[n] < most else str(arm["kind"]) for n, arm in settings["arms"].items()}
+    arms = dict(sorted(arms.items(), key=lambda a: a[1] == LESS))  # what had less stands apart, at the end
     made_from = {"measures.tsv": sha256_of(measures)}
     numbers: list[PublishedNumber] = []
     notes: list[str] = []
@@ -174,7 +180,10 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     made = StudyTable(settings["study"], settings["task"], settings["cohort"], arms, arm_notes, rows)
     made.published, made.same_data, made.published_notes, made.made_from = numbers, left, notes, made_from
     made.budgets = budgets
-    made.display = Display(*(settings[k] for k in ("shown", "judged_in", "picture", "note")))
+    made.display = Display(
+        *(settings.get(k, ()) for k in ("shown", "first", "judged_in")), settings["picture"], settings["note"]
+    )
+    made.roles = {name: str(arm.get("role", "")) for name, arm in settings["arms"].items()}
     made.sides = compare_sides(frame, list(arms), settings["compares_sides"])
     made.learnt, said = verdicts(frame, arms, settings)
     made.notes = [*_notes(made), *said]

@@ -90,6 +90,8 @@ class Task:
         must_beat: Baseline that an arm must beat to be called learnt; empty: nothing is called so.
         learnt_by: Structure and measure of the rows in which it must, by the interval of the paired difference.
         shown: Measures of the figures and of the list of cases, the most telling first.
+        first: Rows of the study's short table, at most five: structure (empty: all of `judged_in`) and measure; the
+            first of them that was measured heads the page.
         judged_in: Structures that the list of cases looks at; empty: all.
         picture: What the picture of a case shows, from left to right.
         note: A sentence below the list of cases; empty: none.
@@ -114,6 +116,7 @@ class Task:
     must_beat: ClassVar[str] = ""
     learnt_by: ClassVar[tuple[tuple[str, str], ...]] = ()
     shown: ClassVar[tuple[str, ...]] = ()
+    first: ClassVar[tuple[tuple[str, str], ...]] = ()
     judged_in: ClassVar[tuple[str, ...]] = ()
     picture: ClassVar[str] = "input, prediction, reference, error"
     note: ClassVar[str] = ""

@@ -21,6 +21,7 @@ from volforge.workflow.run import Run
 from volforge.workflow.steps import Step, steps
 from volforge.workflow.study_jobs import checkpoint_folder
 
+JOURNAL = Path(".snakemake/volforge/journal.jsonl")  # of the last run, written by the logger plugin
 STATES = ("done", "running", "queued", "waiting", "failed", "refused")
 LAST_LINES = 8
 GO_ON = "start it again to go on (if the folder is locked, once with --unlock before)"

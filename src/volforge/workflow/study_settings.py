@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from volforge import components
-from volforge.config.studies import SHARED
+from volforge.config.studies import OURS, SHARED
 from volforge.tasks.protocol import ENCODER, SEGMENTER
 from volforge.tasks.resolved import ResolvedStudy
 from volforge.workflow.code_hash import hash_of_modules
@@ -106,16 +106,22 @@ def _entry(study: ResolvedStudy, arm: str, purpose: str) -> str:
     return study.task.measure if purpose else ""
 
 
-def table_settings(study: ResolvedStudy) -> str:
-    """What the study's table, figures and page read of the configuration."""
+def table_settings(studies: Mapping[str, ResolvedStudy], study: ResolvedStudy) -> str:
+    """What the study's table, figures and page read of the configuration.
+
+    Args:
+        studies: All of the run by name: arms may take their labels from another study.
+        study: One of them.
+    """
     task = study.task
     arms = {
         name: {
             "kind": task.kind(arm),
+            "role": _role(studies, study, name),
             "baseline": arm.baseline or "",
             "published_as": arm.published_as or name,
             "note": arm.note,
-            "budget": task.budget(study, name),
+            "budget": _budget(studies, study, name),
         }
         for name, arm in study.settings.arms.items()
     }
@@ -128,6 +134,7 @@ def table_settings(study: ResolvedStudy) -> str:
         "parts": [list(p) for p in study.parts()],
         "published": None if published is None else {**published.model_dump(), "table": study.published},
         "shown": list(task.shown),
+        "first": [list(r) for r in task.first],
         "judged_in": list(task.judged_in),
         "picture": task.picture,
         "note": task.note,
@@ -136,3 +143,26 @@ def table_settings(study: ResolvedStudy) -> str:
         "learnt_by": [list(r) for r in task.learnt_by],
     }
     return as_json(content)
+
+
+def _source(studies: Mapping[str, ResolvedStudy], study: ResolvedStudy, arm: str) -> tuple[ResolvedStudy, str] | None:
+    """Study and arm whose predictions an arm takes as labels; None where it takes none."""
+    found = study.task.labels_from(study.settings.arms[arm])
+    return None if found is None else (studies[found[0]], found[1])
+
+
+def _role(studies: Mapping[str, ResolvedStudy], study: ResolvedStudy, arm: str) -> str:
+    """What an arm is beside the others: `ours`, `published`, `baseline`, or `reference` (competes with none)."""
+    kind = study.task.kind(study.settings.arms[arm])
+    if arm == OURS:
+        return "ours"
+    if kind == "ceiling" or arm == study.task.reference_arm(study.settings):
+        return "reference"
+    source = _source(studies, study, arm)
+    return _role(studies, *source) if source else "baseline" if kind == "baseline" else "published"
+
+
+def _budget(studies: Mapping[str, ResolvedStudy], study: ResolvedStudy, arm: str) -> int:
+    """Samples that the trainings behind an arm saw; those of the arm whose labels it takes, where it takes some."""
+    source = _source(studies, study, arm)
+    return study.task.budget(study, arm) + (_budget(studies, *source) if source else 0)

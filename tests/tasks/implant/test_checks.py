@@ -63,7 +63,7 @@ def test_a_fine_model_reads_the_coarse_one_of_its_own_arm(tmp_path):
     }
     assert inputs_of_training(run.studies, study, "own", "fine", 1, 0) == {"coarse": weights["coarse"]}
     assert inputs_of_prediction(run.studies, study, "own", 1, 0) == weights
-    assert '"budget":4000' in table_settings(study)  # both models: 1000 steps of 2 samples each
+    assert '"budget":4000' in table_settings({}, study)  # both models: 1000 steps of 2 samples each
 
 
 @pytest.mark.parametrize(

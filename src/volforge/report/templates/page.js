@@ -4,53 +4,126 @@ document.getElementById("theme").addEventListener("click", () => {
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = dark ? "light" : "dark";
 });
+
+// Pictures, long tables and views are kept once, by key, and opened where they are looked at.
+const kept = JSON.parse(document.getElementById("kept").textContent);
+const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const opened = async (text) => new Response(new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+const keptText = (key) => opened(kept[key].slice(3)); // after "gz:"
+const addresses = {};
+async function addressOf(key) {
+  if (!kept[key].startsWith("svg:")) return kept[key];
+  addresses[key] ??= opened(kept[key].slice(4)).then((svg) => URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" })));
+  return addresses[key];
+}
+async function show(image) {
+  const key = image.dataset.kept;
+  if (!key) return;
+  delete image.dataset.kept;
+  if (kept[key].startsWith("svg:")) image.classList.add("svg");
+  image.src = await addressOf(key);
+}
+const seen = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); show(entry.target); }
+}, { rootMargin: "800px" });
+document.querySelectorAll("img[data-kept]").forEach((image) => seen.observe(image));
+
 const viewer = document.getElementById("viewer");
 for (const button of document.querySelectorAll(".zoom")) {
-  button.addEventListener("click", () => {
-    const image = button.querySelector("img");
-    viewer.querySelector("img").src = image.src;
-    viewer.querySelector("img").alt = image.alt;
+  button.addEventListener("click", async () => {
+    const image = button.querySelector("img"), large = viewer.querySelector("img");
+    await show(image);
+    large.src = image.src;
+    large.alt = image.alt;
+    large.className = image.className;
     viewer.querySelector("p").textContent = image.alt;
     viewer.showModal();
   });
 }
 viewer.querySelector("button").addEventListener("click", () => viewer.close());
 viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
-for (const table of document.querySelectorAll("table.sortable")) {
-  table.querySelectorAll("th").forEach((head, column) => {
+
+// Values sort as numbers, what has none goes last.
+const isBlank = (text) => /^(–|)($| \()/.test(text);
+const numberOf = (text) => parseFloat(text.replace("∞", "Infinity"));
+function compare(a, b, sign) {
+  const rank = (text) => (isBlank(text) ? 2 : Number.isNaN(numberOf(text)) ? 1 : 0);
+  const ra = rank(a), rb = rank(b);
+  if (ra !== rb) return ra === 2 || rb === 2 ? ra - rb : sign * (ra - rb);
+  if (ra === 0 && numberOf(a) !== numberOf(b)) return sign * (numberOf(a) - numberOf(b));
+  return sign * a.localeCompare(b, "en", { numeric: true });
+}
+
+// A long table is an array of rows; those that fit the filter are built, so many at most.
+const MOST = 300;
+for (const block of document.querySelectorAll(".block")) {
+  const table = block.querySelector("table"), body = table.tBodies[0], input = block.querySelector(".filter");
+  const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
+  let rows = null, order = null;
+  const isLong = "rows" in block.dataset;
+  const read = async () => { rows ??= JSON.parse(await keptText(block.dataset.rows)); };
+  const build = async () => {
+    await read();
+    const wanted = input ? input.value.toLowerCase() : "";
+    const found = wanted ? rows.filter((r) => r.join("\t").toLowerCase().includes(wanted)) : rows;
+    if (order) found.sort((a, b) => compare(a[order.column], b[order.column], order.sign));
+    body.replaceChildren(...found.slice(0, MOST).map((r) => {
+      const line = document.createElement("tr");
+      line.append(...r.map((v) => Object.assign(document.createElement("td"), { textContent: v })));
+      return line;
+    }));
+    block.querySelector(".more").textContent =
+      found.length > MOST ? `${MOST} of ${found.length} rows; filter or sort to see others` : `${found.length} rows`;
+  };
+  if (isLong) {
+    const holder = block.closest("details");
+    if (holder) holder.addEventListener("toggle", () => { if (holder.open && !rows) build(); });
+    else build();
+  }
+  if (input) {
+    const lines = [...body.rows];
+    const texts = lines.map((line) => line.textContent.toLowerCase());
+    input.addEventListener("input", () => {
+      if (isLong) return build();
+      const wanted = input.value.toLowerCase();
+      lines.forEach((line, i) => { line.hidden = !texts[i].includes(wanted); });
+    });
+  }
+  heads.forEach((head, column) => {
     head.tabIndex = 0;
     const sort = () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
-      table.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const rows = [...table.tBodies[0].rows];
-      const text = (row) => row.cells[column].textContent.trim();
-      const value = (row) => parseFloat(text(row).replace("∞", "Infinity"));
-      const rank = (row) => (/^(–|)($| \()/.test(text(row)) ? 2 : Number.isNaN(value(row)) ? 1 : 0);
-      const sign = down ? -1 : 1;
-      rows.sort((a, b) => {
-        if (rank(a) !== rank(b)) return rank(a) === 2 || rank(b) === 2 ? rank(a) - rank(b) : sign * (rank(a) - rank(b));
-        if (rank(a) === 0 && value(a) !== value(b)) return sign * (value(a) - value(b));
-        return sign * text(a).localeCompare(text(b), "en", { numeric: true });
-      });
-      table.tBodies[0].append(...rows);
+      const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", sign < 0 ? "descending" : "ascending");
+      order = { column, sign };
+      if (isLong) return build();
+      const text = (line) => line.cells[column].textContent.trim();
+      body.append(...[...body.rows].sort((a, b) => compare(text(a), text(b), sign)));
     };
     head.addEventListener("click", sort);
-    head.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(); });
+    head.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); sort(); }
+    });
   });
 }
-for (const input of document.querySelectorAll(".filter")) {
-  const rows = [...input.parentElement.querySelectorAll("tbody tr")];
-  input.addEventListener("input", () => {
-    const wanted = input.value.toLowerCase();
-    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
-  });
-}
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+
+// A link into a closed part opens it; paper shows what stands on the page, with all pictures of it.
+const reveal = () => {
+  const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+};
+addEventListener("hashchange", reveal);
+reveal();
+const printed = () => [...document.querySelectorAll("img[data-kept]")].filter((image) => !image.closest("details:not([open])"));
+addEventListener("beforeprint", () => printed().forEach(show));
+// drawn figures take a moment to open: they are ready before anybody prints
+addEventListener("load", () => (window.requestIdleCallback || setTimeout)(async () => {
+  for (const image of printed()) if (kept[image.dataset.kept]?.startsWith("svg:")) await show(image);
+}));
 
 // Surfaces to turn: the library's text is compiled when the first of them is opened.
 const stage = document.getElementById("stage");
-const unpack = (text, kind) => new kind(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+const unpack = (text, kind) => new kind(bytesOf(text).buffer);
 const every = (values, start, step) => Array.from({ length: Math.floor(values.length / step) }, (_, i) => values[step * i + start]);
 function surface(part, name, side, widest) {
   const v = unpack(part.vertices, Float32Array), f = unpack(part.faces, Uint32Array);
@@ -69,17 +142,17 @@ function surface(part, name, side, widest) {
   };
 }
 for (const button of document.querySelectorAll(".turn")) {
-  button.addEventListener("click", () => {
+  button.addEventListener("click", async () => {
     if (!window.Plotly) {
       const library = document.createElement("script");
-      library.textContent = document.getElementById("plotly").textContent;
+      library.textContent = await opened(document.getElementById("plotly").textContent);
       document.head.append(library);
     }
-    const view = JSON.parse(button.nextElementSibling.content.textContent);
+    const view = JSON.parse(await keptText(button.dataset.view));
     const box = stage.querySelector("div"), choice = stage.querySelector("select");
     stage.querySelector("p").textContent = button.dataset.caption;
     choice.replaceChildren(...Object.keys(view.sides).map((side) => new Option(side, side)));
-    const show = () => {
+    const draw = () => {
       const parts = Object.entries(view.sides[choice.value]);
       const traces = parts.map(([name, part]) => surface(part, name, choice.value, view.widest_mm));
       const axis = (title) => ({ title: { text: title }, showspikes: false });
@@ -91,9 +164,9 @@ for (const button of document.querySelectorAll(".turn")) {
         },
       }, { responsive: true, displaylogo: false });
     };
-    choice.onchange = show;
+    choice.onchange = draw;
     stage.showModal();
-    show();
+    draw();
   });
 }
 if (stage) {

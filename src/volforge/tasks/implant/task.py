@@ -37,6 +37,12 @@ class Implant(Task):
     reads = ("defective", "implant")
     baselines = BASELINES
     learns = LEARNS
+    first = (
+        ("implant", "dice"),
+        ("implant", "boundary_dice_10mm"),
+        ("implant", "hd95_pooled_mm"),
+        ("implant", "volume_error_abs_percent"),
+    )
     shown = ("dice", "boundary_dice_10mm", "hd95_pooled_mm")
     judged_in = ("implant",)  # its strata are the same cases again
     picture = "defective skull, prediction, reference, error, along three planes"

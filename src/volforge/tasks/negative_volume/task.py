@@ -27,6 +27,13 @@ class NegativeVolume(Task):
     predict = "volforge.tasks.negative_volume.predict:predict"
     measure = "volforge.tasks.negative_volume.measure:measure"
     by_hand = {"start": "volforge.tasks.negative_volume.starter:start"}
+    first = (
+        ("joint_space", "index_error_percent"),
+        ("joint_space", "dice"),
+        ("joint_space", "hd95_mm"),
+        ("joint_space", "joint_space_mm3"),
+        ("joint_space", "asymmetry_index_percent"),
+    )
     shown = ("dice", "joint_space_mm3", "joint_space_mean_mm", "asymmetry_index_percent", "index_error_percent")
     judged_in = ("joint_space",)  # the part that bone bounds tells cases apart
     picture = PICTURE

@@ -22,6 +22,7 @@ class Segmentation(Task):
     baselines = BASELINES
     learns = LEARNS
     by_hand = {"start": "volforge.tasks.segmentation.starter:start"}
+    first = (("", "dice"), ("", "nsd_1mm"), ("", "hd95_mm"))
     shown = ("dice", "hd95_mm", "assd_mm", "nsd_1mm")
     trains_with_needs = False  # labels tell where the joints are; the localiser finds them in new scans
 

@@ -26,6 +26,14 @@ class SemanticSynthesis(ImageTask):
     baselines = BASELINES
     learns = LEARNS
     by_hand = {"start": "volforge.tasks.semantic_synthesis.starter:start"}
+    first = (
+        ("", "segmenter_dice_ratio"),
+        ("", "outline_dice"),
+        ("", "texture_sd_ratio"),
+        ("body", "mae_hu"),
+        ("body", "mae"),
+        ("", "diversity_ms_ssim"),
+    )
     shown = (
         "segmenter_dice_ratio",
         "outline_dice",

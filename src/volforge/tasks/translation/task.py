@@ -41,6 +41,16 @@ class Translation(ImageTask):
         "predict_translation": "volforge.tasks.translation.by_hand:predict_translation",
         "published": "volforge.tasks.translation.published_weights:import_published",
     }
+    first = (
+        ("body", "mae_hu"),
+        ("mask", "mae_hu"),
+        ("body", "mae"),
+        ("bone", "bone_dice"),
+        ("soft", "mae_hu"),
+        ("bone", "bias_hu"),
+        ("body", "ssim"),
+        ("body", "ssim_2d"),
+    )
     shown = ("mae_hu", "ssim", "ssim_2d", "psnr_db", "outline_dice")
     must_beat = MUST_BEAT
     learnt_by = LEARNT_BY
