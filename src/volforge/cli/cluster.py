@@ -22,7 +22,10 @@ def check(
         Path | None, typer.Option(help="Write the partitions into this file, such as profiles/slurm/partitions.yaml.")
     ] = None,
 ) -> None:
-    """Look at the cluster: accounting, partitions, GPUs, MinJobAge, latency; print the settings to use."""
+    """Look at the cluster: accounting, partitions, GPUs, MinJobAge, latency; print the settings to use.
+
+    Example: volforge cluster check --write profiles/slurm/partitions.yaml
+    """
     from volforge.whole_file import write_whole
     from volforge.workflow.cluster import advice, look, partitions_yaml, probe_latency
 

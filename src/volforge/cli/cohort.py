@@ -15,7 +15,10 @@ def check(
     sheet: Annotated[Path, typer.Argument(help="Sample sheet, TSV or CSV.")],
     root: Annotated[Path | None, typer.Option(help="Folder that relative paths start from.")] = None,
 ) -> None:
-    """Check one sample sheet (and its structures) without a configuration."""
+    """Check one sample sheet (and its structures) without a configuration.
+
+    Example: volforge cohort check my.tsv --root /data
+    """
     from volforge.cohort.sheet import read_sheet
     from volforge.errors import ProblemsError, errors_of
     from volforge.tables.structures import read_structures
@@ -50,7 +53,11 @@ def discover(
     salt: Annotated[str, typer.Option(help="Layout dicom: mixed into the pseudonyms of patients.")] = "",
     force: Annotated[bool, typer.Option(help="Replace a sheet that exists.")] = False,
 ) -> None:
-    """Write the sample sheet of a folder, with its structures, from the layout of a public data set."""
+    r"""Write the sample sheet of a folder, with its structures, from the layout of a public data set.
+
+    Example: volforge cohort discover ~/data/SkullFix --layout skullfix --out \
+      skullfix.tsv
+    """
     from volforge.cohort.layouts.discovery import Options
     from volforge.cohort.layouts.write import discover as write_sheet
     from volforge.cohort.sheet import LABEL_SOURCES, MODALITIES
@@ -84,7 +91,11 @@ def duplicates(
     root: Annotated[Path | None, typer.Option(help="Folder that the paths of the sheets start from.")] = None,
     processes: Annotated[int, typer.Option(help="Scans read side by side; 0: one per core.")] = 0,
 ) -> None:
-    """Find the same head under different subjects, in one cohort or several; exits with 1 if there is one."""
+    r"""Find the same head under different subjects, in one cohort or several; exits with 1 if there is one.
+
+    Example: volforge cohort duplicates skullfix.tsv skullbreak.tsv --out \
+      pairs.tsv
+    """
     import os
     from concurrent.futures import ProcessPoolExecutor
 
@@ -124,7 +135,10 @@ def duplicates(
 
 @app.command()
 def layouts() -> None:
-    """List the layouts that `discover` knows: what each looks for, and the terms of the data set."""
+    """List the layouts that `discover` knows: what each looks for, and the terms of the data set.
+
+    Example: volforge cohort layouts
+    """
     from volforge.cohort.layouts.registry import LAYOUTS
 
     for layout in LAYOUTS.values():
@@ -141,7 +155,11 @@ def phantoms(
     seed: Annotated[int, typer.Option(help="Seed of subjects, noise and texture.")] = 1,
     spacing_mm: Annotated[float | None, typer.Option(help="Isotropic voxel size.")] = None,
 ) -> None:
-    """Draw the scans of a phantom cohort."""
+    r"""Draw the scans of a phantom cohort.
+
+    Example: volforge cohort phantoms --sheet skull.tsv --kind skull --out \
+      phantoms --spacing-mm 2
+    """
     from pydantic import ValidationError
 
     from volforge.cohort.phantoms.make import make_cohort
@@ -173,7 +191,12 @@ def collect(
     out: Annotated[Path, typer.Option(help="scans.tsv to write.")],
     settings: Annotated[str, typer.Option(help="Seed, folds, shares of splits, on_bad_scan, as JSON.")],
 ) -> None:
-    """Make the table of a cohort's scans from their records; refused scans end it, or are listed."""
+    r"""Make the table of a cohort's scans from their records; refused scans end it, or are listed.
+
+    Example: volforge cohort collect --sheet my.tsv --records \
+      results/cohorts/mine/scans --out scans.tsv --settings \
+      "$(cat collect.json)"
+    """
     from volforge.cli.arguments import as_object
     from volforge.cohort.collect import collect_scans
     from volforge.cohort.sheet import read_sheet
@@ -194,7 +217,11 @@ def index(
     out: Annotated[Path, typer.Option(help="index.tsv to write.")],
     on_bad_scan: Annotated[str, typer.Option(help="stop or exclude.")] = "stop",
 ) -> None:
-    """Join the slice tables of a recipe into one, with the split and fold of each scan."""
+    r"""Join the slice tables of a recipe into one, with the split and fold of each scan.
+
+    Example: volforge cohort index --recipe results/cohorts/mine/recipes/axial \
+      --scans results/cohorts/mine/scans.tsv --out index.tsv
+    """
     from volforge.cohort.collect import collect_index
 
     slices, refused = collect_index(recipe, scans, out, on_bad_scan)
@@ -214,7 +241,11 @@ def slices(
     ] = False,
     fold: Annotated[int | None, typer.Option(help="Fold that is tested; the split `test` where not given.")] = None,
 ) -> None:
-    """Export slices of two modalities in the folders of published translation code."""
+    r"""Export slices of two modalities in the folders of published translation code.
+
+    Example: volforge cohort slices results/cohorts/mine/recipes/axial --scans \
+      results/cohorts/mine/scans.tsv --out slices --form png16
+    """
     from volforge.volume.export_domains import DomainExport, export_domains
 
     def choice(text: str) -> dict[str, str | None]:
@@ -240,7 +271,10 @@ def stack(
         bool, typer.Option("--lost-units", help="Take CT whose slices were stretched one by one, without a unit.")
     ] = False,
 ) -> None:
-    """Stack slices in the folders of published translation code to volumes with a sheet."""
+    """Stack slices in the folders of published translation code to volumes with a sheet.
+
+    Example: volforge cohort stack slices --out volumes --spacing-mm 1.5,1.5,4
+    """
     from volforge.cli.arguments import as_numbers
     from volforge.cohort.domain_folders import DomainImport, import_domains
     from volforge.errors import VolforgeError

@@ -44,7 +44,11 @@ def defects(
     bone_hu: Annotated[float, typer.Option(help="Lowest value of bone, for CT.")] = 150.0,
     root: Annotated[Path | None, typer.Option(help="Folder that the sheet's paths start from.")] = None,
 ) -> None:
-    """Take defects out of the complete skulls of a sheet: volumes, records, a sheet with subjects and folds kept."""
+    r"""Take defects out of the complete skulls of a sheet: volumes, records, a sheet with subjects and folds kept.
+
+    Example: volforge implant defects skulls.tsv defects --per-skull 5 --kind \
+      sphere --size large
+    """
     given = {"kinds": kind, "places": place, "sizes": size}
     words = {key: tuple(values) for key, values in given.items() if values}
     plan = _entry("plan")(per_skull, seed=seed, bone_hu=bone_hu, **words)
@@ -65,7 +69,11 @@ def features(
     ] = None,
     device: Device = "cpu",
 ) -> None:
-    """Feature maps: sheets of channels, their scores (shape or hole) and stability, and a page of it all."""
+    r"""Feature maps: sheets of channels, their scores (shape or hole) and stability, and a page of it all.
+
+    Example: volforge implant features model features --scans \
+      results/cohorts/skull/scans.tsv --axis z
+    """
     _entry("features")(models, scans, out, scan or (), axis, how, layer or (), device, typer.echo)
 
 
@@ -76,7 +84,11 @@ def boundary(
     scan: Names = None,
     units: Annotated[str, typer.Option(help="mm, or voxels: the published map.")] = "mm",
 ) -> None:
-    """The signed distance map of true implants, as the boundary loss sees it: three planes, and surfaces."""
+    r"""The signed distance map of true implants, as the boundary loss sees it: three planes, and surfaces.
+
+    Example: volforge implant boundary boundary --scans \
+      results/cohorts/skull/scans.tsv --units mm
+    """
     _entry("boundary")(scans, out, scan or (), units, typer.echo)
 
 
@@ -89,7 +101,11 @@ def patches(
     webp: Annotated[bool, typer.Option("--webp", help="Lossless WebP instead of GIF.")] = False,
     device: Device = "cpu",
 ) -> None:
-    """The patches of a model at work, as a picture that moves; and how often they keep their rule."""
+    r"""The patches of a model at work, as a picture that moves; and how often they keep their rule.
+
+    Example: volforge implant patches model patches --scans \
+      results/cohorts/skull/scans.tsv
+    """
     _entry("patches")(model, scans, out, scan or (), ".webp" if webp else ".gif", device, typer.echo)
 
 
@@ -99,7 +115,10 @@ def keras(
     out: Out,
     variant: Annotated[str, typer.Option(help="ae_mse, ae_boundary, ae_dice_boundary, gan or ae_patch.")],
 ) -> None:
-    """Published Keras weights as the folder of a trained model."""
+    """Published Keras weights as the folder of a trained model.
+
+    Example: volforge implant keras ae_mse.h5 model --variant ae_mse
+    """
     _entry("keras")(file, variant, out, typer.echo)
 
 
@@ -112,7 +131,10 @@ def trial(
     tested: Annotated[list[str], typer.Option(help="Triples that are tested: 032, or 032-039; repeatable.")],
     seed: Annotated[int, typer.Option(help="Seed of the defects elsewhere.")] = 1,
 ) -> None:
-    """Sheets of a trial: skulls to learn from, skulls to test with their own defects, and with defects elsewhere."""
+    """Sheets of a trial: skulls to learn from, skulls to test with their own defects, and with defects elsewhere.
+
+    Example: volforge implant trial ~/data/SkullFix trial --tested 032-039
+    """
     for sheet in _entry("trial")(data, out, tested, seed, typer.echo):
         typer.echo(str(sheet))
 
@@ -131,7 +153,11 @@ def fit(
     bone_hu: Annotated[float, typer.Option(help="Lowest value of bone, for CT.")] = 150.0,
     root: Annotated[Path | None, typer.Option(help="Folder that the sheet's paths start from.")] = None,
 ) -> None:
-    """Fit a model to the complete skulls of a sheet: what `implant predict` closes holes by."""
+    r"""Fit a model to the complete skulls of a sheet: what `implant predict` closes holes by.
+
+    Example: volforge implant fit skulls.tsv model --licence "CC BY 4.0" \
+      --root ~/data/skulls
+    """
     from volforge.cli.arguments import as_object
 
     content = as_object(settings, "--settings")
@@ -162,7 +188,11 @@ def predict(
     space: Annotated[str, typer.Option(help="Axes of the meshes: RAS or LPS.")] = "RAS",
     formats: Annotated[list[str] | None, typer.Option("--format", help="nifti, nrrd; NIfTI is always written.")] = None,
 ) -> None:
-    """Close the hole of one skull: completed skull, implant, meshes for printing, numbers, a page."""
+    r"""Close the hole of one skull: completed skull, implant, meshes for printing, numbers, a page.
+
+    Example: volforge implant predict skull.nii.gz case1 --model model \
+      --gap-mm 0.5
+    """
     options = _entry("options")(
         modality=modality,
         unit=unit,

@@ -34,7 +34,11 @@ def overlap(
     distances: Annotated[bool, typer.Option(help="Measures of surfaces too.")] = True,
     out: Out = None,
 ) -> None:
-    """Dice, IoU, HD, HD95, ASSD, surface Dice ... of label maps or masks, in mm from the affine."""
+    r"""Dice, IoU, HD, HD95, ASSD, surface Dice ... of label maps or masks, in mm from the affine.
+
+    Example: volforge measure overlap prediction.nii.gz reference.nii.gz \
+      --tolerance 1 --out measures.tsv
+    """
     from volforge.by_hand import measure as by_hand
 
     _check_ending(out)
@@ -56,7 +60,10 @@ def image(
     structural: Annotated[bool, typer.Option(help="SSIM and MS-SSIM too.")] = True,
     out: Out = None,
 ) -> None:
-    """MAE, RMSE, PSNR, SSIM, MS-SSIM, NCC and MAE by tissue of images, inside a mask."""
+    """MAE, RMSE, PSNR, SSIM, MS-SSIM, NCC and MAE by tissue of images, inside a mask.
+
+    Example: volforge measure image made real --mask bodies --out measures.tsv
+    """
     from volforge.by_hand import measure as by_hand
     from volforge.metrics.image import ImageMetrics
 
@@ -77,7 +84,10 @@ def distribution(
     seed: Annotated[int, typer.Option(min=0, help="Of subsets and halves.")] = 0,
     out: Out = None,
 ) -> None:
-    """FID, KID and MMD (or Fréchet distance of a named network) of two sets of slices."""
+    """FID, KID and MMD (or Fréchet distance of a named network) of two sets of slices.
+
+    Example: volforge measure distribution made real --low -1000 --high 1000
+    """
     from volforge.by_hand.distribution import distribution as measure
     from volforge.metrics.distribution import FEW_IMAGES
 

@@ -40,7 +40,12 @@ def train(
     code: Annotated[str, typer.Option(help="Hash of the code: checkpoints of other code are set aside.")] = "",
     needs: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of each trained model that it reads.")] = None,
 ) -> None:
-    """Train a model of a study. A signal (SIGTERM, SIGUSR1) keeps a checkpoint first."""
+    r"""Train a model of a study. A signal (SIGTERM, SIGUSR1) keeps a checkpoint first.
+
+    Example: volforge model train --settings \
+      results/studies/organs/volforge/all.train.json --scans \
+      results/cohorts/mine/scans.tsv --out model --checkpoints checkpoints
+    """
     from volforge.cli.arguments import named_folders
     from volforge.study.jobs import TrainJob
     from volforge.training.attempt import failure_kept
@@ -78,7 +83,11 @@ def distances(
     ids: Annotated[str, typer.Option(help="Ids of the structures, as a JSON list.")],
     out: Annotated[Path, typer.Option(help="Folder to write; it appears whole.")],
 ) -> None:
-    """Make signed distance maps of all cuts of a recipe."""
+    r"""Make signed distance maps of all cuts of a recipe.
+
+    Example: volforge model distances --scans results/cohorts/mine/scans.tsv \
+      --recipe volume --ids '[1, 2]' --out distances
+    """
     from volforge.cli.arguments import as_ids
     from volforge.study.distances import make_distances
 
@@ -131,7 +140,15 @@ def predict(
         Path | None, typer.Option(help="Folder of the predictions that are taken instead of the scans' own labels.")
     ] = None,
 ) -> None:
-    """Predict any scan by the weights of a model, or the test scans of an arm of a study."""
+    r"""Predict any scan by the weights of a model, or the test scans of an arm of a study.
+
+    Example: volforge model predict --image ct.nii.gz --weights model --out \
+      labels.nii.gz
+
+    Example: volforge model predict --settings \
+      results/studies/organs/volforge/predict.json --scans \
+      results/cohorts/mine/scans.tsv --model all=model --out predictions
+    """
     from volforge.cli.arguments import named_folders
 
     if image is not None:
@@ -228,7 +245,10 @@ def export(
     weights: Annotated[Path, typer.Option(help="Folder of a trained model.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; it appears whole.")],
 ) -> None:
-    """Write a model as a MONAI bundle, for `monai.bundle`, MONAI Label and 3D Slicer."""
+    """Write a model as a MONAI bundle, for `monai.bundle`, MONAI Label and 3D Slicer.
+
+    Example: volforge model export model --out bundle
+    """
     from volforge.inference.bundle import export_bundle
 
     typer.echo(f"bundle in {export_bundle(weights, out)}")
@@ -242,7 +262,12 @@ def train_encoder_(
     fold: Fold = 0,
     seed: Seed = 0,
 ) -> None:
-    """Train the encoder of a study's Fréchet distance on real training slices."""
+    r"""Train the encoder of a study's Fréchet distance on real training slices.
+
+    Example: volforge model train-encoder --settings \
+      results/studies/ct/shared/encoder.json --scans \
+      results/cohorts/mine/scans.tsv --out encoder
+    """
     from volforge.judging.train_encoder import train_encoder
     from volforge.study.settings import ArmSettings
 
@@ -258,7 +283,12 @@ def train_judge_(
     fold: Fold = 0,
     seed: Seed = 0,
 ) -> None:
-    """Train the segmenter that reads a study's synthetic images on real training slices."""
+    r"""Train the segmenter that reads a study's synthetic images on real training slices.
+
+    Example: volforge model train-judge --settings \
+      results/studies/ct/shared/encoder.json --scans \
+      results/cohorts/mine/scans.tsv --out judge
+    """
     from volforge.judging.judge import train_judge
     from volforge.study.settings import ArmSettings
 

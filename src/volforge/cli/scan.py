@@ -33,7 +33,11 @@ def import_(
         bool, typer.Option(help="Write the record of a refused scan instead of failing.")
     ] = False,
 ) -> None:
-    """Import a scan: canonical image, labels, body mask, QC picture and record."""
+    r"""Import a scan: canonical image, labels, body mask, QC picture and record.
+
+    Example: volforge scan import --image ct.nii.gz --labels organs.nii.gz \
+      --out scan
+    """
     from volforge.cohort.sheet import MODALITIES
     from volforge.errors import VolforgeError
     from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
@@ -68,7 +72,11 @@ def cut(
         bool, typer.Option(help="Write the record of a refused scan instead of failing.")
     ] = False,
 ) -> None:
-    """Cut an imported scan into slices or a region."""
+    r"""Cut an imported scan into slices or a region.
+
+    Example: volforge scan cut scan --recipe \
+      '{"kind": "slices", "spacing_mm": 2}' --out slices
+    """
     from pydantic import TypeAdapter, ValidationError
 
     from volforge.cli.arguments import as_object
@@ -103,7 +111,11 @@ def restore(
         typer.Option("--labels/--signal", help="What the file holds; asked for if slices must be resampled."),
     ] = None,
 ) -> None:
-    """Write a canonical volume on the grid of the scan's source file: same shape, axes and affine."""
+    r"""Write a canonical volume on the grid of the scan's source file: same shape, axes and affine.
+
+    Example: volforge scan restore scan/body.nii.gz --record scan/record.json \
+      --out body.nii.gz
+    """
     from volforge.volume.restore import restore_as_segmentation, restore_file
 
     if out.suffix.lower() == ".dcm":
@@ -121,7 +133,11 @@ def label_(
     version_command: Annotated[str, typer.Option(help="Program that prints its version, as a JSON list.")] = "[]",
     record_refusal: Annotated[bool, typer.Option(help="Record that the program failed instead of failing.")] = False,
 ) -> None:
-    """Make the label map of a scan by an outside program, and record which."""
+    r"""Make the label map of a scan by an outside program, and record which.
+
+    Example: volforge scan label --image ct.nii.gz --out labels.json --command \
+      '["my_program", "{image}", "{labels}"]'
+    """
     from volforge.cli.arguments import as_words
     from volforge.errors import VolforgeError
     from volforge.volume.label_command import run_label_command
@@ -141,7 +157,11 @@ def export(
     scans: Annotated[Path, typer.Option(help="scans.tsv of the cohort.")],
     out: Annotated[Path, typer.Option(help="Folder to write: train|val|test / images|labels.")],
 ) -> None:
-    """Export slices as 8-bit PNG in the published layout."""
+    r"""Export slices as 8-bit PNG in the published layout.
+
+    Example: volforge scan export results/cohorts/mine/recipes/axial --scans \
+      results/cohorts/mine/scans.tsv --out png
+    """
     from volforge.volume.export_png import export_png
 
     count = export_png(recipe, scans, out)
@@ -157,7 +177,10 @@ def fill(
     sweeps: Annotated[int, typer.Option(help="Most sweeps of one call.")] = 10,
     calls: Annotated[int, typer.Option(help="Most calls.")] = 31,
 ) -> None:
-    """Fill the holes of a mask by vote; as published: a voxel joins from 14 of its 27 neighbours on."""
+    """Fill the holes of a mask by vote; as published: a voxel joins from 14 of its 27 neighbours on.
+
+    Example: volforge scan fill mask.nii.gz --out filled.nii.gz --radius 1
+    """
     from volforge.volume.voting import Voting, fill_file
 
     before, after = fill_file(mask, out, Voting((radius, radius, radius), majority, sweeps, calls))

@@ -35,7 +35,11 @@ def inflate(
         list[float] | None, typer.Option(min=0.1, max=100, help="Further longest way; repeatable.")
     ] = None,
 ) -> None:
-    """Inflate a bone until another one confines it: negative volume, joint space, widths, meshes."""
+    r"""Inflate a bone until another one confines it: negative volume, joint space, widths, meshes.
+
+    Example: volforge shape inflate --condyle labels.nii.gz --condyle-ids 1 \
+      --barrier labels.nii.gz --barrier-ids 3 --out joint
+    """
     from volforge.by_hand.joints import ByHand, inflate_files
     from volforge.shape.joint import JointSettings
 
@@ -62,7 +66,13 @@ def asymmetry(
         float | None, typer.Option(min=0.1, max=100, help="How far the barrier bounds the joint space, mm; else r-max.")
     ] = None,
 ) -> None:
-    """Left joint against right: indices of volumes, and distance of the mirrored and registered shapes."""
+    r"""Left joint against right: indices of volumes, and distance of the mirrored and registered shapes.
+
+    Example: volforge shape asymmetry --left labels.nii.gz --left-ids 1 \
+      --left-barrier labels.nii.gz --left-barrier-ids 3 --right labels.nii.gz \
+      --right-ids 2 --right-barrier labels.nii.gz --right-barrier-ids 4 --out \
+      sides.json
+    """
     from volforge.by_hand.joints import ByHand, compare_files
     from volforge.shape.joint import JointSettings
 
@@ -82,7 +92,12 @@ def inflate_arm_(
     fold: Annotated[int, typer.Option(help="Fold.")] = 0,
     labels: Annotated[Path | None, typer.Option(help="Folder of predictions; else the scans' own labels.")] = None,
 ) -> None:
-    """Negative volumes of an arm of a study."""
+    r"""Negative volumes of an arm of a study.
+
+    Example: volforge shape inflate-arm --settings \
+      results/studies/joints/labels/predict.json --scans \
+      results/cohorts/mine/scans.tsv --out joints
+    """
     from volforge.cli.model import predict
 
     predict(out, settings=settings, scans=scans, fold=fold, labels=labels)
@@ -99,7 +114,13 @@ def measure_arm_(
     fold: Annotated[int, typer.Option(help="Fold.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
 ) -> None:
-    """Measures of an arm's negative volumes."""
+    r"""Measures of an arm's negative volumes.
+
+    Example: volforge shape measure-arm --settings \
+      results/studies/joints/mesh/settings.json --scans \
+      results/cohorts/mine/scans.tsv --predictions mesh --reference labels --out \
+      measures.tsv --cases cases
+    """
     from volforge.cli.study import measure
 
     measure(settings, scans, predictions, out, cases, fold, seed, reference=reference)

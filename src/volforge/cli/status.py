@@ -22,7 +22,10 @@ def status(
     all_: Annotated[bool, typer.Option("--all", help="List every step, not only those at work or in trouble.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every step as JSON.")] = False,
 ) -> None:
-    """Say what is done, running, queued, waiting, failed and why; exits with 1 if something failed."""
+    """Say what is done, running, queued, waiting, failed and why; exits with 1 if something failed.
+
+    Example: volforge status --all
+    """
     from volforge.errors import VolforgeError
     from volforge.workflow.run import load_run
     from volforge.workflow.shipped import own_configuration

@@ -29,7 +29,13 @@ def measure(
         Path | None, typer.Option(help="Folder of the predictions of the arm that the others are compared with.")
     ] = None,
 ) -> None:
-    """Measure all predictions of an arm."""
+    r"""Measure all predictions of an arm.
+
+    Example: volforge study measure --settings \
+      results/studies/organs/volforge/settings.json --scans \
+      results/cohorts/mine/scans.tsv --predictions predictions --out \
+      measures.tsv --cases cases
+    """
     from volforge.study.jobs import MeasureJob
     from volforge.study.settings import ArmSettings
 
@@ -45,7 +51,11 @@ def collect(
     parts: Annotated[list[Path], typer.Argument(help="measures.tsv of every arm, fold and seed.")],
     out: Annotated[Path, typer.Option(help="measures.tsv of the study to write.")],
 ) -> None:
-    """Join the measures of a study."""
+    r"""Join the measures of a study.
+
+    Example: volforge study collect a/measures.tsv b/measures.tsv --out \
+      measures.tsv
+    """
     from volforge.study.measures import collect as join
 
     typer.echo(f"{join(parts, out)} measures in {out}")
@@ -57,7 +67,12 @@ def table(
     settings: Annotated[Path, typer.Option(help="table.settings.json of the study.")],
     out: Annotated[Path, typer.Option(help="Folder to write table.tsv, .md, .tex, .json and cost.tsv to.")],
 ) -> None:
-    """Make the table of a study."""
+    r"""Make the table of a study.
+
+    Example: volforge study table --measures \
+      results/studies/organs/measures.tsv --settings \
+      results/studies/organs/table.settings.json --out table
+    """
     from volforge.report.study_files import write_tables
     from volforge.volume.folders import read_object
 
@@ -71,7 +86,12 @@ def figures(
     settings: Annotated[Path, typer.Option(help="table.settings.json of the study.")],
     out: Annotated[Path, typer.Option(help="Folder to write; it appears whole.")],
 ) -> None:
-    """Draw the figures of a study."""
+    r"""Draw the figures of a study.
+
+    Example: volforge study figures --measures \
+      results/studies/organs/measures.tsv --settings \
+      results/studies/organs/table.settings.json --out figures
+    """
     from volforge.report.study_files import write_study_figures
     from volforge.volume.folders import read_object
 
@@ -86,7 +106,11 @@ def report(
     provenance: Annotated[Path, typer.Option(help="provenance.json to write.")],
     settings: Annotated[Path, typer.Option(help="report.json: title, cohorts, recipes, configuration.")],
 ) -> None:
-    """Write the report page and the provenance of a run."""
+    r"""Write the report page and the provenance of a run.
+
+    Example: volforge study report --results results --out report.html \
+      --provenance provenance.json --settings results/report.json
+    """
     from volforge.report.page import write_report
     from volforge.volume.folders import read_object
 
@@ -101,7 +125,11 @@ def report_so_far(
     out: Annotated[Path, typer.Option(help="Page to write.")],
     request: Annotated[Path, typer.Option(help="unfinished.json: the report's settings, and what is not there.")],
 ) -> None:
-    """Write the page of a run that ended with failures: what is there, and why the rest is not."""
+    r"""Write the page of a run that ended with failures: what is there, and why the rest is not.
+
+    Example: volforge study report-so-far --results results --out report.html \
+      --request unfinished.json
+    """
     from volforge.report.page import write_report
     from volforge.volume.folders import read_object
 

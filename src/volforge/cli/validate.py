@@ -17,7 +17,10 @@ def validate(
         typer.Argument(help="Configuration files, later ones win; config.yaml or config/config.yaml if none."),
     ] = None,
 ) -> None:
-    """Check a configuration and all its sheets, before anything runs."""
+    """Check a configuration and all its sheets, before anything runs.
+
+    Example: volforge validate my.yaml
+    """
     from volforge.errors import ProblemsError, errors_of
     from volforge.workflow.run import resolve
     from volforge.workflow.shipped import own_configuration

@@ -17,7 +17,11 @@ def fetch(
         Path | None, typer.Option("--from", help="A copy on this machine; else it is downloaded.")
     ] = None,
 ) -> None:
-    """Get a weights file once; only the file of the known SHA-256 is accepted."""
+    r"""Get a weights file once; only the file of the known SHA-256 is accepted.
+
+    Example: volforge weights fetch inception --from \
+      ~/pt_inception-2015-12-05-6726825d.pth
+    """
     from volforge import weights
 
     typer.echo(str(weights.fetch(name, None if source is None else str(source))))
@@ -30,7 +34,11 @@ def published(
     part: Annotated[str, typer.Argument(help="translation: generator, discriminator or extractor.")],
     out: Annotated[Path, typer.Argument(help="Folder of the model to write.")],
 ) -> None:
-    """Weights of a published system as the folder of a trained model; their own terms go on to hold."""
+    r"""Weights of a published system as the folder of a trained model; their own terms go on to hold.
+
+    Example: volforge weights published translation latest_net_G_A.pth \
+      generator model
+    """
     from volforge import places
     from volforge.errors import VolforgeError
     from volforge.tasks import registry
@@ -44,7 +52,10 @@ def published(
 
 @app.command("list")
 def list_() -> None:
-    """List the known weights, where they come from, and whether they are here."""
+    """List the known weights, where they come from, and whether they are here.
+
+    Example: volforge weights list
+    """
     from volforge import weights
 
     for entry in weights.REGISTRY.values():
