@@ -153,7 +153,7 @@ def phantoms(
     kind: Annotated[str, typer.Option(help="tmj, skull or body.")],
     out: Annotated[Path, typer.Option(help="Result folder; it appears whole.")],
     seed: Annotated[int, typer.Option(help="Seed of subjects, noise and texture.")] = 1,
-    spacing_mm: Annotated[float | None, typer.Option(help="Isotropic voxel size.")] = None,
+    spacing_mm: Annotated[float | None, typer.Option(help="Voxel size, mm; the phantom's own if not given.")] = None,
 ) -> None:
     r"""Draw the scans of a phantom cohort.
 
@@ -189,7 +189,9 @@ def collect(
     sheet: Annotated[Path, typer.Option(help="Sheet of the cohort.")],
     records: Annotated[Path, typer.Option(help="Folder with one folder per imported scan.")],
     out: Annotated[Path, typer.Option(help="scans.tsv to write.")],
-    settings: Annotated[str, typer.Option(help="Seed, folds, shares of splits, on_bad_scan, as JSON.")],
+    settings: Annotated[
+        str, typer.Option(help="JSON with seed, folds, splits (shares), on_bad_scan and makes_labels.")
+    ],
 ) -> None:
     r"""Make the table of a cohort's scans from their records; refused scans end it, or are listed.
 
@@ -262,7 +264,7 @@ def stack(
     folder: Annotated[Path, typer.Argument(help="Folder that holds trainA, trainB, maskA, testA, testB.")],
     out: Annotated[Path, typer.Option(help="Folder to write: sheet.tsv and volumes.")],
     spacing_mm: Annotated[
-        str, typer.Option(help="Row, column and slice distance, '1.5,1.5,4'; not read where export.json lies there.")
+        str, typer.Option(help="Row, column and slice distance, mm: '1.5,1.5,4'; not read where export.json is.")
     ] = "1,1,1",
     axis: Annotated[str, typer.Option(help="axial, coronal or sagittal.")] = "axial",
     ct_window: Annotated[str, typer.Option(help="HU of the darkest and the brightest grey.")] = "-1000,1400",

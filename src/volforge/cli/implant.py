@@ -41,7 +41,7 @@ def defects(
     ] = None,
     size: Annotated[list[str] | None, typer.Option(help="small, medium, large or any; repeatable; else any.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 1,
-    bone_hu: Annotated[float, typer.Option(help="Lowest value of bone, for CT.")] = 150.0,
+    bone_hu: Annotated[float, typer.Option(help="Lowest value of bone in a CT, HU.")] = 150.0,
     root: Annotated[Path | None, typer.Option(help="Folder that the sheet's paths start from.")] = None,
 ) -> None:
     r"""Take defects out of the complete skulls of a sheet: volumes, records, a sheet with subjects and folds kept.
@@ -150,7 +150,7 @@ def fit(
     skulls: Annotated[int | None, typer.Option(min=3, help="Learn from so many subjects; else all.")] = None,
     settings: Annotated[str, typer.Option(help="Settings of the model as JSON; see docs/implants.md.")] = "{}",
     seed: Annotated[int, typer.Option(help="Seed of the choice of subjects and of trial defects.")] = 1,
-    bone_hu: Annotated[float, typer.Option(help="Lowest value of bone, for CT.")] = 150.0,
+    bone_hu: Annotated[float, typer.Option(help="Lowest value of bone in a CT, HU.")] = 150.0,
     root: Annotated[Path | None, typer.Option(help="Folder that the sheet's paths start from.")] = None,
 ) -> None:
     r"""Fit a model to the complete skulls of a sheet: what `implant predict` closes holes by.
@@ -172,15 +172,18 @@ def predict(
     model: Annotated[Path, typer.Option(help="Folder of a fitted model of skulls.")],
     modality: Annotated[str, typer.Option(help="CT, CBCT or mask; empty: a scan of two values is a mask.")] = "",
     unit: Annotated[str, typer.Option(help="Of a CT: hu, hu+1024 (or another number).")] = "hu",
-    bone_hu: Annotated[float, typer.Option(help="Lowest value of bone, for CT.")] = 150.0,
-    gap_mm: Annotated[float, typer.Option(help="Clearance between implant and bone.")] = 0.0,
-    thin: Annotated[float | None, typer.Option(help="Share of the volume that thinning from inside leaves.")] = None,
+    bone_hu: Annotated[float, typer.Option(help="Lowest value of bone in a CT, HU.")] = 150.0,
+    gap_mm: Annotated[float, typer.Option(help="Clearance between implant and bone, mm.")] = 0.0,
+    thin: Annotated[
+        float | None, typer.Option(help="Share of the volume that thinning from inside leaves, 0 to 1.")
+    ] = None,
     drainage: Annotated[
         str, typer.Option(help="Holes: diameter,spacing,margin in mm, such as 2,12,8; empty: none.")
     ] = "",
-    min_cm3: Annotated[float, typer.Option(help="Smaller implants are dropped.")] = 0.2,
+    min_cm3: Annotated[float, typer.Option(help="Implants smaller than so many cm3 are dropped.")] = 0.2,
     least_mm2: Annotated[
-        float | None, typer.Option(help="Area of the smallest hole that is closed; else 130, and 15 % of the largest.")
+        float | None,
+        typer.Option(help="Area of the smallest hole that is closed, mm2; else 130, and 15 % of the largest."),
     ] = None,
     faces: Annotated[
         int, typer.Option(help="Most faces of an implant's mesh; the skull gets twice as many.")

@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Models and baselines of a study: t
 Settings = Annotated[Path, typer.Option(help="settings.json of the arm.")]
 Scans = Annotated[Path, typer.Option(help="scans.tsv of the cohort.")]
 Fold = Annotated[int, typer.Option(help="Fold that is tested; 0 for the split `test`.")]
-Seed = Annotated[int, typer.Option(help="Seed.")]
+Seed = Annotated[int, typer.Option(help="Seed of the training, and of its prediction.")]
 
 
 @app.command()
@@ -31,12 +31,12 @@ def train(
     seed: Seed = 0,
     distances: Annotated[Path | None, typer.Option(help="Folder of distance maps, for boundary losses.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Time after which it keeps a checkpoint and exits by 75.")
+        float | None, typer.Option(help="After so many minutes it keeps a checkpoint and exits by 75.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Loader processes.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that load samples; 0: the training itself.")] = 0,
     attempt: Annotated[int, typer.Option(help="Number of the try; a retry without a new step fails.")] = 1,
     resume: Annotated[Path | None, typer.Option(help="Checkpoint of the same settings to go on from.")] = None,
-    checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 120.0,
+    checkpoint_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 120.0,
     code: Annotated[str, typer.Option(help="Hash of the code: checkpoints of other code are set aside.")] = "",
     needs: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of each trained model that it reads.")] = None,
 ) -> None:
@@ -108,7 +108,7 @@ def predict(
         str, typer.Option(help="By hand: hu, hu+1024 (or another number) or arbitrary; empty: by the modality.")
     ] = "",
     confidence: Annotated[Path | None, typer.Option(help="By hand: file for the label's probability.")] = None,
-    overlap: Annotated[float, typer.Option(help="By hand: overlap of windows.")] = 0.5,
+    overlap: Annotated[float, typer.Option(help="By hand: share of a window that the next one sees again.")] = 0.5,
     flips: Annotated[str, typer.Option(help="By hand: axes whose flips are averaged, such as x or xy.")] = "",
     window: Annotated[str, typer.Option(help="By hand: voxels seen at a time, X,Y,Z; empty: the patch.")] = "",
     keep: Annotated[
@@ -247,7 +247,7 @@ def export(
 ) -> None:
     """Write a model as a MONAI bundle, for `monai.bundle`, MONAI Label and 3D Slicer.
 
-    Example: volforge model export model --out bundle
+    Example: volforge model export --weights model --out bundle
     """
     from volforge.inference.bundle import export_bundle
 

@@ -32,7 +32,7 @@ def inflate(
         float | None, typer.Option(min=0.05, max=10, help="Edge of working voxels, mm; else 0.3 to 0.5.")
     ] = None,
     sensitivity: Annotated[
-        list[float] | None, typer.Option(min=0.1, max=100, help="Further longest way; repeatable.")
+        list[float] | None, typer.Option(min=0.1, max=100, help="Further longest way, mm; repeatable.")
     ] = None,
 ) -> None:
     r"""Inflate a bone until another one confines it: negative volume, joint space, widths, meshes.
@@ -89,7 +89,7 @@ def inflate_arm_(
     settings: Annotated[Path, typer.Option(help="predict.json of the arm.")],
     scans: Annotated[Path, typer.Option(help="scans.tsv of the cohort.")],
     out: Annotated[Path, typer.Option(help="Folder to write; it appears whole.")],
-    fold: Annotated[int, typer.Option(help="Fold.")] = 0,
+    fold: Annotated[int, typer.Option(help="Fold that is tested; 0 for the split `test`.")] = 0,
     labels: Annotated[Path | None, typer.Option(help="Folder of predictions; else the scans' own labels.")] = None,
 ) -> None:
     r"""Negative volumes of an arm of a study.
@@ -111,8 +111,8 @@ def measure_arm_(
     reference: Annotated[Path, typer.Option(help="That of the arm that inflates the scans' own labels.")],
     out: Annotated[Path, typer.Option(help="measures.tsv to write.")],
     cases: Annotated[Path, typer.Option(help="Folder to write: pictures and views of cases.")],
-    fold: Annotated[int, typer.Option(help="Fold.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    fold: Annotated[int, typer.Option(help="Fold that is tested; 0 for the split `test`.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the arm.")] = 0,
 ) -> None:
     r"""Measures of an arm's negative volumes.
 
