@@ -27,6 +27,7 @@ OTHERWISE = {
     "config/models.py": STRUCTURE,
     "shape/joint_record.py": STRUCTURE,
     "cli/cohort.py": COLUMN,
+    "cli/new.py": COLUMN,
     "cli/scan.py": COLUMN,
     "cli/__init__.py": NOUN,
     "cli/implant.py": NOUN,  # asks the registry for the task's `by_hand`

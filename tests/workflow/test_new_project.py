@@ -167,7 +167,7 @@ def test_what_cannot_be_made_leaves_nothing(tmp_path, arguments):
     (tmp_path / "data/dataset.json").unlink()
     for file in (tmp_path / "data/imagesTr").iterdir():
         file.rename(file.with_name(f"x{file.name[4:]}"))
-    done = volforge("new", "project", *arguments, cwd=tmp_path)
+    done = volforge("new", "above/project", *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert "remedy" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["data"]

@@ -101,7 +101,8 @@ class Task:
         memory: Memory of its jobs, as a multiple of what importing the largest scan asks for.
         by_hand: What commands beside studies call: places by name. `predict_<kind>` is what `volforge model predict
             --image` calls for a model of this kind: `(image, weights, out, modality, unit, confidence)`, and keywords
-            for the options that it takes (`flips`, `device`, `also`, `dicom` ...); others are refused.
+            for the options that it takes (`flips`, `device`, `also`, `dicom` ...); others are refused. `start`: the
+            first study of a new project, see `volforge.tasks.starting`.
     """
 
     name: str = ""

@@ -13,6 +13,7 @@ KEYS = {
     "sheet": "one row per scan; where it has labels, the table beside it names them",
     "root": "the sheet's paths start here: change it where the data lie elsewhere",
     "licence": "printed in the report",
+    "on_bad_scan": "a scan that cannot be used is left out, and listed with the reason; stop: the run ends",
     "folds": "subjects are dealt into so many parts; each can be tested by what the others taught",
     "body_mask": "crops inside the body: all of it is body, and no air is around it",
     "background": "what stands outside of the body: as in the file",

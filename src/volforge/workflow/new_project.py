@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,10 @@ def new_template(folder: Path) -> Project:
     Raises:
         VolforgeError: The folder holds something, or cannot be written.
     """
-    refuse_used(folder)
     contents = {CONFIGURATION: text.template(), "scans.tsv": text.empty_sheet()}
-    with whole_folder(folder) as scratch:
+    with _fresh_folder(folder) as scratch:
         for name, content in contents.items():
             write_whole(scratch / name, content)
-        (scratch / MARKER).unlink()
     return Project(folder, list(contents))
 
 
@@ -77,23 +76,22 @@ def new_project(folder: Path, layout: str, data: Path, options: Options) -> Proj
         VolforgeError: The folder holds something, or cannot be written; nothing of the layout was found; its sheet is
             not one. Then no folder is left.
     """
-    refuse_used(folder)
     data = data.absolute()
     name = cohort_name(data.name if len(data.name) > 1 else layout)[:NAME_LENGTH].strip("_")
-    with whole_folder(folder) as scratch:
+    with _fresh_folder(folder) as scratch:
         sheet = scratch / f"{name}.tsv"
         written = discover(data, layout, sheet, options)
         if not (scratch / f"{name}.files").exists():  # lists of files are read from where they lie
             written = discover(data, layout, sheet, options, data, force=True)
         project = _with_configuration(scratch, name, sheet, written)
-        (scratch / MARKER).unlink()
-        project.files[1:] = sorted(p.name for p in scratch.iterdir() if p.name != CONFIGURATION)
+        project.files[1:] = sorted(p.name for p in scratch.iterdir() if p.name not in (CONFIGURATION, MARKER))
     project.folder = folder
     return project
 
 
-def refuse_used(folder: Path) -> None:
-    """Whether a project may be made here.
+@contextmanager
+def _fresh_folder(folder: Path) -> Iterator[Path]:
+    """A scratch folder that becomes the project; where that fails nothing of it is left, nor of folders above.
 
     Raises:
         VolforgeError: There is a file, or a folder that holds something.
@@ -102,6 +100,16 @@ def refuse_used(folder: Path) -> None:
         raise VolforgeError("the folder holds files already", str(folder), "name a new or an empty folder")
     if folder.exists() and not folder.is_dir():
         raise VolforgeError("this is a file, and a folder is to be made", str(folder), "name a new folder")
+    above = [p for p in folder.absolute().parents if not p.exists()]
+    try:
+        with whole_folder(folder) as scratch:
+            yield scratch
+            (scratch / MARKER).unlink()  # the project is the user's: no command of ours may replace it
+    except BaseException:
+        for made in above:
+            with suppress(OSError):  # somebody else uses it by now
+                made.rmdir()
+        raise
 
 
 def _with_configuration(scratch: Path, name: str, sheet: Path, written: Written) -> Project:
@@ -112,7 +120,7 @@ def _with_configuration(scratch: Path, name: str, sheet: Path, written: Written)
     looks, refused = look_at(rows)
     folds = _folds(rows, cohort)
     facts = Facts(name, rows, tuple(structures), looks, folds)
-    cohort["folds"] = folds
+    cohort |= {"on_bad_scan": "exclude", "folds": folds}
     if not folds:
         del cohort["folds"]
     if facts.shows_crops:
