@@ -9,6 +9,7 @@ from volforge.config.studies import OURS
 from volforge.metrics.agreement import Agreement, agreement
 from volforge.metrics.measure import unit_of
 from volforge.report.figure_style import Drawn, colour_of, new_figure
+from volforge.report.formats import shown
 from volforge.report.sides import SidesRow
 from volforge.report.table import StudyTable
 from volforge.volume.geometry import Array
@@ -108,6 +109,6 @@ def _limits(axis: Any, first: Array, second: Array, found: Agreement, colour: st
     for limit in (found.low, found.high) if found.n > 1 else ():
         axis.axhline(limit, color="black", lw=0.8, ls="--")
     axis.axhline(0, color="grey", lw=0.5)
-    limits = f", limits ±{spread:.3g}" if found.n > 1 else ""
-    axis.set_title(f"{title}\nbias {found.bias:.3g}{limits} {unit if unit != '1' else ''}".rstrip(), fontsize=9)
+    limits = f", limits ±{shown(spread)}" if found.n > 1 else ""
+    axis.set_title(f"{title}\nbias {shown(found.bias)}{limits} {unit if unit != '1' else ''}".rstrip(), fontsize=8)
     axis.set_xlabel("mean of both" + (f" [{unit}]" if unit != "1" else ""), fontsize=9)
