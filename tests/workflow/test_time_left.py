@@ -18,12 +18,12 @@ def played(jobs, earlier=None):
         counts[rule] = counts.get(rule, 0) + 1
     left.plan(counts)
     events = sorted(
-        [(b, 1, i) for i, (_, _, b, _) in enumerate(jobs)] + [(e, 0, i) for i, (_, _, _, e) in enumerate(jobs)]
+        [(b, 0, i) for i, (_, _, b, _) in enumerate(jobs)] + [(e, 1, i) for i, (_, _, _, e) in enumerate(jobs)]
     )
     end = max(e for *_, e in jobs)
     found = []
-    for now, starts, i in events:
-        if starts:
+    for now, ends, i in events:
+        if not ends:
             left.start(i, jobs[i][0], now, jobs[i][1])
             continue
         left.finish(i, now)

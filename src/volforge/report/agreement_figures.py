@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from volforge.config.studies import OURS
 from volforge.metrics.agreement import Agreement, agreement
 from volforge.metrics.measure import unit_of
 from volforge.report.figure_style import Drawn, colour_of, new_figure
+from volforge.report.formats import shown
 from volforge.report.sides import SidesRow
 from volforge.report.table import StudyTable
 from volforge.volume.geometry import Array
@@ -30,7 +32,7 @@ def volumes(values: pd.DataFrame, arms: Sequence[str]) -> dict[str, Drawn]:
     """
     drawn = {}
     own = values[values["measure"].isin(["volume_mm3", "reference_volume_mm3"])]
-    for arm in [a for a in arms if (own["arm"] == a).any()][:MOST_ARMS]:
+    for arm in _ours_first([a for a in arms if (own["arm"] == a).any()])[:MOST_ARMS]:
         part = own[own["arm"] == arm]
         wide = part.pivot_table(index=["structure", "subject"], columns="measure", values="value", sort=False).dropna()
         if not len(wide) or len(wide.columns) < 2:
@@ -58,7 +60,7 @@ def sides(table: StudyTable) -> dict[str, Drawn]:
     sources = list(dict.fromkeys(r.label_source for r in table.sides))
     for source in sources:
         own = [r for r in table.sides if r.label_source == source]
-        for arm in list(dict.fromkeys(r.arm for r in own))[:MOST_ARMS]:
+        for arm in _ours_first(list(dict.fromkeys(r.arm for r in own)))[:MOST_ARMS]:
             rows = [r for r in own if r.arm == arm][:MOST_STRUCTURES]
             ending = f"_{source or 'none'}" if len(sources) > 1 else ""
             drawn[f"sides_{arm}{ending}"] = Drawn(
@@ -69,11 +71,16 @@ def sides(table: StudyTable) -> dict[str, Drawn]:
     return drawn
 
 
+def _ours_first(arms: list[str]) -> list[str]:
+    return sorted(arms, key=lambda a: a != OURS)
+
+
 def _sides_of(rows: Sequence[SidesRow], arms: Sequence[str]) -> Any:
     figure, axes = _panels(len(rows))
     for axis, r in zip(axes, rows, strict=True):
         unit = unit_of(r.measure)
-        title = f"{r.measure} of {r.structure}" if len({x.structure for x in rows}) > 1 else r.measure
+        alike = [x for x in rows if x.measure == r.measure]
+        title = f"{r.measure}\n{r.structure}" if len(alike) > 1 else r.measure
         _limits(axis, r.left, r.right, r.found, colour_of(r.arm, arms), title, unit)
         axis.set_ylabel("left − right" + (f" [{unit}]" if unit != "1" else ""))
     return figure
@@ -102,6 +109,6 @@ def _limits(axis: Any, first: Array, second: Array, found: Agreement, colour: st
     for limit in (found.low, found.high) if found.n > 1 else ():
         axis.axhline(limit, color="black", lw=0.8, ls="--")
     axis.axhline(0, color="grey", lw=0.5)
-    limits = f", limits ±{spread:.3g}" if found.n > 1 else ""
-    axis.set_title(f"{title}\nbias {found.bias:.3g}{limits} {unit if unit != '1' else ''}".rstrip(), fontsize=9)
+    limits = f", limits ±{shown(spread)}" if found.n > 1 else ""
+    axis.set_title(f"{title}\nbias {shown(found.bias)}{limits} {unit if unit != '1' else ''}".rstrip(), fontsize=8)
     axis.set_xlabel("mean of both" + (f" [{unit}]" if unit != "1" else ""), fontsize=9)

@@ -321,6 +321,6 @@ def picture(image: Any, text: str, flagged: bool = False) -> Picture:
     if image.width > MAX_WIDTH:
         image = image.resize((MAX_WIDTH, round(image.height * MAX_WIDTH / image.width)))
     content = io.BytesIO()
-    image.convert("RGB").save(content, "WEBP", quality=72, method=4)
+    image.convert("RGB").save(content, "WEBP", quality=70, method=6)
     uri = "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
     return Picture(uri, image.size, text, flagged)

@@ -85,17 +85,16 @@ class Headline:
 
 
 def first_rows(table: StudyTable) -> list[TableRow]:
-    """The rows of the short table: those that the task calls first, at most `MOST_FIRST`, of one label source.
+    """The rows of the short table: those that the task calls first, at most `MOST_FIRST`, each of one label
+    source.
 
     Where its measures are of many structures, every measure keeps at least one row.
     """
     by_measure: list[list[TableRow]] = []
-    sources = list(dict.fromkeys(r.label_source for r in table.rows))
-    rows = [r for r in table.rows if r.label_source == sources[0]] if sources else []
     for structure, measure in _first(table):
-        own = [r for r in rows if r.measure == measure and _is_meant(r.structure, structure, table)]
-        if own:
-            by_measure.append(own)
+        own = [r for r in table.rows if r.measure == measure and _is_meant(r.structure, structure, table)]
+        if own:  # scores of different label sources are never averaged: those of the first one
+            by_measure.append([r for r in own if r.label_source == own[0].label_source])
     by_measure = by_measure[:MOST_FIRST]
     counts = [1] * len(by_measure)
     while sum(counts) < MOST_FIRST and any(n < len(own) for n, own in zip(counts, by_measure, strict=True)):
@@ -114,13 +113,13 @@ def headline(frame: pd.DataFrame, table: StudyTable) -> Headline:
     empty = Headline("", (), 0, None, None, None)
     if frame.empty:
         return empty
-    sources = list(dict.fromkeys(r.label_source for r in table.rows))
-    frame = frame[(frame["subject"] != "") & (frame["label_source"].isin(sources[:1]))]
+    frame = frame[frame["subject"] != ""]
     for structure, measure in _first(table):
         own = frame[frame["measure"] == measure]
         structures = [s for s in dict.fromkeys(own["structure"]) if _is_meant(s, structure, table)]
         own = own[own["structure"].isin(structures)]
         if own["value"].notna().any():
+            own = own[own["label_source"] == own["label_source"].iloc[0]]
             return _line(own, table, measure, tuple(structures))
     return empty
 

@@ -225,8 +225,8 @@ def _figure(path: Path, caption: str) -> Picture:
     import re
 
     text = path.read_text(encoding="utf-8")
-    found = re.search(r'<svg[^>]*?height="([\d.]+)pt"[^>]*?width="([\d.]+)pt"', text, re.DOTALL)
-    size = (round(float(found.group(2)) * 4 / 3), round(float(found.group(1)) * 4 / 3)) if found else (600, 400)
+    sides = dict(re.findall(r'\b(width|height)="([\d.]+)pt"', text[: text.index(">", text.index("<svg"))]))
+    size = (round(float(sides["width"]) * 4 / 3), round(float(sides["height"]) * 4 / 3))
     uri = "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
     return Picture(uri, size, caption)
 

@@ -13,6 +13,8 @@ def chosen_cases(scores: list[tuple[float, Prediction]], most: int) -> list[tupl
     if not ranked or not most:
         return []
     count = min(most, len(ranked))
-    places = sorted({round(i) for i in np.linspace(0, len(ranked) - 1, count)}) if count > 1 else [0]
-    words = {(len(ranked) - 1) // 2: "median", len(ranked) - 1: "best", 0: "worst"}
+    last, middle = len(ranked) - 1, (len(ranked) - 1) // 2
+    words = {middle: "median", last: "best", 0: "worst"}
+    between = [round(i) for i in np.linspace(0, last, count)]
+    places = sorted(list(dict.fromkeys([0, last, middle, *between, *range(len(ranked))]))[:count])
     return [(words.get(i, ""), ranked[i][1]) for i in places]

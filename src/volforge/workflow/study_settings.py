@@ -116,7 +116,7 @@ def table_settings(studies: Mapping[str, ResolvedStudy], study: ResolvedStudy) -
     task = study.task
     arms = {
         name: {
-            "kind": task.kind(arm),
+            "kind": "ceiling" if _role(studies, study, name) == "reference" else task.kind(arm),
             "role": _role(studies, study, name),
             "baseline": arm.baseline or "",
             "published_as": arm.published_as or name,
@@ -156,9 +156,11 @@ def _role(studies: Mapping[str, ResolvedStudy], study: ResolvedStudy, arm: str) 
     kind = study.task.kind(study.settings.arms[arm])
     if arm == OURS:
         return "ours"
+    source = _source(studies, study, arm)
     if kind == "ceiling" or arm == study.task.reference_arm(study.settings):
         return "reference"
-    source = _source(studies, study, arm)
+    if source is None and any(_source(studies, study, a) for a in study.settings.arms):
+        return "reference"  # it reads the scans' own labels, where others read predictions: not the same data
     return _role(studies, *source) if source else "baseline" if kind == "baseline" else "published"
 
 

@@ -223,6 +223,13 @@ def test_predicted_labels_are_named_so_and_missing_ones_are_counted(scans, label
     assert views
     view = json.loads((tmp_path / "cases" / views[0]).read_text())
     assert {"condyle", "barrier", "joint space", "rest"} == set(view["sides"]["left"])
+    part = view["sides"]["left"]["condyle"]
+    vertices = np.cumsum(np.reshape(part["vertices"], (-1, 3)), axis=0) * view["step_mm"]
+    mesh = read_surface(tmp_path / "predictions/shapes" / views[0].split("-0.view")[0] / "left_condyle.stl", "lps")[0]
+    assert np.allclose(vertices.min(axis=0), mesh.min(axis=0), atol=0.5)
+    assert np.allclose(vertices.max(axis=0), mesh.max(axis=0), atol=0.5)
+    faces = np.cumsum(part["faces"])
+    assert (faces.min(), faces.max()) == (0, len(vertices) - 1)
 
 
 def test_direct_segmentations_of_the_space_are_measured_as_they_are(scans, labels_arm, tmp_path):

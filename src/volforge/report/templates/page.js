@@ -123,20 +123,21 @@ addEventListener("load", () => (window.requestIdleCallback || setTimeout)(async 
 
 // Surfaces to turn: the library's text is compiled when the first of them is opened.
 const stage = document.getElementById("stage");
-const unpack = (text, kind) => new kind(bytesOf(text).buffer);
 const every = (values, start, step) => Array.from({ length: Math.floor(values.length / step) }, (_, i) => values[step * i + start]);
-function surface(part, name, side, widest) {
-  const v = unpack(part.vertices, Float32Array), f = unpack(part.faces, Uint32Array);
+const summed = (values) => { let sum = 0; return values.map((v) => (sum += v)); }; // each number is kept less the one before
+function surface(part, name, side, view) {
+  const f = summed(part.faces);
+  const along = (axis) => summed(every(part.vertices, axis, 3)).map((v) => v * view.step_mm);
   const trace = {
     type: "mesh3d", name: `${side} ${name}`, showlegend: true, visible: true, hoverinfo: "name",
-    x: every(v, 0, 3), y: every(v, 1, 3), z: every(v, 2, 3), i: every(f, 0, 3), j: every(f, 1, 3), k: every(f, 2, 3),
+    x: along(0), y: along(1), z: along(2), i: every(f, 0, 3), j: every(f, 1, 3), k: every(f, 2, 3),
     lighting: { ambient: 0.55, diffuse: 0.7, specular: 0.15, roughness: 0.8 }, flatshading: false,
   };
   const look = { condyle: ["#e69f00", 0.4], barrier: ["#d9d2c5", 0.35] }[name] || ["#56b4e9", 0.15];
   if (!part.width) return { ...trace, color: look[0], opacity: look[1] };
-  const width = Array.from(unpack(part.width, Float32Array));
+  const width = part.width.map((w) => w * view.step_mm);
   return {
-    ...trace, intensity: width, cmin: 0, cmax: widest, colorscale: "Viridis",
+    ...trace, intensity: width, cmin: 0, cmax: view.widest_mm, colorscale: "Viridis",
     opacity: 0.9, colorbar: { title: { text: "joint space, mm" }, len: 0.6 },
     text: width.map((w) => `${w.toFixed(1)} mm`), hoverinfo: "name+text",
   };
@@ -154,7 +155,7 @@ for (const button of document.querySelectorAll(".turn")) {
     choice.replaceChildren(...Object.keys(view.sides).map((side) => new Option(side, side)));
     const draw = () => {
       const parts = Object.entries(view.sides[choice.value]);
-      const traces = parts.map(([name, part]) => surface(part, name, choice.value, view.widest_mm));
+      const traces = parts.map(([name, part]) => surface(part, name, choice.value, view));
       const axis = (title) => ({ title: { text: title }, showspikes: false });
       window.Plotly.react(box, traces, {
         margin: { l: 0, r: 0, t: 0, b: 0 }, legend: { x: 0, y: 1 }, paper_bgcolor: "white",

@@ -31,8 +31,8 @@ class NegativeVolume(Task):
         ("joint_space", "index_error_percent"),
         ("joint_space", "dice"),
         ("joint_space", "hd95_mm"),
-        ("joint_space", "joint_space_mm3"),
-        ("joint_space", "asymmetry_index_percent"),
+        ("joint_space", "assd_mm"),
+        ("negative_volume", "dice"),
     )
     shown = ("dice", "joint_space_mm3", "joint_space_mean_mm", "asymmetry_index_percent", "index_error_percent")
     judged_in = ("joint_space",)  # the part that bone bounds tells cases apart

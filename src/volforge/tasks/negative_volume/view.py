@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,14 @@ from volforge.volume.geometry import Array, Grid
 
 FACES = 3000
 MARGIN_MM = 1.0
+STEP_MM = 0.05  # of what the mouse turns: finer than a pixel of the screen
 
 
 def write_view(path: Path, shapes: Path, values: Array, grid: Grid) -> None:
     """Write the surfaces of a case as JSON.
+
+    Vertices, faces and widths are whole numbers: vertices and widths in steps of `step_mm`, each vertex less the one
+    before, and each index of a vertex less the one before. A page squeezes that to half of what binary numbers take.
 
     Args:
         path: File.
@@ -48,10 +51,10 @@ def write_view(path: Path, shapes: Path, values: Array, grid: Grid) -> None:
                     known = np.isfinite(width)  # places without a width show that of the nearest with one
                     if known.any():
                         shade = widths_on(small, condyle.vertices[known], width[known], far_mm=np.inf)
-                        shown[name]["width"] = _packed(shade, "<f4")
+                        shown[name]["width"] = _steps(shade).tolist()
         sides[side] = shown
     if sides:
-        write_json(path, {"widest_mm": WIDEST_MM, "sides": sides})
+        write_json(path, {"widest_mm": WIDEST_MM, "step_mm": STEP_MM, "sides": sides})
 
 
 def read_ply(path: Path) -> tuple[Mesh, Array | None]:
@@ -74,10 +77,11 @@ def _near(mesh: Mesh, space: Array, grid: Grid) -> Mesh:
     return Mesh(mesh.vertices[used], renamed.reshape(faces.shape))
 
 
-def _part(mesh: Mesh) -> dict[str, str]:
+def _part(mesh: Mesh) -> dict[str, list[int]]:
     small = simplified(mesh, FACES)
-    return {"vertices": _packed(small.vertices, "<f4"), "faces": _packed(small.faces, "<u4")}
+    vertices = np.diff(_steps(small.vertices), axis=0, prepend=0)
+    return {"vertices": vertices.ravel().tolist(), "faces": np.diff(small.faces.ravel(), prepend=0).tolist()}
 
 
-def _packed(values: Array, kind: str) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode("ascii")
+def _steps(values: Array) -> Array:
+    return np.rint(values / STEP_MM).astype(np.int64)
