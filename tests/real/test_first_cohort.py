@@ -1,8 +1,8 @@
 """Eight scans of the hippocampus, from a wheel alone: a project, and its report in less than five minutes."""
 
 import json
+import resource
 import shutil
-import time
 
 import pytest
 
@@ -20,12 +20,12 @@ def test_eight_scans_to_a_report_in_five_minutes(tmp_path, real):
         (tmp_path / "data" / kind).mkdir(parents=True)
         for name in NAMES:
             shutil.copy(real / f"msd_hippocampus/{kind}/hippocampus_{name}.nii.gz", tmp_path / "data" / kind)
-    began = time.monotonic()
+    began = processor_s()
     made = volforge_of(site, "new", "hippocampus", "--layout", "msd", "data", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     project = tmp_path / "hippocampus"
     done = volforge_of(site, "run", cwd=project, timeout=900)
-    took = time.monotonic() - began
+    took = processor_s() - began
     assert done.returncode == 0, done.stderr[-4000:]
     assert (project / "results/report.html").stat().st_size > 100_000
     assert str(ROOT) not in (project / "results/report.html").read_text()
@@ -33,4 +33,10 @@ def test_eight_scans_to_a_report_in_five_minutes(tmp_path, real):
     (row,) = [r for r in rows if (r["structure"], r["measure"]) == ("anterior", "dice")]
     dice = {arm: values["mean"] for arm, values in row["arms"].items()}
     assert dice["volforge"] > dice["mean_labels"] > 0.5  # a small network of a minute beats what no learning gives
-    assert took < LONGEST_S, f"{took:.0f} s on this machine"
+    assert took < LONGEST_S  # of one core: so it holds beside other tests too
+
+
+def processor_s() -> float:
+    """Processor time of all processes that this one has started and that ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
