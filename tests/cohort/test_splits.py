@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volforge.cohort.splits import assign, rank, share_out
+from volforge.errors import VolforgeError
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 subjects = st.sets(st.text(min_size=1, max_size=8), min_size=1, max_size=60)
-from volforge.errors import VolforgeError
 
 
 @given(subjects, st.integers(0, 5), st.integers(1, 7))
