@@ -71,7 +71,9 @@ rule write_table_settings:
         mem_mb=100,
         runtime=5,
     params:
-        settings=lambda wildcards: study_settings.table_settings(RUN.studies, study_of(wildcards)),
+        settings=lambda wildcards: study_settings.table_settings(
+            RUN.studies, study_of(wildcards)
+        ),
     shell:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 
@@ -84,8 +86,16 @@ rule make_table:
         published=published_file,
         predictions=costs_of_study,
     output:
-        "results/studies/{study}/table.tsv",
-        "results/studies/{study}/table.md",
+        report(
+            "results/studies/{study}/table.tsv",
+            category="Tables",
+            subcategory="{study}",
+        ),
+        report(
+            "results/studies/{study}/table.md",
+            category="Tables",
+            subcategory="{study}",
+        ),
         "results/studies/{study}/table.tex",
         "results/studies/{study}/table.json",
         "results/studies/{study}/cost.tsv",

@@ -31,7 +31,7 @@ rule report:
         cases=targets.of_parts(RUN, "cases/cases.tsv"),
         published=report_published(),
     output:
-        page="results/report.html",
+        page=report("results/report.html", category="Page"),
         provenance="results/provenance.json",
     log:
         "logs/report.log",

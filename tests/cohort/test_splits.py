@@ -1,9 +1,11 @@
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from volforge.cohort.splits import assign, rank, share_out
+from volforge.errors import VolforgeError
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 subjects = st.sets(st.text(min_size=1, max_size=8), min_size=1, max_size=60)
@@ -61,3 +63,9 @@ def test_shares_add_up(count, weights):
     numbers = share_out(count, shares)
     assert sum(numbers.values()) == count
     assert min(numbers.values()) >= (1 if count >= len(weights) else 0)
+
+
+@pytest.mark.parametrize("folds", [0, -1])
+def test_no_fold_at_all_is_refused(folds):
+    with pytest.raises(VolforgeError, match="1 puts every subject into fold 0"):
+        assign(["a"], seed=0, folds=folds, shares={"train": 1.0})

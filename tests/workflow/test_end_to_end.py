@@ -249,6 +249,15 @@ def test_every_study_leaves_measures_tables_figures_and_cases(finished):
     assert "\tfid\t" not in measures, "the name FID is kept for the network that defines it"
 
 
+def test_snakemake_makes_its_own_report_of_a_finished_run(copy):
+    done = snakemake("--configfile", copy / "config.yaml", "--report", "run.html", cwd=copy)
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = (copy / "run.html").read_text()
+    assert "Tables" in text
+    for study in STUDIES:
+        assert study in text
+
+
 def test_tables_come_again_byte_for_byte(copy):
     before = {}
     for study in STUDIES:

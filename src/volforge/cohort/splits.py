@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from volforge.errors import VolforgeError
+
 if TYPE_CHECKING:
     from volforge.cohort.sheet import SheetRow
 
@@ -56,10 +58,15 @@ def assign(
 
     Subjects are ranked by the hash of (seed, subject); splits are dealt by `shares`, folds in turn over the
     same ranking, so that none is empty. What the sheet says (`splits`, `fixed_folds`) overrides both.
+
+    Raises:
+        VolforgeError: There is no fold.
     """
     splits, fixed_folds = splits or {}, fixed_folds or {}
     ranked = rank(subjects, seed)
     free = [s for s in ranked if not splits.get(s)]
+    if folds < 1:
+        raise VolforgeError(f"{folds} folds", "folds", "give 1 or more; 1 puts every subject into fold 0")
     numbers = share_out(len(free), shares)
     dealt = [name for name, number in numbers.items() for _ in range(number)]
     chosen = dict(zip(free, dealt, strict=True))
