@@ -181,7 +181,11 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     made.published, made.same_data, made.published_notes, made.made_from = numbers, left, notes, made_from
     made.budgets = budgets
     made.display = Display(
-        *(settings.get(k, ()) for k in ("shown", "first", "judged_in")), settings["picture"], settings["note"]
+        shown=settings["shown"],
+        first=settings.get("first", ()),
+        judged_in=settings["judged_in"],
+        picture=settings["picture"],
+        note=settings["note"],
     )
     made.roles = {name: str(arm.get("role", "")) for name, arm in settings["arms"].items()}
     made.sides = compare_sides(frame, list(arms), settings["compares_sides"])
