@@ -99,7 +99,9 @@ class Task:
         memory: Memory of its jobs, as a multiple of what importing the largest scan asks for.
         by_hand: What commands beside studies call: places by name. `predict_<kind>` is what `volforge model predict
             --image` calls for a model of this kind: `(image, weights, out, modality, unit, confidence)`, and keywords
-            for the options that it takes (`flips`, `device`, `also`, `dicom` ...); others are refused.
+            for the options that it takes (`flips`, `device`, `also`, `dicom` ...); others are refused. `published` is
+            what `volforge weights published` calls: `(file, part, out, say=)`.
+        published: Parts of the published original whose weights `by_hand["published"]` reads: by name, what they are.
     """
 
     name: str = ""
@@ -122,6 +124,7 @@ class Task:
     is_fitted: ClassVar[bool] = False
     memory: ClassVar[float] = 1.0
     by_hand: ClassVar[Mapping[str, str]] = {}
+    published: ClassVar[Mapping[str, str]] = {}
 
     # --- what is measured, and on what
 

@@ -25,6 +25,11 @@ class SemanticSynthesis(ImageTask):
     reads = ("labels", "image")
     baselines = BASELINES
     learns = LEARNS
+    by_hand = {"published": "volforge.tasks.semantic_synthesis.published_weights:import_published"}
+    published = {
+        "ct": "OASIS or wavelet generator that paints CT from MOOSE's structures (AutoPET)",
+        "mr": "the same that paints MR (SynthRAD2023)",
+    }
     shown = (
         "segmenter_dice_ratio",
         "outline_dice",

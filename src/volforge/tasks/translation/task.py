@@ -40,6 +40,11 @@ class Translation(ImageTask):
         "predict_translation": "volforge.tasks.translation.by_hand:predict_translation",
         "published": "volforge.tasks.translation.published_weights:import_published",
     }
+    published = {
+        "generator": "ResNet generator of a CycleGAN",
+        "discriminator": "its discriminator of patches",
+        "extractor": "U-Net that finds outlines",
+    }
     shown = ("mae_hu", "ssim", "ssim_2d", "psnr_db", "outline_dice")
     must_beat = MUST_BEAT
     learnt_by = LEARNT_BY
