@@ -19,7 +19,9 @@ from volforge.study.measures import row
 from volforge.study.origin import origin
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
+from volforge.study.strips import Strip
 from volforge.study.volumes import CaseResult, Volumes, in_sides, sided
+from volforge.tasks.semantic_synthesis.mask_loss import strips_of_pairs
 from volforge.volume.geometry import Array
 from volforge.volume.restore import on_scan_grid
 
@@ -90,6 +92,17 @@ class Painted(ImageArm):
             side, named = sided(self.settings, found)
             rows.append(row(origin(self.settings, self.place, by_scan[case.scan], side, named.structure), named))
         return rows
+
+    def strips(self, every: list[Prediction]) -> list[tuple[Strip, Array]]:
+        """Where another arm differs by the mask loss alone: the first case of both."""
+        pairs = self.settings.metrics.get("mask_pairs", [])
+        if not any(self.settings.arm in pair for pair in pairs):
+            return []
+        chosen = next((p for p in every if p.file and not p.sample), None)
+        if chosen is None:
+            return []
+        volumes, hounsfield = self.load(chosen), self.settings.is_hounsfield
+        return strips_of_pairs(pairs, self.settings.arm, chosen.scan, volumes, self.colours, hounsfield)
 
     def of_slices(self) -> list[Measure]:
         """Whether training images are painted again."""

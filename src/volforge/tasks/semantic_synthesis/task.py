@@ -66,6 +66,11 @@ class SemanticSynthesis(ImageTask):
         """Content of `<model>.train.json`; see `volforge.tasks.semantic_synthesis.settings`."""
         return checks.generator_settings(study, arm, model)
 
+    def metrics(self, study: ResolvedStudy) -> dict[str, Any]:
+        """Arms that differ by the mask loss alone stand side by side."""
+        pairs = checks.mask_pairs(study)
+        return super().metrics(study) | ({"mask_pairs": pairs} if pairs else {})
+
     def kind(self, arm: Arm) -> str:
         """The real images are a ceiling."""
         return "ceiling" if arm.baseline == "real" else super().kind(arm)
