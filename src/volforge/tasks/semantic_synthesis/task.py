@@ -67,9 +67,9 @@ class SemanticSynthesis(ImageTask):
         return checks.generator_settings(study, arm, model)
 
     def metrics(self, study: ResolvedStudy) -> dict[str, Any]:
-        """Arms that differ by the mask loss alone stand side by side."""
-        pairs = checks.mask_pairs(study)
-        return super().metrics(study) | ({"mask_pairs": pairs} if pairs else {})
+        """Arms that differ by the mask loss alone, and recipes by the published background rule, have pictures."""
+        more = {"mask_pairs": checks.mask_pairs(study), "legacy_recipes": checks.legacy_recipes(study)}
+        return super().metrics(study) | {k: v for k, v in more.items() if v}
 
     def kind(self, arm: Arm) -> str:
         """The real images are a ceiling."""
