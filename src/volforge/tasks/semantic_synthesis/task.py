@@ -25,7 +25,10 @@ class SemanticSynthesis(ImageTask):
     reads = ("labels", "image")
     baselines = BASELINES
     learns = LEARNS
-    by_hand = {"published": "volforge.tasks.semantic_synthesis.published_weights:import_published"}
+    by_hand = {
+        "predict_synthesis": "volforge.tasks.semantic_synthesis.by_hand:predict_synthesis",
+        "published": "volforge.tasks.semantic_synthesis.published_weights:import_published",
+    }
     published = {
         "ct": "OASIS or wavelet generator that paints CT from MOOSE's structures (AutoPET)",
         "mr": "the same that paints MR (SynthRAD2023)",
