@@ -33,7 +33,7 @@ def takes_much(image: Array, body: Array, air: float, modality: str) -> bool:
     else:
         inside = image[body][:: max(1, int(np.count_nonzero(body)) // 200_000)]
         level = air + BRIGHT_SHARE * float(np.percentile(inside, 95) - air) if inside.size else np.inf
-    return np.count_nonzero((image > level) & ~body) > LEAST * image.size
+    return bool(np.count_nonzero((image > level) & ~body) > LEAST * image.size)
 
 
 def background_columns(

@@ -104,7 +104,7 @@ class Painted(ImageArm):
         chosen = next((p for p in every if p.file and not p.sample), None)
         if chosen is not None and any(settings.arm in pair for pair in pairs):
             volumes, hounsfield = self.load(chosen), settings.is_hounsfield
-            found += strips_of_pairs(pairs, settings.arm, chosen.scan, volumes, self.colours, hounsfield)
+            found += strips_of_pairs(pairs, settings.arm, chosen.scan, volumes, self.colours or {}, hounsfield)
         return found
 
     def of_slices(self) -> list[Measure]:
