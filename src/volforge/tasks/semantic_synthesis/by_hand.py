@@ -15,14 +15,12 @@ from volforge.volume.cut_scan import focus_of
 from volforge.volume.folders import read_json, sha256_of, write_json
 from volforge.volume.geometry import Grid
 from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
-from volforge.volume.label_map import present_ids
 from volforge.volume.read import read_canonical
 from volforge.volume.restore import write_on_source_grid
 from volforge.volume.sources import source_entry
 
 STAMP = "synthetic image (volforge); not for clinical use"
 SCAN = "painted"
-SHOWN = 8  # ids that a message names
 
 
 def predict_synthesis(
@@ -47,9 +45,8 @@ def predict_synthesis(
         device: `cpu` or `cuda`.
 
     Raises:
-        ScanError: A label map is refused.
-        VolforgeError: Several generators, another kind of file, ids that the generator does not know, or none that it
-            does.
+        ScanError: A label map is refused: ids that the generator does not know, say.
+        VolforgeError: Several generators, another kind of file, or an empty map.
     """
     from volforge.tasks.semantic_synthesis.latents import latent, latent_hash
     from volforge.tasks.semantic_synthesis.predict import load_generator, painted
@@ -71,12 +68,8 @@ def predict_synthesis(
         import_scan(request, ImportSettings(structures=names), folder, record_refusal=False)
         record: dict[str, Any] = read_json(folder / "record.json")
         labels, _ = read_canonical(folder / "labels.nii.gz", labels=True)
-    known = {c.id for c in settings.classes}
-    present = set(present_ids(labels))
-    if not present or present - known:
-        unknown = f"ids that the generator does not know: {sorted(present - known)[:SHOWN]}"
-        some = ", ".join(f"{i} {n}" for n, i in list(names.items())[:SHOWN])
-        raise VolforgeError(unknown if present else "nothing is labelled", str(image), f"it paints {some} ...")
+    if not labels.any():
+        raise VolforgeError("nothing is labelled", str(image), "name a label map")
     z = latent(max(1, generator.noise), generator.seed, SCAN, 0)
     focus = focus_of({"labels": labels}, modality)
     values = painted(generator, np.asarray(labels), Grid.of(record["grid"]), z, focus=focus, device=device)
