@@ -39,6 +39,9 @@ def train(
     checkpoint_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 120.0,
     code: Annotated[str, typer.Option(help="Hash of the code: checkpoints of other code are set aside.")] = "",
     needs: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of each trained model that it reads.")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Folder of a model whose weights it begins with, at step 0.")
+    ] = None,
 ) -> None:
     r"""Train a model of a study. A signal (SIGTERM, SIGUSR1) keeps a checkpoint first.
 
@@ -66,13 +69,23 @@ def train(
         checkpoint_seconds,
         code,
         read,
+        start,
     )
-    entry = read_object(settings, "the settings of a model", "entry")["entry"]
+    content = read_object(settings, "the settings of a model", "entry")
+    entry = content["entry"]
+    if start is not None:
+        from volforge.study.start import checked_start
+
+        begun = checked_start(start, content, scans, fold).record
+        typer.echo(f"begins with {begun['study']}, {begun['arm']}/{begun['model']} of step {begun['step']}", err=True)
     with failure_kept(checkpoints, attempt, code):
         stopped = places.at(entry)(settings, job)
     if stopped:
         typer.echo(f"stopped by {stopped}; the same command goes on from {checkpoints / 'last.pt'}", err=True)
         raise typer.Exit(75)
+    if start is not None and "started_from" not in read_object(out / "model.json", "the description of a model"):
+        text = "this kind of training does not begin with other weights: it began with its own"
+        raise VolforgeError(text, entry, "leave out --from")
     typer.echo(f"model in {out}")
 
 

@@ -29,9 +29,9 @@ def fetch(
 
 @app.command()
 def published(
-    task: Annotated[str, typer.Argument(help="Task that they belong to: translation.")],
+    task: Annotated[str, typer.Argument(help="Task that they belong to; `volforge weights list` names them.")],
     file: Annotated[Path, typer.Argument(help="The published file (.pth); it is read without running anything.")],
-    part: Annotated[str, typer.Argument(help="translation: generator, discriminator or extractor.")],
+    part: Annotated[str, typer.Argument(help="What the file holds; `volforge weights list` has each task's.")],
     out: Annotated[Path, typer.Argument(help="Folder of the model to write.")],
 ) -> None:
     r"""Weights of a published system as the folder of a trained model; their own terms go on to hold.
@@ -52,13 +52,17 @@ def published(
 
 @app.command("list")
 def list_() -> None:
-    """List the known weights, where they come from, and whether they are here.
+    """List the known weights, where they come from, whether they are here; and what `published` reads, by task.
 
     Example: volforge weights list
     """
     from volforge import weights
+    from volforge.tasks import registry
 
     for entry in weights.REGISTRY.values():
         path = weights.cached(entry.name)
         typer.echo(f"{entry.name}: {entry.use}\n  {entry.url}\n  SHA-256 {entry.sha256}\n  terms: {entry.licence}")
         typer.echo(f"  {path if path.exists() else 'not fetched'}")
+    for task in registry.TASKS:
+        for part, words in registry.task(task).published.items():
+            typer.echo(f"published, {task} {part}: {words}")

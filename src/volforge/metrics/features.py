@@ -6,12 +6,16 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from volforge.volume.folders import sha256_of
 from volforge.volume.geometry import Array
 from volforge.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from volforge.networks.alexnet_lpips import Lpips
 
 BATCH = 32
 LEAST_BODY = 0.01  # share of a slice that must be body
@@ -137,13 +141,28 @@ def cached_features(network: FeatureNetwork, key: object, make: Callable[[], Arr
 
 def lpips(a: Array, b: Array, alexnet: Path) -> Array:
     """LPIPS of pairs of slices (N, H, W), 0 to 1; shape (N,)."""
+    return lpips_by(lpips_network(alexnet), a, b)
+
+
+def lpips_network(alexnet: Path) -> Lpips:
+    """The metric with its public weights; the generator that others draw from stays as it is."""
     import torch
 
-    from volforge.networks.alexnet_lpips import Lpips, resized_to_least
+    from volforge.networks.alexnet_lpips import Lpips
     from volforge.weights import load_state, lpips_heads
 
-    network = Lpips().eval()
+    with torch.random.fork_rng(devices=[]):
+        network = Lpips().eval()
     network.load_public(load_state(alexnet), load_state(lpips_heads()))
+    return network
+
+
+def lpips_by(network: Lpips, a: Array, b: Array) -> Array:
+    """The same by a network that was made before."""
+    import torch
+
+    from volforge.networks.alexnet_lpips import resized_to_least
+
     found = []
     with torch.inference_mode():
         for start in range(0, len(a), BATCH):

@@ -22,22 +22,23 @@ from volforge.networks.spectral import spectral_norm
 class _WaveletSpade(nn.Module):
     """Modulation of the image that sub-bands stand for."""
 
-    def __init__(self, channels: int, given: int, hidden: int):
+    def __init__(self, channels: int, given: int, hidden: int, convolved: bool):
         super().__init__()
+        self.convolved = convolved
         self.spade = Spade(channels // 4, given, hidden)
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
-        return haar(self.spade(inverse_haar(x), given))
+        return haar(self.spade(inverse_haar(x, self.convolved), given), self.convolved)
 
 
 class _Block(nn.Module):
-    def __init__(self, before: int, after: int, given: int, hidden: int, idle: bool):
+    def __init__(self, before: int, after: int, given: int, hidden: int, idle: bool, convolved: bool):
         super().__init__()
         middle = min(before, after)
-        self.idle = _WaveletSpade(before, given, hidden) if idle and before != after else None
-        self.first = _WaveletSpade(before, given, hidden)
+        self.idle = _WaveletSpade(before, given, hidden, convolved) if idle and before != after else None
+        self.first = _WaveletSpade(before, given, hidden, convolved)
         self.conv1 = spectral_norm(nn.Conv2d(before, middle, 3, padding=1))
-        self.second = _WaveletSpade(middle, given, hidden)
+        self.second = _WaveletSpade(middle, given, hidden, convolved)
         self.conv2 = spectral_norm(nn.Conv2d(middle, after, 3, padding=1))
         self.past = spectral_norm(nn.Conv2d(before, after, 1, bias=False)) if before != after else nn.Identity()
 
@@ -60,6 +61,7 @@ class WaveletGenerator(nn.Module):
         grain: Values of noise that differ from pixel to pixel, after those of `noise`: what no label map and no single
             latent determine. Published: none.
         idle: Hold the four modulations of the published network that are never used, so that its weights fit.
+        convolved: Sub-bands with the signs of the published code (see `haar`), as its weights need.
         gain: Of the weights at the beginning (published: 0.02). With 1 a short training gets somewhere.
 
     Shapes:
@@ -77,6 +79,7 @@ class WaveletGenerator(nn.Module):
         grain: int = 0,
         gain: float = 0.02,
         idle: bool = False,
+        convolved: bool = False,
     ):
         super().__init__()
         if not 2 <= blocks <= 6:
@@ -85,7 +88,8 @@ class WaveletGenerator(nn.Module):
         widths = [4 * width * k for k in WIDTHS[6 - blocks :]]
         self.noise, self.grain, self.divisor = noise, grain, 2**blocks
         self.stem = nn.Conv2d(given, widths[0], 3, padding=1)
-        self.blocks = nn.ModuleList(_Block(a, b, given, hidden, idle) for a, b in itertools.pairwise(widths))
+        self.convolved = convolved
+        self.blocks = nn.ModuleList(_Block(a, b, given, hidden, idle, convolved) for a, b in itertools.pairwise(widths))
         self.head = nn.Conv2d(widths[-1], 4 * channels, 1)
         xavier(self, gain)
 
@@ -98,7 +102,7 @@ class WaveletGenerator(nn.Module):
             if k == len(self.blocks) - 1:
                 x = x + past
             else:
-                image = functional.interpolate(inverse_haar(past), scale_factor=2, mode="bilinear")
-                x = functional.interpolate(x, scale_factor=2, mode="nearest") + haar(image)
-        found: Tensor = torch.tanh(inverse_haar(self.head(x).float()))
+                image = functional.interpolate(inverse_haar(past, self.convolved), scale_factor=2, mode="bilinear")
+                x = functional.interpolate(x, scale_factor=2, mode="nearest") + haar(image, self.convolved)
+        found: Tensor = torch.tanh(inverse_haar(self.head(x).float(), self.convolved))
         return found

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+START = "--from"
+"""The word of the weights that a training begins with, among those that it reads."""
+
 
 @dataclass(frozen=True)
 class TrainJob:
@@ -24,6 +27,7 @@ class TrainJob:
         checkpoint_seconds: Time between checkpoints.
         code: Hash of the code that trains: a checkpoint of other code is no beginning.
         needs: Folders of the trained models that it reads, by the word of the configuration.
+        start: Folder of a trained model whose weights it begins with, or None: fresh ones.
     """
 
     scans: Path
@@ -39,12 +43,14 @@ class TrainJob:
     checkpoint_seconds: float = 120.0
     code: str = ""
     needs: Mapping[str, Path] = field(default_factory=dict)
+    start: Path | None = None
 
     def needed(self) -> dict[str, str]:
         """Digests of the weights that it reads: a checkpoint that was made with others is no beginning."""
         from volforge.volume.folders import sha256_of
 
-        return {name: sha256_of(folder / "weights.safetensors") for name, folder in sorted(self.needs.items())}
+        read = sorted(self.needs.items()) + ([(START, self.start)] if self.start is not None else [])
+        return {name: sha256_of(folder / "weights.safetensors") for name, folder in read}
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,9 @@ class Task:
         by_hand: What commands beside studies call: places by name. `predict_<kind>` is what `volforge model predict
             --image` calls for a model of this kind: `(image, weights, out, modality, unit, confidence)`, and keywords
             for the options that it takes (`flips`, `device`, `also`, `dicom` ...); others are refused. `start`: the
-            first study of a new project, see `volforge.tasks.starting`.
+            first study of a new project, see `volforge.tasks.starting`. `published` is what `volforge weights
+            published` calls: `(file, part, out, say=)`.
+        published: Parts of the published original whose weights `by_hand["published"]` reads: by name, what they are.
     """
 
     name: str = ""
@@ -126,6 +128,7 @@ class Task:
     is_fitted: ClassVar[bool] = False
     memory: ClassVar[float] = 1.0
     by_hand: ClassVar[Mapping[str, str]] = {}
+    published: ClassVar[Mapping[str, str]] = {}
 
     # --- what is measured, and on what
 

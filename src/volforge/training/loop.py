@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from volforge.training.ema import Ema
 from volforge.training.one_scale import OneScale
 from volforge.training.progress import Progress
 from volforge.training.schedule import factor
+from volforge.training.start import Start, begin_with, read_start
 from volforge.training.state import State, seed_of_rank
 from volforge.training.stop import Stop
 from volforge.training.task import Batch, Plan, Task
@@ -49,6 +50,7 @@ class Trained:
         peak_memory_gib: Of the device, or of the process on CPU.
         device: In words.
         is_first_rank: Whether this process is the one that writes.
+        began: `started_from` where it began with weights of another model, for model.json; else empty.
     """
 
     weights: dict[str, dict[str, Tensor]]
@@ -61,6 +63,7 @@ class Trained:
     peak_memory_gib: float
     device: str
     is_first_rank: bool
+    began: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Samples(Dataset[Batch]):
@@ -133,6 +136,7 @@ def train(
     folder: Path,
     stop: Stop,
     resume: Path | None = None,
+    start: Path | None = None,
 ) -> Trained:
     """Train, or go on where a checkpoint of the same settings in `folder` stands.
 
@@ -143,14 +147,32 @@ def train(
         folder: Folder of checkpoints, `last.pt` and `best-<step>.pt`.
         stop: Asked after every step.
         resume: A checkpoint to go on from instead.
+        start: Folder of a trained model whose weights the first network of the task begins with.
 
     Raises:
-        VolforgeError: The checkpoint does not fit; no device; the loss is not finite.
+        VolforgeError: The checkpoint or the start does not fit; no device; the loss is not finite.
     """
     began = time.monotonic()
+    origin = read_start(start) if start is not None else None
+    done = _train(task, plan, seed, folder, stop, resume, origin, began)
+    return done if origin is None else replace(done, began={"started_from": origin.record})
+
+
+def _train(
+    task: Task,
+    plan: Plan,
+    seed: int,
+    folder: Path,
+    stop: Stop,
+    resume: Path | None,
+    start: Start | None,
+    began: float,
+) -> Trained:
     fabric = _fabric(plan)
     torch.manual_seed(seed)
     made = task.networks()
+    if start is not None:
+        begin_with(start, next(iter(made.values())))
     if plan.channels_last:
         for network in made.values():
             is_volume = any(p.dim() == 5 for p in network.parameters())

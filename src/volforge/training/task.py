@@ -52,7 +52,7 @@ class Task(Protocol):
     settings: Mapping[str, Any]
 
     def networks(self) -> dict[str, nn.Module]:
-        """The networks, made with the seed that is set."""
+        """The networks, made with the seed that is set; first the one whose weights are the model's."""
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, tuple[Optimizer, list[str]]]:
         """Optimisers by name, each with the networks that it moves."""

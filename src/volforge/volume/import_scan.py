@@ -139,7 +139,7 @@ def _import(request: ScanRequest, settings: ImportSettings, out: Path) -> dict[s
     record = _head(request, scan.target)
     if scan.image is not None:
         record["values"] = values_record(scan.image, scan.body)
-        record["values"] |= _cut_background(scan, request, settings)
+        record["values"] |= _cut_background(scan, request, settings, out)
         write_nifti(out / "image.nii.gz", scan.image, scan.target.grid)
     if scan.body is not None:
         record["body"] = scan.body_record
@@ -230,11 +230,18 @@ def _head(request: ScanRequest, target: Target) -> dict[str, Any]:
     }
 
 
-def _cut_background(scan: _Scan, request: ScanRequest, settings: ImportSettings) -> dict[str, Any]:
-    """Set what lies outside of the body to air where the cohort wants it; the value of that air for the record."""
+def _cut_background(scan: _Scan, request: ScanRequest, settings: ImportSettings, out: Path) -> dict[str, Any]:
+    """Set what lies outside of the body to air where the cohort wants it; the value of that air for the record.
+
+    Where that takes away what can be seen, a picture shows it.
+    """
     if scan.image is None or scan.body is None or settings.background != "air" or scan.body.all():
         return {}
+    from volforge.volume.background_picture import FILE, write_background
+
     air = outside_value(request.unit, scan.image)
+    modality = "CT" if request.unit != "arbitrary" else "MR"
+    write_background(out / FILE, scan.image, scan.body, float(air), scan.target.grid.spacing_mm, modality)
     scan.image = np.where(scan.body, scan.image, np.asarray(air, dtype=scan.image.dtype))
     return {"outside": float(air)}
 

@@ -7,6 +7,7 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import save, volforge
 from tests.shape.joints import UNDER_FOSSA_MM3, joint
@@ -14,6 +15,7 @@ from tests.study.cohorts import METRICS, arm, imported, measure, predict
 from volforge.study.cases import Cohort
 from volforge.study.measures import read_measures
 from volforge.study.predictions import Prediction, read_predictions, write_predictions
+from volforge.study.strips import read_strips
 from volforge.volume.voxelise import read_surface
 
 IDS = {"condyle_left": 1, "condyle_right": 2, "temporal_left": 3, "temporal_right": 4}
@@ -193,6 +195,11 @@ def test_other_methods_are_compared_with_the_rays(scans, labels_arm, tmp_path, m
     cases = list(csv.DictReader((tmp_path / "cases/cases.tsv").open(), delimiter="\t"))
     assert {c["scan"] for c in cases} == {"even", "wide", "half"}
     assert not list((tmp_path / "cases").glob("*.view.json"))
+    (strip,) = read_strips(tmp_path / "cases")
+    assert (strip.place, strip.label) == ("arm", f"{method}: labels by hand")
+    assert strip.caption.startswith("even, left joint, from below")  # the first of the reference, whatever the arm
+    shown = np.asarray(Image.open(tmp_path / "cases/strips" / strip.file))
+    assert all(0.2 < (part.max(axis=2) > 0).mean() < 1 for part in np.split(shown, 3))
 
 
 def test_predicted_labels_are_named_so_and_missing_ones_are_counted(scans, labels_arm, tmp_path):

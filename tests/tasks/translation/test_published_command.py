@@ -18,8 +18,8 @@ def test_published_weights_become_the_folder_of_a_model(tmp_path):
     assert about["network"] == {"name": "resnet_generator", "width": 2, "blocks": 6}
     assert (tmp_path / "m/weights.safetensors").exists()
     other = volforge(
-        "weights", "published", "segmentation", tmp_path / "latest_net_G_A.pth", "generator", tmp_path / "n"
+        "weights", "published", "negative_volume", tmp_path / "latest_net_G_A.pth", "generator", tmp_path / "n"
     )
     assert other.returncode != 0
     assert "knows no published weights" in other.stderr
-    assert "tasks that do: translation" in other.stderr
+    assert "tasks that do: segmentation" in other.stderr

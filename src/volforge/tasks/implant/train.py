@@ -51,7 +51,7 @@ def train_model(settings: ImplantSettings, job: TrainJob, draw: Draw | None = No
     stop = Stop(job.minutes)
     task, subjects = task_of(settings, job, draw)
     plan = plan_of(settings, job)
-    done = loop.train(task, plan, job.seed, job.checkpoints, stop, job.resume)
+    done = loop.train(task, plan, job.seed, job.checkpoints, stop, job.resume, job.start)
     if done.stopped:
         return f"{done.stopped}, at step {done.steps} of {plan.steps}"
     if done.is_first_rank:
@@ -99,7 +99,8 @@ def task_of(
         **asdict(settings), "fold": job.fold, "seed": job.seed, "subjects": subjects, "code": job.code,
         "data": fingerprint(cohort, list(held.values())),
     }  # fmt: skip
-    plain |= {"needs_sha256": job.needed()} if job.needs else {}
+    needed = job.needed()
+    plain |= {"needs_sha256": needed} if needed else {}
     progress = Progress(job.checkpoints) if settings.implant["progress"] else None
     made = ImplantTask(settings, seen, plain, judge, answer, progress)
     made.check()
@@ -223,6 +224,7 @@ def write_model(
             "steps": done.steps,
             "expected": {k: float(f"{v:.10g}") for k, v in done.score.items()},
             "subjects": dict(subjects),
+            **done.began,
             "sha256": digest,
             "versions": versions(),
         }

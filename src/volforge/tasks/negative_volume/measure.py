@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from volforge.volume.folders import read_json, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.restore import on_scan_grid
 from volforge.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from volforge.tasks.negative_volume.below import Scene
 
 STRUCTURES = ("joint_space", "negative_volume")
 PREDICTED = "predicted"
@@ -79,6 +82,7 @@ def measure(settings: ArmSettings, job: MeasureJob) -> int:
     with whole_folder(cases) as folder:
         words = {} if compares else {"worst": "most asymmetric", "best": "least asymmetric"}
         _write_cases(settings, cohort, predictions, scores, words, folder)
+        _write_strips(settings, cohort, predictions, reference, folder)
         write_whole(folder / "calibration.tsv", as_tsv(("low", "high", "count", "confidence", "accuracy"), []))
         write_json(folder / "features.json", [])
     write_measures(out, rows)
@@ -245,3 +249,39 @@ def _write_cases(
         rank = words.get(word, word)
         lines.append({"scan": prediction.scan, "sample": prediction.sample, "rank": rank, "file": f"{name}.png"})
     write_whole(out / "cases.tsv", as_tsv(("scan", "sample", "rank", "file"), lines))
+
+
+def _write_strips(settings: ArmSettings, cohort: Cohort, folder: Path, reference: Path, out: Path) -> None:
+    """One joint of the arm from below: the first of the reference's, so that all arms show the same one."""
+    from volforge.study.strips import write_strips
+    from volforge.tasks.negative_volume.below import View, strip_of, view_of
+
+    view: View | None = None
+    for prediction in read_predictions(reference):
+        if view is None and prediction.file:
+            record: dict[str, Any] = cohort.record(prediction.scan)
+            values = on_scan_grid(prediction.path(reference), record, labels=True)
+            views = (view_of(prediction.scan, side, values, Grid.of(record["grid"])) for side in SIDES)
+            view = next((v for v in views if v is not None), None)
+    if view is None:
+        return
+    own = next((p for p in read_predictions(folder) if p.scan == view.scan), None)
+    of_labels = settings.own["joint"]["inflation"]["labels_from"] == "labels"
+    source = own.label_source if own is not None else ""
+    words = f"labels by {'hand' if source == 'expert' else source}" if of_labels else "predicted"
+    scene = None if own is None or not own.file else _scene(cohort, folder, own, view.side)
+    write_strips(out, [strip_of(view, scene, f"{settings.arm}: {words}")])
+
+
+def _scene(cohort: Cohort, folder: Path, prediction: Prediction, side: str) -> Scene:
+    """A joint of a prediction as it is seen, with widths where there are meshes."""
+    from volforge.shape.joint_files import CONDYLE
+    from volforge.tasks.negative_volume.below import Scene
+    from volforge.tasks.negative_volume.view import read_ply
+
+    record: dict[str, Any] = cohort.record(prediction.scan)
+    shapes = folder / "shapes" / prediction.scan
+    mesh = shapes / f"{side}_{CONDYLE}.ply"
+    condyle, width = read_ply(mesh) if mesh.exists() else (None, None)
+    values = on_scan_grid(prediction.path(folder), record, labels=True)
+    return Scene(values, on_scan_grid(shapes / BONES, record, labels=True), Grid.of(record["grid"]), condyle, width)

@@ -24,6 +24,13 @@ class Segmentation(Task):
     by_hand = {"start": "volforge.tasks.segmentation.starter:start"}
     first = (("", "dice"), ("", "nsd_1mm"), ("", "hd95_mm"))
     shown = ("dice", "hd95_mm", "assd_mm", "nsd_1mm")
+    by_hand = {"published": "volforge.tasks.segmentation.published_weights:import_published"}
+    published = {
+        "localiser": "V-Net that finds the joints",
+        "condyle": "U-Net, U-Net with attention gates, or V-Net of the mandibular condyle",
+        "temporal_bone": "the same of the temporal bone",
+        "negative_volume": "U-Net or V-Net of negative volumes",
+    }
     trains_with_needs = False  # labels tell where the joints are; the localiser finds them in new scans
 
     def problems(self, loaded: Places, study: ResolvedStudy) -> Iterator[Problem]:

@@ -56,7 +56,7 @@ def train_model(settings: ModelSettings, job: TrainJob) -> str:
     plan = plan_of(settings, job)
     task.check_patch()
     size = size_of(settings, task.patch)
-    done = loop.train(task, plan, job.seed, job.checkpoints, stop, job.resume)
+    done = loop.train(task, plan, job.seed, job.checkpoints, stop, job.resume, job.start)
     if done.stopped:
         return f"{done.stopped}, at step {done.steps} of {plan.steps}"
     if done.is_first_rank:
@@ -88,7 +88,8 @@ def checked_settings(
 ) -> dict[str, Any]:
     """All that the weights depend on, as plain values; a checkpoint must agree with them."""
     own = {"fold": job.fold, "seed": job.seed, "subjects": dict(subjects), "data": data, "code": job.code}
-    own |= {"needs": job.needed()} if job.needs else {}
+    needed = job.needed()
+    own |= {"needs": needed} if needed else {}
     return {**asdict(settings), **own}
 
 
@@ -135,6 +136,7 @@ def write_model(
             "subjects": dict(subjects),
             "prior": prior_of(task.training) if settings.kind == "localiser" else None,
             "import": dict(imported),
+            **done.began,
             "sha256": digest,
             "versions": versions(),
         }

@@ -44,6 +44,25 @@ def generator_settings(study: ResolvedStudy, arm: str, model: str) -> dict[str, 
     }
 
 
+def mask_pairs(study: ResolvedStudy) -> list[list[str]]:
+    """Arms that are trained alike but for the mask loss: the one without it, and one with it."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for arm in study.settings.arms:
+        models = study.models_of(arm)
+        if all(m.network is not None and m.recipe is not None for m in models.values()) and models:
+            found[arm] = generator_settings(study, arm, next(iter(models)))
+    weights = {arm: float(s["synthesis"]["outline"]) for arm, s in found.items()}
+    alike = {arm: {**s, "synthesis": {**s["synthesis"], "outline": 0}} for arm, s in found.items()}
+    return [[a, b] for a in found for b in found if not weights[a] and weights[b] and alike[a] == alike[b]]
+
+
+def legacy_recipes(study: ResolvedStudy) -> dict[str, Any]:
+    """Recipes of its generators that take the background away by the published rule."""
+    used = [m.recipe for arm in study.settings.arms for m in study.models_of(arm).values() if m.recipe in study.recipes]
+    legacy = {r: study.recipes[r] for r in used if r is not None}
+    return {r: s for r, s in legacy.items() if s.get("background") == "legacy_threshold"}
+
+
 def _classes(study: ResolvedStudy) -> list[dict[str, Any]]:
     """All structures of the cohort, whatever is measured of them: a map is painted whole."""
     every = study.labelled()

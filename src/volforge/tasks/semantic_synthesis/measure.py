@@ -19,7 +19,10 @@ from volforge.study.measures import row
 from volforge.study.origin import origin
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
+from volforge.study.strips import Strip
 from volforge.study.volumes import CaseResult, Volumes, in_sides, sided
+from volforge.tasks.semantic_synthesis.background import background_strips
+from volforge.tasks.semantic_synthesis.mask_loss import strips_of_pairs
 from volforge.volume.geometry import Array
 from volforge.volume.restore import on_scan_grid
 
@@ -90,6 +93,19 @@ class Painted(ImageArm):
             side, named = sided(self.settings, found)
             rows.append(row(origin(self.settings, self.place, by_scan[case.scan], side, named.structure), named))
         return rows
+
+    def strips(self, every: list[Prediction]) -> list[tuple[Strip, Array]]:
+        """The background before and after; where another arm differs by the mask loss alone, the first case of both."""
+        settings = self.settings
+        found = background_strips(
+            self.cohort, settings.cohort, settings.target, settings.metrics.get("legacy_recipes", {})
+        )
+        pairs = settings.metrics.get("mask_pairs", [])
+        chosen = next((p for p in every if p.file and not p.sample), None)
+        if chosen is not None and any(settings.arm in pair for pair in pairs):
+            volumes, hounsfield = self.load(chosen), settings.is_hounsfield
+            found += strips_of_pairs(pairs, settings.arm, chosen.scan, volumes, self.colours or {}, hounsfield)
+        return found
 
     def of_slices(self) -> list[Measure]:
         """Whether training images are painted again."""

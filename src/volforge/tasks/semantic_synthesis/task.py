@@ -25,7 +25,15 @@ class SemanticSynthesis(ImageTask):
     reads = ("labels", "image")
     baselines = BASELINES
     learns = LEARNS
-    by_hand = {"start": "volforge.tasks.semantic_synthesis.starter:start"}
+    by_hand = {
+        "start": "volforge.tasks.semantic_synthesis.starter:start",
+        "predict_synthesis": "volforge.tasks.semantic_synthesis.by_hand:predict_synthesis",
+        "published": "volforge.tasks.semantic_synthesis.published_weights:import_published",
+    }
+    published = {
+        "ct": "OASIS or wavelet generator that paints CT from MOOSE's structures (AutoPET)",
+        "mr": "the same that paints MR (SynthRAD2023)",
+    }
     first = (
         ("", "segmenter_dice_ratio"),
         ("", "outline_dice"),
@@ -69,6 +77,11 @@ class SemanticSynthesis(ImageTask):
     def model_settings(self, study: ResolvedStudy, arm: str, model: str) -> dict[str, Any]:
         """Content of `<model>.train.json`; see `volforge.tasks.semantic_synthesis.settings`."""
         return checks.generator_settings(study, arm, model)
+
+    def metrics(self, study: ResolvedStudy) -> dict[str, Any]:
+        """Arms that differ by the mask loss alone, and recipes by the published background rule, have pictures."""
+        more = {"mask_pairs": checks.mask_pairs(study), "legacy_recipes": checks.legacy_recipes(study)}
+        return super().metrics(study) | {k: v for k, v in more.items() if v}
 
     def kind(self, arm: Arm) -> str:
         """The real images are a ceiling."""

@@ -49,7 +49,7 @@ def train_generator(settings: SynthesisSettings, job: TrainJob) -> str:
     stop = Stop(job.minutes)
     task, subjects = task_of(settings, job)
     plan = plan_of(settings, job)
-    done = loop.train(task, plan, job.seed, job.checkpoints, stop, job.resume)
+    done = loop.train(task, plan, job.seed, job.checkpoints, stop, job.resume, job.start)
     if done.stopped:
         return f"{done.stopped}, at step {done.steps} of {plan.steps}"
     if done.is_first_rank:
@@ -91,7 +91,8 @@ def task_of(settings: SynthesisSettings, job: TrainJob) -> tuple[SemanticTask, d
         **asdict(settings), "fold": job.fold, "seed": job.seed, "subjects": parts.subjects, "code": job.code,
         "data": [s.fingerprint() for s in used],
     }  # fmt: skip
-    plain |= {"needs": job.needed()} if job.needs else {}
+    needed = job.needed()
+    plain |= {"needs": needed} if needed else {}
     options, lateral = settings.training, settings.mirrored
     has_sides = any(k != m for k, m in enumerate(lateral))
     augmentation = SliceAugmentation(
@@ -176,6 +177,7 @@ def write_generator(
             "steps": done.steps,
             "expected": {k: float(f"{v:.10g}") for k, v in done.score.items()},
             "subjects": dict(subjects),
+            **done.began,
             "sha256": digest,
             "versions": versions(),
         }

@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from volforge import weights
 from volforge.judging.slice_encoder import train_slice_encoder
 from volforge.losses.outline import published_mask_loss
 from volforge.metrics.distribution import frechet_distance, statistics_of
+from volforge.metrics.features import lpips_by, lpips_network
 from volforge.metrics.ssim import gaussian_window, ssim
 from volforge.tasks.semantic_synthesis.latents import latent
 from volforge.tasks.semantic_synthesis.paint import paint
@@ -17,6 +19,7 @@ from volforge.volume.geometry import Array
 
 ENCODER_STEPS = 100
 MOST = 256  # slices that are painted at each validation
+MOST_LPIPS = 32  # of them, that AlexNet reads
 
 
 class SynthesisJudge:
@@ -42,9 +45,12 @@ class SynthesisJudge:
         self.classes, self.noise = classes, noise
         self.encoder = train_slice_encoder(_square(_unit(real.images)), ENCODER_STEPS, seed)[0]
         self.of_real = statistics_of(self._features(self.images))
+        alexnet = weights.find("alexnet")
+        self.lpips = lpips_network(alexnet) if alexnet is not None else None
 
     def __call__(self, generator: nn.Module, device: torch.device) -> dict[str, float]:
-        """`score` (minus the Fréchet distance), `frechet`, `ssim`, `psnr_db`, `rmse` and the published mask loss.
+        """`score` (minus the Fréchet distance), `frechet`, `ssim`, `psnr_db`, `rmse` and the published mask loss; with
+        AlexNet's weights at hand `lpips` too, which chooses nothing.
 
         Values are those of the window, from 0 to 1; `rmse` and the others compare with the pair's image, which a
         generator with noise need not hit.
@@ -62,10 +68,18 @@ class SynthesisJudge:
             "ssim": value,
             "psnr_db": -10 * float(np.log10(max(error, 1e-12))),
             "rmse": error**0.5,
+            **self._lpips(a, b),
             "published_mask": published_mask_loss(
                 torch.from_numpy(made)[:, None], torch.from_numpy(self.labels.astype(np.int64))
             ),
         }
+
+    def _lpips(self, made: Array, real: Array) -> dict[str, float]:
+        """Mean LPIPS of some pairs of slices from 0 to 1; nothing without its weights."""
+        if self.lpips is None:
+            return {}
+        some = np.unique(np.linspace(0, len(made) - 1, min(MOST_LPIPS, len(made))).round().astype(int))
+        return {"lpips": float(lpips_by(self.lpips, made[some], real[some]).mean())}
 
     def _features(self, slices: Array) -> Array:
         """Features of slices from -1 to 1."""

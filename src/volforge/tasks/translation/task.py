@@ -41,6 +41,11 @@ class Translation(ImageTask):
         "predict_translation": "volforge.tasks.translation.by_hand:predict_translation",
         "published": "volforge.tasks.translation.published_weights:import_published",
     }
+    published = {
+        "generator": "ResNet generator of a CycleGAN",
+        "discriminator": "its discriminator of patches",
+        "extractor": "U-Net that finds outlines",
+    }
     first = (
         ("body", "mae_hu"),
         ("mask", "mae_hu"),

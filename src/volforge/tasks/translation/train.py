@@ -60,7 +60,7 @@ def train_translation(settings: TranslationSettings, job: TrainJob) -> str:
     stop = Stop(job.minutes)
     made = Lesson(settings, job)
     plan = plan_of(settings, job)
-    done = loop.train(made.task, plan, job.seed, job.checkpoints, stop, job.resume)
+    done = loop.train(made.task, plan, job.seed, job.checkpoints, stop, job.resume, job.start)
     if done.stopped:
         return f"{done.stopped}, at step {done.steps} of {plan.steps}"
     if done.is_first_rank:
@@ -200,6 +200,13 @@ class Lesson:
         from volforge.tasks.translation.generator import read_weights
 
         word = self.settings.translation["start"]
+        if self.job.start is not None:  # the loop reads them
+            if word:
+                text = f"the model begins with the weights of '{word}' already"
+                raise VolforgeError(text, self.settings.place, "leave out --from, or `start` of its settings")
+            about = read_json(self.job.start / "model.json")
+            if about.get("subjects"):
+                self._refuse_leak("--from", about)
         if not word:
             return None
         about, weights = read_weights(self.job.needs[word])
@@ -267,7 +274,8 @@ class Lesson:
             **asdict(self.settings), "fold": job.fold, "seed": job.seed, "subjects": self.subjects, "code": job.code,
             "data": [s.fingerprint() for s in self.used],
         }  # fmt: skip
-        return plain | ({"needs_of": job.needed()} if job.needs else {})
+        needed = job.needed()
+        return plain | ({"needs_of": needed} if needed else {})
 
     @property
     def selection(self) -> str:
@@ -322,6 +330,7 @@ def write_model(settings: TranslationSettings, made: Lesson, plan: Plan, done: T
             "steps": done.steps,
             "expected": {k: float(f"{v:.10g}") for k, v in done.score.items()},
             "subjects": made.subjects,
+            **done.began,
             "sha256": digest,
             "versions": versions(),
         }

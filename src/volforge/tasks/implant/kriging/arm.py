@@ -45,6 +45,9 @@ def fit_arm(path: Path, job: TrainJob) -> str:
         VolforgeError: Too few complete skulls that are not tested.
     """
     start = time.perf_counter()
+    if job.start is not None:
+        text = "a fitted model begins with no weights"
+        raise VolforgeError(text, str(path), "leave out --from")
     content = read_object(path, "the settings of a model")
     with form_of(path, "the settings of a kriged model"):
         settings = KrigingSettings.of(content["kriging"])
