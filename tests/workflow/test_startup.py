@@ -43,7 +43,7 @@ JOBS = {
     "predict, baseline of images": set(),
     "measure, images": {"SimpleITK", "scipy"},
     "inflate": {"SimpleITK", "matplotlib", "numba", "pymeshlab", "scipy", "skimage", "trimesh"},
-    "measure, joints": {"pymeshlab", "scipy", "skimage", "trimesh"},
+    "measure, joints": {"SimpleITK", "pymeshlab", "scipy", "skimage", "trimesh"},
     "measures of a study": set(),
     "table": {"pandas", "scipy"},
     "figures": {"matplotlib", "pandas", "scipy"},
