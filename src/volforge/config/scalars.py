@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import yaml
 
 READ_AS = {"bool": "a truth value", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
+LONGEST = 4000  # characters of a value; paths have fewer
 EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
@@ -27,7 +28,7 @@ def misread_key(node: yaml.Node) -> tuple[str, str] | None:
     """What is wrong with a key, and what to do; None where it is text, as keys must be."""
     kind = kind_of(node)
     if not kind:
-        return None
+        return _unfit(node)
     text = str(node.value)
     if kind in ("int", "float"):
         remedy = "names begin with a letter; a decimal comma before it must be a point"
@@ -42,7 +43,7 @@ def misread_value(node: yaml.Node) -> tuple[str, str] | None:
 
     kind = kind_of(node)
     if kind not in ("int", "float", "timestamp"):
-        return None
+        return _unfit(node)
     text = str(node.value)
     try:
         value = yaml.SafeLoader("").construct_object(node)
@@ -55,6 +56,18 @@ def misread_value(node: yaml.Node) -> tuple[str, str] | None:
         )
     if re.fullmatch(r"[-+]?0[0-9_]+", text) and int(text.replace("_", "")) != value:
         return f"{text} is read in base 8, as {value}", f"write it without the leading 0, or as text: '{text}'"
+    return None
+
+
+def _unfit(node: yaml.Node) -> tuple[str, str] | None:
+    """What is wrong with a text that no file, name or table can hold; longer ones than any path are none either."""
+    import yaml
+
+    text = node.value if isinstance(node, yaml.ScalarNode) else ""
+    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        return "the text holds a zero byte or half of a character", "type it anew"
+    if len(text) > LONGEST:
+        return f"the text has {len(text):,} characters, and at most {LONGEST:,} are taken", "shorten it"
     return None
 
 
