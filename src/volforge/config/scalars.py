@@ -26,9 +26,9 @@ def kind_of(node: yaml.Node) -> str:
 
 def misread_key(node: yaml.Node) -> tuple[str, str] | None:
     """What is wrong with a key, and what to do; None where it is text, as keys must be."""
-    kind = kind_of(node)
-    if not kind:
-        return _unfit(node)
+    kind, unfit = kind_of(node), _unfit(node)
+    if unfit or not kind:
+        return unfit
     text = str(node.value)
     if kind in ("int", "float"):
         remedy = "names begin with a letter; a decimal comma before it must be a point"
@@ -41,9 +41,9 @@ def misread_value(node: yaml.Node) -> tuple[str, str] | None:
     """What is wrong with a value, and what to do; None where it is read as it looks."""
     import yaml
 
-    kind = kind_of(node)
-    if kind not in ("int", "float", "timestamp"):
-        return _unfit(node)
+    kind, unfit = kind_of(node), _unfit(node)
+    if unfit or kind not in ("int", "float", "timestamp"):
+        return unfit
     text = str(node.value)
     try:
         value = yaml.SafeLoader("").construct_object(node)

@@ -150,10 +150,14 @@ def check_meta(path: Path) -> None:
         return
     refuse_promise(sizes, expected, held, is_packed=is_packed)
     if is_packed and len(files) <= 1:
-        found = inflated_size(files[0] if files else path, 0 if files else start, expected)
+        if "CompressedDataSize" not in fields:  # ITK then reads other values, and says nothing
+            raise ScanError("its header does not tell CompressedDataSize", remedy=_MEND)
+        length = _whole(fields, "CompressedDataSize", 1)[0]
+        found = inflated_size(files[0] if files else path, 0 if files else start, expected, length=length)
         if found < expected:
             raise ScanError(
-                f"the file is damaged or truncated: {found} bytes of values, {expected} expected", remedy="copy it again"
+                f"the file is damaged or truncated: {found} bytes of values, {expected} expected",
+                remedy="copy it again",
             )
 
 

@@ -90,7 +90,7 @@ def first_inflated(content: bytes, count: int) -> bytes:
     return zlib.decompressobj(wbits=31).decompress(content, count)
 
 
-def inflated_size(path: Path, start: int, most: int, wbits: int = 47) -> int:
+def inflated_size(path: Path, start: int, most: int, wbits: int = 47, length: int | None = None) -> int:
     """How many bytes a packed stream in a file holds, counted up to a number; 0 for what is none.
 
     Args:
@@ -98,14 +98,18 @@ def inflated_size(path: Path, start: int, most: int, wbits: int = 47) -> int:
         start: Where the stream begins.
         most: Counting ends here.
         wbits: Of zlib: 47 for zlib or gzip, as its first bytes tell; -15 for a bare stream.
+        length: Bytes of the file that belong to it; None: all that follow.
     """
     from isal import isal_zlib
 
     stream = isal_zlib.decompressobj(wbits=wbits)
-    count = 0
+    count, end = 0, path.stat().st_size if length is None else start + length
     with path.open("rb") as file:
         file.seek(start)
-        while count < most and not stream.eof and (block := stream.unconsumed_tail or file.read(_BLOCK)):
+        while count < most and not stream.eof:
+            block = stream.unconsumed_tail or file.read(max(0, min(_BLOCK, end - file.tell())))
+            if not block:
+                break
             try:
                 count += len(stream.decompress(block, _BLOCK * 16))
             except isal_zlib.error:

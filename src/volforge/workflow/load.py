@@ -180,7 +180,7 @@ def _misread(file: str, node: yaml.Node, loaded: Loaded, above: frozenset[int] =
 
     def note(at: yaml.Node, text: str, message: str, remedy: str) -> None:
         place = at.start_mark
-        loaded.problems.append(Problem(file, place.line + 1, str(place.column + 1), text, message, remedy))
+        loaded.problems.append(Problem(file, place.line + 1, str(place.column + 1), _short(text), message, remedy))
 
     before = len(loaded.problems)
     if id(node) in above:

@@ -159,7 +159,7 @@ def _resolve_cohort(
     if settings.structures or os.path.exists(path):
         structures, problems = read_structures(path)
         loaded.problems += problems
-    elif any("labels" in r.files and os.path.isdir(r.files["labels"]) for r in table.rows):
+    elif any("labels" in r.files and os.path.isdir(r.files["labels"]) for r in table.rows):  # noqa: PTH112
         loaded.problems.append(
             Problem(
                 str(sheet),

@@ -65,7 +65,9 @@ def excess_of(text: str) -> Excess | None:
             anchor, size = open_nodes[-1]
             open_nodes[-1] = (anchor, size + found)
         if found > MOST_VALUES or (open_nodes and open_nodes[-1][1] > MOST_VALUES):
-            return _at(event, f"more than {MOST_VALUES:,} values, aliases counted out", "write the values that are meant")
+            return _at(
+                event, f"more than {MOST_VALUES:,} values, aliases counted out", "write the values that are meant"
+            )
     return None
 
 

@@ -10,8 +10,8 @@ from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
 from volforge.errors import ScanError
 from volforge.tables.characters import looks_of
 from volforge.tables.names import natural
-from volforge.volume.dicom.fragments import FEWEST
 from volforge.volume.dicom.damage import damage
+from volforge.volume.dicom.fragments import FEWEST
 from volforge.volume.dicom.headers import Frame, read_headers
 from volforge.volume.dicom.labels import label_names
 from volforge.volume.dicom.names import FileNames, table_of
