@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 READ_AS = {"bool": "a truth value", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 LONGEST = 4000  # characters of a value; paths have fewer
+LAST = re.compile(r"[/\\]")
 EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
@@ -74,6 +75,20 @@ def _unfit(node: yaml.Node) -> tuple[str, str] | None:
 def with_number(value: Any) -> Any:
     """Text in the form of `1e-4` as the number that it means: YAML 1.1 asks for a point before the e."""
     return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
+
+
+def without_places(value: Any, key: str = "") -> Any:
+    """A configuration whose absolute paths are cut to their last name, and that of a cohort's `root` to nothing.
+
+    Results say what was run, not where the data lie; a folder of data may be called after a patient or a hospital.
+    """
+    if isinstance(value, dict):
+        return {k: without_places(v, str(k)) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_places(v, key) for v in value]
+    if isinstance(value, str) and (value.startswith(("/", "~", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", value)):
+        return "..." if key == "root" else f".../{LAST.split(value.rstrip('/'))[-1]}"
+    return value
 
 
 def why_no_number(text: str) -> str:

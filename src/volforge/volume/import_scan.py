@@ -18,7 +18,8 @@ from volforge.volume.geometry import Array, Reorientation, reorientation_of
 from volforge.volume.intensity import canonical_values, outside_value
 from volforge.volume.label_map import LabelMap, Target, present_ids
 from volforge.volume.labels import SURFACES, read_labels, read_mask_volume
-from volforge.volume.read import is_dicom, read_volume
+from volforge.volume.read import read_volume
+from volforge.volume.refusals import refusal_of
 from volforge.volume.scan_record import labels_record, place_record, values_record
 from volforge.volume.source_volume import SourceVolume, scaled
 from volforge.volume.sources import on_disk, source_entry
@@ -93,9 +94,6 @@ def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, re
         if not record_refusal:
             raise
         with whole_folder(out) as scratch:
-            refusal = {"reason": error.message, "where": error.where, "remedy": error.remedy}
-            if any(is_dicom(on_disk(p)) for p in request.files.values()):  # their names are often those of patients
-                refusal = {"reason": without_names(error.message), "where": "", "remedy": without_names(error.remedy)}
             write_json(
                 scratch / "record.json",
                 {
@@ -103,7 +101,7 @@ def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, re
                     "accepted": False,
                     "scan": request.scan,
                     "modality": request.modality,
-                    "refused": refusal,
+                    "refused": refusal_of(error, request.files),
                 },
             )
         return False
