@@ -79,8 +79,7 @@ def run(tmp_path_factory):
         writer.writerow(("subject", "scan", "modality", "unit", "image", "contrast", "note"))
         writer.writerows([(s, scan, "CT", "hu", image, c, note) for s, scan, image, c, note in rows])
     (folder / "config.yaml").write_text(
-        f"cohorts:\n  c: {{sheet: sheet.tsv, root: '{data}', on_bad_scan: exclude}}\n"
-        f"report: {{title: '{HTML}'}}\n",
+        f"cohorts:\n  c: {{sheet: sheet.tsv, root: '{data}', on_bad_scan: exclude}}\nreport: {{title: '{HTML}'}}\n",
         encoding="utf-8",
     )
     return folder, snakemake("--profile", ROOT / "profiles/local", "--configfile", "config.yaml", cwd=folder), data
