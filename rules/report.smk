@@ -33,6 +33,7 @@ rule report:
     output:
         page="results/report.html",
         provenance="results/provenance.json",
+        crate="results/ro-crate-metadata.json",
     log:
         "logs/report.log",
     conda:

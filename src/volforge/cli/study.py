@@ -86,12 +86,14 @@ def report(
     provenance: Annotated[Path, typer.Option(help="provenance.json to write.")],
     settings: Annotated[Path, typer.Option(help="report.json: title, cohorts, recipes, configuration.")],
 ) -> None:
-    """Write the report page and the provenance of a run."""
+    """Write the report page, the provenance of a run, and the crate that names all its files."""
+    from volforge.report.crate import write_crate
     from volforge.report.page import write_report
     from volforge.volume.folders import read_object
 
     request = read_object(settings, "the settings of a report", "configuration", "report", "cohorts")
     write_report(results, out, provenance, request)
+    write_crate(results, request, read_object(provenance, "the provenance of a run", "versions", "input_sha256"))
     typer.echo(str(out))
 
 
@@ -102,9 +104,11 @@ def report_so_far(
     request: Annotated[Path, typer.Option(help="unfinished.json: the report's settings, and what is not there.")],
 ) -> None:
     """Write the page of a run that ended with failures: what is there, and why the rest is not."""
+    from volforge.report.crate import CRATE
     from volforge.report.page import write_report
     from volforge.volume.folders import read_object
 
+    (results / CRATE).unlink(missing_ok=True)  # of an earlier run; the page tells what is lacking
     content = read_object(request, "what is left of a run", "request", "left")
     write_report(results, out, results / "provenance.json", content["request"], content["left"])
     typer.echo(str(out))
