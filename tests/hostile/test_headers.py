@@ -145,7 +145,7 @@ def test_what_a_header_promises_is_refused_before_memory_is_taken(tmp_path, name
     (tmp_path / name).write_bytes(PETABYTES[name])
     tracemalloc.start()
     try:
-        with bounded(), pytest.raises(ScanError, match="its header promises [0-9]+ x [0-9]+ x [0-9]+ voxels"):
+        with bounded(), pytest.raises(ScanError, match=r"its header promises [0-9]+ x [0-9]+ x [0-9]+ voxels"):
             read_volume(tmp_path / name, labels=False)
         assert tracemalloc.get_traced_memory()[1] < 50_000_000
     finally:

@@ -102,7 +102,7 @@ def test_bad_scans_are_listed_and_the_study_goes_on(run):
 def test_nothing_ran_from_names(run):
     folder, _, data = run
     for place in (folder, data, folder.parent):
-        assert not [p for p in place.rglob("owned")]
+        assert not list(place.rglob("owned"))
 
 
 def test_html_in_names_is_text_on_the_page(run):

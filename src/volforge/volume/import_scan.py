@@ -59,6 +59,7 @@ class ImportSettings:
     body_mask: BodyMask = field(default_factory=BodyMask)
     balls: dict[str, Any] | None = None
     rois: dict[str, list[str]] = field(default_factory=dict)
+    qc_faces: str = "keep"
 
     @staticmethod
     def load(path: Path | None) -> ImportSettings:
@@ -363,5 +364,10 @@ def _picture(path: Path, request: ScanRequest, settings: ImportSettings, scan: _
     if image is None and "defective" in scan.masks:
         image, modality = scan.masks["defective"].array, "mask"
     focus = image > 0 if image is not None and modality == "mask" else None
-    picture = volume_picture(image, scan.target.grid.spacing_mm, modality, scan.body, shown, colours, focus)
+    spacing, body = scan.target.grid.spacing_mm, scan.body
+    if settings.qc_faces == "remove" and image is not None and body is not None:
+        from volforge.volume.face_removal import without_face
+
+        image, body, shown = without_face(image, body, shown, spacing)
+    picture = volume_picture(image, spacing, modality, body, shown, colours, focus)
     Image.fromarray(picture).save(path, compress_level=6)

@@ -46,6 +46,8 @@ def cohort_settings(cohort: ResolvedCohort) -> str:
     rois = {s.structure: list(s.roi) for s in cohort.structures if s.roi}
     if rois:  # cohorts without keep their settings, and what was made by them
         content["rois"] = rois
+    if settings.qc_faces != "keep":
+        content["qc_faces"] = settings.qc_faces
     if settings.balls is not None:
         content["balls"] = {"radius_mm": settings.balls.radius_mm, "joints": balls_of(cohort)}
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
