@@ -38,6 +38,8 @@ def content_of(path: Path, most: int) -> bytes:
         about = os.stat(path)
     except ValueError as error:  # a zero byte, or half of a surrogate pair
         raise OSError(errno.EINVAL, "its name holds characters that no file can have", ascii(str(path))) from error
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(about.st_mode):
         raise OSError(errno.EINVAL, "it is no plain file", str(path))
     if about.st_size > most:

@@ -32,7 +32,7 @@ def face_region(body: Array, spacing: tuple[float, float, float]) -> Array:
     from scipy.ndimage import maximum_filter1d
 
     hidden = np.zeros(body.shape, dtype=bool)
-    rows = body.any(axis=0)  # (Y, Z)
+    rows = np.asarray(body.any(axis=0))  # (Y, Z)
     levels = np.flatnonzero(rows.any(axis=0))
     if not len(levels):
         return hidden
@@ -44,8 +44,7 @@ def face_region(body: Array, spacing: tuple[float, float, float]) -> Array:
     is_cut = bool(body[:, :, -1].any())
     brow = top if is_cut else top - round(BROW_MM / spacing[2])
     place = np.arange(size)[:, None] * spacing[1]  # (Y, 1)
-    behind = place < front[None, :]
-    hidden[:] = ~behind[None]
+    hidden[:] = place >= front
     hidden[:, :, brow + 1 :] = False
     return hidden
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from volforge.errors import ScanError
 from volforge.volume.stand_ins import GZIP
@@ -65,7 +66,7 @@ def inflated(content: bytes, most: int) -> bytes:
         member = isal_zlib.decompressobj(wbits=31)
         try:
             parts.append(member.decompress(content, left + 1))
-        except isal_zlib.error as error:
+        except _damaged() as error:
             raise zlib.error(str(error)) from error
         left -= len(parts[-1])
         if left < 0:
@@ -79,6 +80,13 @@ def inflated(content: bytes, most: int) -> bytes:
         if content and not content.startswith(GZIP):
             raise ValueError("something else follows the compressed data")
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _damaged() -> type[Exception]:
+    """What isal raises; not a `zlib.error`."""
+    from isal import isal_zlib
+
+    return cast("type[Exception]", isal_zlib.error)
 
 
 def first_inflated(content: bytes, count: int) -> bytes:
@@ -112,6 +120,6 @@ def inflated_size(path: Path, start: int, most: int, wbits: int = 47, length: in
                 break
             try:
                 count += len(stream.decompress(block, _BLOCK * 16))
-            except isal_zlib.error:
+            except _damaged():
                 return count
     return count

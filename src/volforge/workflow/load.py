@@ -154,7 +154,7 @@ def _read_yaml(path: Path, loaded: Loaded) -> dict[str, Any] | None:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None and _misread(str(path), node, loaded):
             return None
-        content = yaml.SafeLoader("").construct_document(node) if node is not None else None
+        content = yaml.safe_load(text)  # anew: building a node writes merged keys into it
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line, column = (mark.line + 1, str(mark.column + 1)) if mark else (0, "")

@@ -56,7 +56,7 @@ def excess_of(text: str) -> Excess | None:
             if anchor:
                 sizes[anchor] = found
         elif isinstance(event, yaml.AliasEvent):
-            found = sizes.get(event.anchor, 1)
+            found = sizes.get(event.anchor or "", 1)
         elif isinstance(event, yaml.ScalarEvent):
             found = 1
             if event.anchor:
@@ -72,4 +72,5 @@ def excess_of(text: str) -> Excess | None:
 
 
 def _at(event: yaml.Event, message: str, remedy: str) -> Excess:
-    return Excess(event.start_mark.line + 1, event.start_mark.column + 1, message, remedy)
+    mark = event.start_mark
+    return Excess(mark.line + 1 if mark else 0, mark.column + 1 if mark else 0, message, remedy)

@@ -24,7 +24,7 @@ from volforge.tasks.semantic_synthesis.baselines import BASELINES
 from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
 from volforge.volume.cut import AXES, from_stack, put_back, slice_placement, take, to_stack
 from volforge.volume.cut_scan import focus_of
-from volforge.volume.folders import read_object, sha256_of, whole_folder, write_json
+from volforge.volume.folders import form_of, read_object, sha256_of, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.intensity import AIR_HU
 from volforge.volume.restore import write_on_source_grid
@@ -109,7 +109,8 @@ def load_generator(folder: Path, device: str = "cpu", seed: int = 0) -> Generato
         raise VolforgeError(text, str(weights), "copy both files anew")
     components.refuse_unnamed(about, folder)
     names = {f.name for f in fields(SynthesisSettings)}
-    settings = SynthesisSettings.of({k: v for k, v in about.items() if k in names})
+    with form_of(folder / "model.json", "the description of a model of semantic synthesis"):
+        settings = SynthesisSettings.of({k: v for k, v in about.items() if k in names})
     network: nn.Module = components.build("network", settings.network, classes=settings.channels, channels=1)
     fill(network, read_tensors(weights), weights)
     return Generator(settings, about, network.eval().to(device), seed)

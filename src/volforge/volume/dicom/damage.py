@@ -21,7 +21,7 @@ def damage() -> tuple[type[Exception], ...]:
 
     return (
         EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, struct.error, zlib.error,
-        RuntimeError, OSError, MemoryError, NotImplementedError, BytesLengthException, InvalidDicomError,
+        RuntimeError, OSError, MemoryError, BytesLengthException, InvalidDicomError,
     )  # fmt: skip
 
 
