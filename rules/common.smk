@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from volforge.components import name_own_code
 from volforge.errors import VolforgeError
 from volforge.workflow import (
     fail_once,
@@ -42,6 +43,7 @@ try:
     failure_key = fail_once.keys_of(
         workflow.configfiles, RUN.cohorts.values(), targets.own_files(RUN)
     )
+    name_own_code(targets.own_files(RUN))
     if workflow.is_main_process and not workflow.dryrun:
         fail_once.forget()
 except VolforgeError as error:

@@ -33,6 +33,7 @@ rule report:
     output:
         page=report("results/report.html", category="Page"),
         provenance="results/provenance.json",
+        crate="results/ro-crate-metadata.json",
     log:
         "logs/report.log",
     conda:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,7 @@ NAMES: dict[Kind, dict[str, str]] = {
         "value_dice_boundary": "volforge.losses.values:ValueDiceBoundary",
     },
 }
+OWN_CODE = "VOLFORGE_OWN_CODE"  # Python files that models may name, as the workflow sets it from its configuration
 # what the task says, not the user
 GIVEN = {"network": ("channels", "outputs", "classes", "spacing_mm", "size"), "loss": ()}
 
@@ -108,6 +110,41 @@ def build(kind: Kind, spec: Mapping[str, Any], **given: Any) -> Any:
 def module_of(kind: Kind, spec: Mapping[str, Any]) -> str:
     """The module of a network or a loss of ours, empty for the user's own file."""
     return NAMES[kind][str(spec["name"])].split(":")[0] if spec["name"] in NAMES[kind] else ""
+
+
+def name_own_code(files: Iterable[str]) -> None:
+    """Say to jobs that are started from here which Python files models may name (`refuse_unnamed`)."""
+    already = filter(None, os.environ.get(OWN_CODE, "").split(os.pathsep))
+    named = dict.fromkeys([*already, *(os.path.abspath(f) for f in files)])
+    if named:
+        os.environ[OWN_CODE] = os.pathsep.join(named)
+
+
+def refuse_unnamed(about: Mapping[str, Any], where: Path) -> None:
+    """Refuse a trained model that names a Python file which nobody but the model has named.
+
+    A configuration that names a file runs it; a model's folder, which may come from anywhere, does not. The workflow
+    names the files of its configuration in `VOLFORGE_OWN_CODE`; by hand a user does.
+
+    Args:
+        about: Content of model.json.
+        where: The model's folder, for messages.
+
+    Raises:
+        VolforgeError: It names another file.
+    """
+    spec = about.get("network")
+    name = str(spec.get("name", "")) if isinstance(spec, Mapping) else ""
+    if name in NAMES["network"] or ":" not in name:
+        return
+    file = name.rsplit(":", 1)[0]
+    named = filter(None, os.environ.get(OWN_CODE, "").split(os.pathsep))
+    if os.path.realpath(file) not in map(os.path.realpath, named):
+        raise VolforgeError(
+            f"the model would run the Python file {file}, which its description alone names",
+            str(where),
+            f"read that file, and if you trust it set {OWN_CODE}={file}",
+        )
 
 
 def file_hash(kind: Kind, spec: Mapping[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,11 +165,61 @@ def load_state(path: Path) -> dict[str, Any]:
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError,
+            OSError, MemoryError, OverflowError) as error:  # fmt: skip
         raise VolforgeError(f"not a file of plain weights: {error}", str(path), "get it anew") from error
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise VolforgeError("not a file of plain weights: no table of tensors", str(path), "get it anew")
     return dict(state)
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Tensors by name of a safetensors file.
+
+    Raises:
+        VolforgeError: It is damaged, or something else.
+    """
+    from safetensors.torch import load_file
+
+    with _of_tensors(path):
+        return dict(load_file(path))
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """Arrays by name of a safetensors file, without torch.
+
+    Raises:
+        VolforgeError: It is damaged, or something else.
+    """
+    from safetensors.numpy import load_file
+
+    with _of_tensors(path):
+        return dict(load_file(path))
+
+
+@contextmanager
+def _of_tensors(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
+        text = f"not a safetensors file, or damaged: {error}"
+        raise VolforgeError(text, str(path), "copy the model's folder anew") from error
+
+
+def fill(network: Any, state: Mapping[str, Any], where: Path) -> Any:
+    """A network with a state dict in it.
+
+    Raises:
+        VolforgeError: It is the state of another network.
+    """
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, ValueError) as error:
+        text = f"the weights do not fit the network: {error}"
+        raise VolforgeError(text, str(where), "use the version that made them") from error
+    return network
 
 
 def lpips_heads() -> Path:

@@ -163,7 +163,7 @@ def test_two_file_formats_are_hashed_with_their_voxels(tmp_path):
     assert companions(tmp_path / "m.mhd") == [tmp_path / "m.raw"]
     request = ScanRequest("p", "CT", "hu", {"image": tmp_path / "p.hdr"})
     import_scan(request, ImportSettings(), tmp_path / "out", record_refusal=False)
-    assert "p.img" in read_json(tmp_path / "out/record.json")["source"]["image"]["with"]
+    assert ".img" in read_json(tmp_path / "out/record.json")["source"]["image"]["with"]
 
 
 def test_pairs_and_several_labels_in_a_folder(tmp_path):

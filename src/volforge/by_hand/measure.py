@@ -19,10 +19,11 @@ from volforge.tables.names import tidy_name
 from volforge.tables.table import read_table
 from volforge.volume.dicom.names import meaning
 from volforge.volume.geometry import Array, Grid, describe, hull, reorientation_of, same_place
+from volforge.volume.itk_headers import NRRD
 from volforge.volume.label_map import lay_into
 from volforge.volume.labels import read_mask_volume
 from volforge.volume.read import read_volume, suffix_of
-from volforge.volume.read_itk import NRRD, is_segmentation
+from volforge.volume.read_itk import is_segmentation
 from volforge.volume.seg_nrrd import Segment, read_segments, segments_of
 from volforge.volume.source_volume import label_ids, refuse_not_finite, values_of
 

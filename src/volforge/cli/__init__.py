@@ -28,6 +28,7 @@ NOUNS = {
     "weights": "Public weights of feature networks: fetch, list.",
     "cluster": "A SLURM cluster: look at it, and say what to set.",
     "status": "Where a run stands: done, running, queued, waiting, failed and why.",
+    "verify": "Hash the results of a run again: what is changed, what is gone.",
     "validate": "Check a configuration and all its sheets, before anything runs.",
 }
 

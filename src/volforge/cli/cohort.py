@@ -51,6 +51,9 @@ def discover(
     defective: Annotated[str, typer.Option(help="Layout pattern: defective skulls.")] = "",
     implant: Annotated[str, typer.Option(help="Layout pattern: implants.")] = "",
     salt: Annotated[str, typer.Option(help="Layout dicom: mixed into the pseudonyms of patients.")] = "",
+    pseudonymise: Annotated[
+        Path | None, typer.Option(help="Give subjects and scans pseudonyms by the key in this file; made if absent.")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Replace a sheet that exists.")] = False,
 ) -> None:
     r"""Write the sample sheet of a folder, with its structures, from the layout of a public data set.
@@ -60,6 +63,7 @@ def discover(
     """
     from volforge.cohort.layouts.discovery import Options
     from volforge.cohort.layouts.write import discover as write_sheet
+    from volforge.cohort.pseudonyms import keep_key, open_key
     from volforge.cohort.sheet import LABEL_SOURCES, MODALITIES
     from volforge.errors import VolforgeError
 
@@ -73,7 +77,10 @@ def discover(
     columns = {"image": pattern, "labels": labels, "body_mask": body_mask, "defective": defective, "implant": implant}
     patterns = {c: p for c, p in columns.items() if p}
     options = Options(modality, label_source, unlabelled, patterns, salt)
-    written = write_sheet(folder, layout, out, options, root, force=force)
+    names = open_key(pseudonymise, [out.absolute().parent]) if pseudonymise else None
+    written = write_sheet(folder, layout, out, options, root, force=force, names=names)
+    if pseudonymise and names:
+        keep_key(pseudonymise, names)
     typer.echo(f"{out}: {written.scans} scans of {written.subjects} subjects, {written.labelled} with labels")
     if written.structures:
         typer.echo(f"{written.structures}: structures")
@@ -82,6 +89,20 @@ def discover(
     for what, why in written.left_out:
         typer.echo(f"left out: {what}: {why}")
     typer.echo(f"for your configuration (add `recipes`, see config/README.md):\n{written.entry}")
+
+
+@app.command()
+def pseudonymise(
+    sheet: Annotated[Path, typer.Argument(help="Sample sheet, TSV or CSV.")],
+    key: Annotated[Path, typer.Argument(help="Key file, aside from sheet and results; made if absent.")],
+    out: Annotated[Path, typer.Option(help="Sheet to write, .tsv.")],
+    keep: Annotated[list[str] | None, typer.Option(help="Free column to keep; all others are left out.")] = None,
+) -> None:
+    """Write a sheet whose subjects and scans have pseudonyms; the same key gives the same ones."""
+    from volforge.cohort.pseudonyms import pseudonymise_sheet
+
+    scans, subjects = pseudonymise_sheet(sheet, key, out, keep or ())
+    typer.echo(f"{out}: {scans} scans of {subjects} subjects; keep {key} to yourself")
 
 
 @app.command()

@@ -106,16 +106,18 @@ def report(
     provenance: Annotated[Path, typer.Option(help="provenance.json to write.")],
     settings: Annotated[Path, typer.Option(help="report.json: title, cohorts, recipes, configuration.")],
 ) -> None:
-    r"""Write the report page and the provenance of a run.
+    r"""Write the report page, the provenance of a run, and the crate that names all its files.
 
     Example: volforge study report --results results --out report.html \
       --provenance provenance.json --settings results/report.json
     """
+    from volforge.report.crate import write_crate
     from volforge.report.page import write_report
     from volforge.volume.folders import read_object
 
     request = read_object(settings, "the settings of a report", "configuration", "report", "cohorts")
     write_report(results, out, provenance, request, ran=_ran())
+    write_crate(results, request, read_object(provenance, "the provenance of a run", "versions", "input_sha256"))
     typer.echo(str(out))
 
 
@@ -130,9 +132,11 @@ def report_so_far(
     Example: volforge study report-so-far --results results --out report.html \
       --request unfinished.json
     """
+    from volforge.report.crate import CRATE
     from volforge.report.page import write_report
     from volforge.volume.folders import read_object
 
+    (results / CRATE).unlink(missing_ok=True)  # of an earlier run; the page tells what is lacking
     content = read_object(request, "what is left of a run", "request", "left")
     write_report(results, out, results / "provenance.json", content["request"], content["left"], ran=_ran())
     typer.echo(str(out))

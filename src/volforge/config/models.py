@@ -128,6 +128,10 @@ class Cohort(Model):
     balls: Balls | None = Field(
         default=None, description="spheres over the jaw joints without the bones, as a structure made at import"
     )
+    qc_faces: Literal["keep", "remove"] = Field(
+        default="keep",
+        description="`remove`: QC pictures of heads leave out the face, for pages that are passed on; volumes keep it",
+    )
     labels_command: LabelsCommand | None = Field(
         default=None, description="program that makes label maps for scans that have none"
     )

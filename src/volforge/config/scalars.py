@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import yaml
 
 READ_AS = {"bool": "a truth value", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
+LONGEST = 4000  # characters of a value; paths have fewer
+LAST = re.compile(r"[/\\]")
 EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
@@ -25,9 +27,9 @@ def kind_of(node: yaml.Node) -> str:
 
 def misread_key(node: yaml.Node) -> tuple[str, str] | None:
     """What is wrong with a key, and what to do; None where it is text, as keys must be."""
-    kind = kind_of(node)
-    if not kind:
-        return None
+    kind, unfit = kind_of(node), _unfit(node)
+    if unfit or not kind:
+        return unfit
     text = str(node.value)
     if kind in ("int", "float"):
         remedy = "names begin with a letter; a decimal comma before it must be a point"
@@ -40,9 +42,9 @@ def misread_value(node: yaml.Node) -> tuple[str, str] | None:
     """What is wrong with a value, and what to do; None where it is read as it looks."""
     import yaml
 
-    kind = kind_of(node)
-    if kind not in ("int", "float", "timestamp"):
-        return None
+    kind, unfit = kind_of(node), _unfit(node)
+    if unfit or kind not in ("int", "float", "timestamp"):
+        return unfit
     text = str(node.value)
     try:
         value = yaml.SafeLoader("").construct_object(node)
@@ -58,9 +60,35 @@ def misread_value(node: yaml.Node) -> tuple[str, str] | None:
     return None
 
 
+def _unfit(node: yaml.Node) -> tuple[str, str] | None:
+    """What is wrong with a text that no file, name or table can hold; longer ones than any path are none either."""
+    import yaml
+
+    text = node.value if isinstance(node, yaml.ScalarNode) else ""
+    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        return "the text holds a zero byte or half of a character", "type it anew"
+    if len(text) > LONGEST:
+        return f"the text has {len(text):,} characters, and at most {LONGEST:,} are taken", "shorten it"
+    return None
+
+
 def with_number(value: Any) -> Any:
     """Text in the form of `1e-4` as the number that it means: YAML 1.1 asks for a point before the e."""
     return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
+
+
+def without_places(value: Any, key: str = "") -> Any:
+    """A configuration whose absolute paths are cut to their last name, and that of a cohort's `root` to nothing.
+
+    Results say what was run, not where the data lie; a folder of data may be called after a patient or a hospital.
+    """
+    if isinstance(value, dict):
+        return {k: without_places(v, str(k)) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_places(v, key) for v in value]
+    if isinstance(value, str) and (value.startswith(("/", "~", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", value)):
+        return "..." if key == "root" else f".../{LAST.split(value.rstrip('/'))[-1]}"
+    return value
 
 
 def why_no_number(text: str) -> str:

@@ -15,6 +15,7 @@ from volforge import components
 from volforge.errors import VolforgeError
 from volforge.inference.model_settings import ModelSettings
 from volforge.volume.folders import form_of, read_object, sha256_of
+from volforge.weights import fill, read_tensors
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,6 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     Raises:
         VolforgeError: Files are missing, damaged or of another model.
     """
-    from safetensors.torch import load_file
-
     about = read_object(folder / "model.json", "the description of a model")
     weights = folder / "weights.safetensors"
     if not weights.exists():
@@ -60,16 +59,12 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
         )
     if sha256_of(weights) != about.get("sha256"):
         raise VolforgeError("the weights are not those that model.json describes", str(weights), "copy both files anew")
+    components.refuse_unnamed(about, folder)
     model = Model(folder, about, nn.Identity())
     with form_of(folder / "model.json", "the description of a segmentation model"):
         settings, _ = model.settings, model.sees
     network = make_network(settings)
-    try:
-        network.load_state_dict(load_file(weights))
-    except RuntimeError as error:
-        raise VolforgeError(
-            f"the weights do not fit the network: {error}", str(weights), "use the version that made them"
-        ) from error
+    fill(network, read_tensors(weights), weights)
     if model.settings.training["channels_last"]:
         network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return Model(folder, about, network.eval().to(device))

@@ -18,6 +18,7 @@ from volforge.study.cases import Cohort, of_modality, training_rows
 from volforge.study.settings import ArmSettings
 from volforge.volume.folders import read_json, sha256_of
 from volforge.volume.geometry import Array
+from volforge.weights import fill, read_tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -133,8 +134,6 @@ def load_judge(settings: ArmSettings, weights: Path) -> Judge:
     Raises:
         VolforgeError: The weights are damaged or of other structures.
     """
-    from safetensors.torch import load_file
-
     from volforge.judging.judging_segmenter import judging_segmenter
 
     about, view = read_json(weights.parent / "model.json"), View.of(settings)
@@ -142,8 +141,7 @@ def load_judge(settings: ArmSettings, weights: Path) -> Judge:
         raise VolforgeError(
             "the segmenter is damaged, or was trained for other structures", str(weights), "make it anew"
         )
-    network = judging_segmenter(view.classes)
-    network.load_state_dict(load_file(weights))
+    network = fill(judging_segmenter(view.classes), read_tensors(weights), weights)
     return Judge(view, network.eval())
 
 

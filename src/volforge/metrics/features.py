@@ -45,10 +45,9 @@ class FeatureNetwork:
 def inception(path: Path) -> FeatureNetwork:
     """Inception-v3 with the FID weights (checked by `volforge.weights`)."""
     from volforge.networks.inception import FidInception
-    from volforge.weights import load_state
+    from volforge.weights import fill, load_state
 
-    network = FidInception()
-    network.load_state_dict(load_state(path))
+    network = fill(FidInception(), load_state(path), path)
     return FeatureNetwork("inception", sha256_of(path), _in_batches(network))
 
 

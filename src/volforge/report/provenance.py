@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from volforge import __version__
+from volforge.config.scalars import without_places
 
 PACKAGES = (
     "snakemake", "numpy", "scipy", "nibabel", "SimpleITK", "connected-components-3d", "edt", "blosc2",
@@ -97,6 +98,6 @@ def provenance(configuration: Mapping[str, Any], inputs: Mapping[str, Iterable[s
         "code": code_state(),
         "hardware": hardware(),
         "seeds": {name: c.get("seed", 0) for name, c in cohorts.items()},
-        "configuration": dict(configuration),
+        "configuration": without_places(dict(configuration)),
         "input_sha256": {name: list(hashes) for name, hashes in inputs.items()},
     }

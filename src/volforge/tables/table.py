@@ -10,7 +10,9 @@ from pathlib import Path
 
 from volforge.errors import Problem
 from volforge.tables.characters import looks_of, spelt, unseen
-from volforge.text_lines import lines_of
+from volforge.text_lines import content_of, lines_of
+
+LARGEST = 1 << 27  # bytes
 
 
 @dataclass
@@ -70,12 +72,13 @@ def read_table(path: Path, name: str | None = None) -> Table:
     """
     table = Table(name or str(path))
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        content = content_of(path, LARGEST)
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         table.add(0, "", "", "file not found", "check the path; it is relative to the file that names it")
         return table
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = content[: error.start].count(b"\n") + 1
         table.add(line, "", "", "not UTF-8 text", "save the sheet as UTF-8")
         return table
     except OSError as error:

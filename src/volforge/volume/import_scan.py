@@ -18,7 +18,8 @@ from volforge.volume.geometry import Array, Reorientation, reorientation_of
 from volforge.volume.intensity import canonical_values, outside_value
 from volforge.volume.label_map import LabelMap, Target, present_ids
 from volforge.volume.labels import SURFACES, read_labels, read_mask_volume
-from volforge.volume.read import is_dicom, read_volume
+from volforge.volume.read import read_volume
+from volforge.volume.refusals import refusal_of
 from volforge.volume.scan_record import labels_record, place_record, values_record
 from volforge.volume.source_volume import SourceVolume, scaled
 from volforge.volume.sources import on_disk, source_entry
@@ -58,6 +59,7 @@ class ImportSettings:
     body_mask: BodyMask = field(default_factory=BodyMask)
     balls: dict[str, Any] | None = None
     rois: dict[str, list[str]] = field(default_factory=dict)
+    qc_faces: str = "keep"
 
     @staticmethod
     def load(path: Path | None) -> ImportSettings:
@@ -93,9 +95,6 @@ def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, re
         if not record_refusal:
             raise
         with whole_folder(out) as scratch:
-            refusal = {"reason": error.message, "where": error.where, "remedy": error.remedy}
-            if any(is_dicom(on_disk(p)) for p in request.files.values()):  # their names are often those of patients
-                refusal = {"reason": without_names(error.message), "where": "", "remedy": without_names(error.remedy)}
             write_json(
                 scratch / "record.json",
                 {
@@ -103,7 +102,7 @@ def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, re
                     "accepted": False,
                     "scan": request.scan,
                     "modality": request.modality,
-                    "refused": refusal,
+                    "refused": refusal_of(error, request.files),
                 },
             )
         return False
@@ -372,5 +371,10 @@ def _picture(path: Path, request: ScanRequest, settings: ImportSettings, scan: _
     if image is None and "defective" in scan.masks:
         image, modality = scan.masks["defective"].array, "mask"
     focus = image > 0 if image is not None and modality == "mask" else None
-    picture = volume_picture(image, scan.target.grid.spacing_mm, modality, scan.body, shown, colours, focus)
+    spacing, body = scan.target.grid.spacing_mm, scan.body
+    if settings.qc_faces == "remove" and image is not None and body is not None:
+        from volforge.volume.face_removal import without_face
+
+        image, body, shown = without_face(image, body, shown, spacing)
+    picture = volume_picture(image, spacing, modality, body, shown, colours, focus)
     Image.fromarray(picture).save(path, compress_level=6)

@@ -16,10 +16,11 @@ from volforge.volume.geometry import (
     reorientation_of,
     same_place,
 )
+from volforge.volume.itk_headers import NRRD
 from volforge.volume.label_list import Part, read_label_list
 from volforge.volume.label_map import MAX_ID, LabelMap, Target, lay_into, onto_grid, present_ids
 from volforge.volume.read import SUFFIXES, read_volume, suffix_of
-from volforge.volume.read_itk import NRRD, is_segmentation
+from volforge.volume.read_itk import is_segmentation
 from volforge.volume.source_volume import SourceVolume, label_ids
 
 SURFACES = (".stl", ".ply", ".obj")

@@ -1,31 +1,23 @@
-"""NRRD and MetaImage by SimpleITK, with what their headers leave open; headers of NRRD as text."""
+"""NRRD and MetaImage by SimpleITK, with what their headers leave open."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from volforge.errors import ScanError
 from volforge.volume.geometry import Grid, check_affine
+from volforge.volume.itk_headers import META, NRRD, check_meta, check_nrrd, nrrd_header
 from volforge.volume.read_nifti import three_dimensional
 from volforge.volume.source_volume import SourceVolume
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-NRRD = (".nrrd", ".nhdr")
-META = (".mha", ".mhd")
 SEGMENT = re.compile(r"Segment(\d+)_(ID|Name|LabelValue|Layer)")
-
-
-class NrrdHeader(NamedTuple):
-    """The text of an NRRD header: fields (`space: ...`), keys in lower case, and free pairs (`Name:=value`)."""
-
-    fields: dict[str, str]
-    pairs: dict[str, str]
 
 
 def read_itk(path: Path) -> SourceVolume:
@@ -69,29 +61,8 @@ def is_segmentation(path: Path) -> bool:
     return any(SEGMENT.fullmatch(key) for key in nrrd_header(path).pairs)
 
 
-def nrrd_header(path: Path) -> NrrdHeader:
-    """The header of an NRRD file; empty where the file is none."""
-    fields: dict[str, str] = {}
-    pairs: dict[str, str] = {}
-    with path.open("rb") as file:
-        if file.read(4) != b"NRRD":
-            return NrrdHeader(fields, pairs)
-        file.readline()
-        for raw in file:
-            line = raw.decode("utf-8", errors="replace").rstrip("\r\n")
-            if not line.strip():
-                break
-            key, mark, value = line.partition(":")
-            if not mark or line.startswith("#"):
-                continue
-            if value.startswith("="):
-                pairs[key] = value[1:].replace("\\n", "\n").replace("\\\\", "\\")
-            else:
-                fields[key.strip().lower()] = value.strip()
-    return NrrdHeader(fields, pairs)
-
-
 def _image(path: Path) -> sitk.Image:
+    check_nrrd(path) if path.suffix.lower() in NRRD else check_meta(path)
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -111,7 +82,6 @@ def _image(path: Path) -> sitk.Image:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3:
         raise ScanError(f"{image.GetDimension()}-D, shape {image.GetSize()}", remedy="export one 3-D volume")
-    _check_truncation(path, image.GetSize())
     return image
 
 
@@ -148,29 +118,3 @@ def _nrrd_scale(path: Path, flags: list[str]) -> float:
     if known[unit] != 1.0:
         flags.append(f"unit_converted_from_{'micron' if known[unit] < 1 else unit}")
     return known[unit]
-
-
-def _check_truncation(path: Path, size: tuple[int, ...]) -> None:
-    """ITK fills what a short raw MetaImage lacks with whatever was in memory: compare the sizes ourselves."""
-    if path.suffix.lower() not in META:
-        return
-    fields: dict[str, str] = {}
-    with path.open("rb") as file:
-        for raw in file:
-            key, _, value = raw.decode("latin-1").partition("=")
-            fields[key.strip()] = value.strip()
-            if key.strip() == "ElementDataFile":
-                offset = file.tell()
-                break
-    widths = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "FLOAT": 4, "DOUBLE": 8}
-    kind = fields.get("ElementType", "").removeprefix("MET_").removeprefix("U")
-    data = fields.get("ElementDataFile", "")
-    local = data.upper() == "LOCAL"
-    if fields.get("CompressedData", "F")[:1] in "Tt1" or kind not in widths:
-        return
-    if not local and not (path.parent / data).is_file():  # a list or a pattern of files: ITK looks for them
-        return
-    wanted = int(np.prod(size)) * widths[kind]
-    held = path.stat().st_size - offset if local else (path.parent / data).stat().st_size
-    if held < wanted:
-        raise ScanError(f"the file is truncated: {held} bytes of values, {wanted} expected", remedy="copy it again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import numpy as np
 from volforge.errors import ScanError
 from volforge.volume.geometry import Affine, Array, Grid, check_affine, corner_displacement_mm
 from volforge.volume.nibabel_alone import load_nibabel
+from volforge.volume.promises import first_inflated, inflated, refuse_promise
 from volforge.volume.source_volume import SourceVolume
 from volforge.volume.stand_ins import GZIP, refuse_stand_in_bytes
 
 UNIT_TO_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
 SPACING_SLACK = 0.005  # share by which pixdim may differ from the steps of the affine before it is said
 MOST_COMPRESSIONS = 3
+MOST_PACKED_TWICE = 1 << 31  # bytes of a packed file within a packed one
+ROOM = 1 << 20  # bytes of header, extensions and padding
 
 
 def read_nifti(path: Path, channel: int | None) -> SourceVolume:
@@ -60,6 +64,7 @@ def _loaded(path: Path, flags: list[str]) -> tuple[Any, Array, Array]:
                 raise ScanError("an Analyze file has no trustworthy geometry", remedy="convert it to NIfTI")
         if 0 in image.shape:
             raise ScanError(f"an axis has no length: shape {image.shape}", remedy="export the volume again")
+        _refuse_promise(image, content)
         stored = np.asanyarray(image.dataobj.get_unscaled())
         return image, stored, _raw_pixdim(image, content)
     except (
@@ -93,17 +98,47 @@ def _content(path: Path, flags: list[str]) -> bytes | None:
     is_packed = head.startswith(GZIP)
     if not lower.endswith((".nii", ".nii.gz")) or not (is_packed or lower.endswith(".gz")):
         return None
-    from isal import igzip
-
     content, times = path.read_bytes(), 0
     while content.startswith(GZIP):
         if times == MOST_COMPRESSIONS:
             raise ScanError(f"the file is compressed more than {times} times", remedy="unpack it")
-        content, times = igzip.decompress(content), times + 1
+        content, times = inflated(content, _most_inflated(first_inflated(content, 1024))), times + 1
     if times > 1 or is_packed != lower.endswith(".gz"):
         flags.append("compression_not_as_named")
     refuse_stand_in_bytes(content[:512], nifti=True)
     return content
+
+
+def _most_inflated(head: bytes) -> int:
+    """Bytes that a packed file may unpack to: twice what its header promises, since some programs write more.
+
+    Args:
+        head: The first bytes of what it holds.
+
+    Raises:
+        ScanError: No header of NIfTI, nor another packed file.
+    """
+    if head.startswith(GZIP):
+        return MOST_PACKED_TWICE
+    refuse_stand_in_bytes(head[:512], nifti=True)
+    nib = load_nibabel()
+    kind = nib.Nifti2Header if _is_nifti2(head) else nib.Nifti1Header
+    header = kind(head[: kind.template_dtype.itemsize], check=False)
+    promised = math.prod(max(0, n) for n in header.get_data_shape()) * int(header["bitpix"]) // 8
+    return ROOM + 2 * max(0, promised)
+
+
+def _refuse_promise(image: Any, content: bytes | None) -> None:
+    """Refuse a header that promises more than its file holds, before memory is set aside for it."""
+    shape, offset = image.shape, int(image.dataobj.offset)
+    expected = math.prod(shape) * int(image.dataobj.dtype.itemsize)
+    if content is not None:
+        refuse_promise(shape, expected, len(content) - offset)
+        return
+    file = Path(image.file_map["image"].filename)
+    is_packed = file.name.lower().endswith(".gz")
+    held = file.stat().st_size
+    refuse_promise(shape, expected, held if is_packed else held - offset, is_packed=is_packed)
 
 
 def _is_nifti2(content: bytes) -> bool:

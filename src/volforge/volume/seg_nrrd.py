@@ -11,10 +11,11 @@ import numpy as np
 
 from volforge.errors import ScanError
 from volforge.volume.dicom.names import exact_names, numbered, structure_finder
+from volforge.volume.itk_headers import nrrd_header
 from volforge.volume.label_map import LabelMap, Target, present_ids
 from volforge.volume.labels import placed
 from volforge.volume.read import check_size
-from volforge.volume.read_itk import SEGMENT, is_segmentation, nrrd_header, read_layers
+from volforge.volume.read_itk import SEGMENT, is_segmentation, read_layers
 
 _UNNAMED = re.compile(r"segment[ _]?\d*", re.IGNORECASE)
 

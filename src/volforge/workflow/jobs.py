@@ -18,6 +18,7 @@ from typing import Any
 
 from volforge.cohort.sheet import SheetRow
 from volforge.config.models import Recipe
+from volforge.config.scalars import without_places
 from volforge.tasks.resolved import ResolvedCohort
 from volforge.text_lines import lines_of
 from volforge.volume.companions import behind, channel_of, companions, stat_of
@@ -45,6 +46,8 @@ def cohort_settings(cohort: ResolvedCohort) -> str:
     rois = {s.structure: list(s.roi) for s in cohort.structures if s.roi}
     if rois:  # cohorts without keep their settings, and what was made by them
         content["rois"] = rois
+    if settings.qc_faces != "keep":
+        content["qc_faces"] = settings.qc_faces
     if settings.balls is not None:
         content["balls"] = {"radius_mm": settings.balls.radius_mm, "joints": balls_of(cohort)}
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
@@ -238,7 +241,7 @@ def report_settings(run: Run) -> str:
     """What the report reads of the configuration, as one line of JSON."""
     cohorts = {
         name: {
-            "sheet": str(c.sheet),
+            "sheet": c.sheet.name,
             "comments": c.comments,
             "licence": c.settings.licence,
             "phantom": c.settings.phantom is not None,
@@ -252,7 +255,7 @@ def report_settings(run: Run) -> str:
         "cohorts": cohorts,
         "studies": list(run.studies),
         "published": run.published,
-        "configuration": run.configuration.model_dump(exclude_defaults=True),
+        "configuration": without_places(run.configuration.model_dump(exclude_defaults=True)),
     }
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 

@@ -15,7 +15,9 @@ from pydantic import BaseModel, ValidationError
 from volforge.config.scalars import kind_of, misread_key, misread_value, why_no_number
 from volforge.errors import Problem, VolforgeError
 from volforge.tasks import registry
+from volforge.text_lines import content_of
 from volforge.workflow.configuration import Configuration
+from volforge.workflow.yaml_limits import MOST_BYTES, excess_of
 
 Keys = tuple[str | int, ...]
 
@@ -134,18 +136,25 @@ def _alternatives(annotation: Any) -> list[Any]:
 
 def _read_yaml(path: Path, loaded: Loaded) -> dict[str, Any] | None:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = content_of(path, MOST_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         loaded.problems.append(Problem(str(path), 0, "", "", "file not found", "check the path"))
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        loaded.problems.append(Problem(str(path), 0, "", "", f"cannot be read: {error}", "save it as UTF-8"))
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        loaded.problems.append(Problem(str(path), 0, "", "", f"cannot be read: {reason}", "save it as UTF-8"))
         return None
     try:
+        excess = excess_of(text)
+        if excess:
+            column = str(excess.column) if excess.column else ""
+            problem = Problem(str(path), excess.line, column, "", excess.message, excess.remedy)
+            loaded.problems.append(problem)
+            return None
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None and _misread(str(path), node, loaded):
             return None
-        content = yaml.safe_load(text)
+        content = yaml.safe_load(text)  # anew: building a node writes merged keys into it
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line, column = (mark.line + 1, str(mark.column + 1)) if mark else (0, "")
@@ -171,7 +180,7 @@ def _misread(file: str, node: yaml.Node, loaded: Loaded, above: frozenset[int] =
 
     def note(at: yaml.Node, text: str, message: str, remedy: str) -> None:
         place = at.start_mark
-        loaded.problems.append(Problem(file, place.line + 1, str(place.column + 1), text, message, remedy))
+        loaded.problems.append(Problem(file, place.line + 1, str(place.column + 1), _short(text), message, remedy))
 
     before = len(loaded.problems)
     if id(node) in above:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,7 +143,7 @@ def _resolve_cohort(
         root = phantom_folder
     elif settings.root is not None:
         root = loaded.folder_of((*keys, "root")) / Path(settings.root).expanduser()
-        if check_files and not root.is_dir():
+        if check_files and not os.path.isdir(root):  # noqa: PTH112 (Path.is_dir raises for a name too long)
             loaded.problems.append(loaded.problem((*keys, "root"), "folder not found", "check the path", settings.root))
     table = read_sheet(
         sheet,
@@ -153,12 +154,12 @@ def _resolve_cohort(
     )
     loaded.problems += table.problems
     structures: list[Structure] = []
-    beside = sheet.with_name(sheet.name.rsplit(".", 1)[0] + ".structures.tsv")
+    beside = sheet.parent / f"{sheet.name.rsplit('.', 1)[0]}.structures.tsv"
     path = loaded.folder_of((*keys, "structures")) / settings.structures if settings.structures else beside
-    if settings.structures or path.exists():
+    if settings.structures or os.path.exists(path):
         structures, problems = read_structures(path)
         loaded.problems += problems
-    elif any("labels" in r.files and Path(r.files["labels"]).is_dir() for r in table.rows):
+    elif any("labels" in r.files and os.path.isdir(r.files["labels"]) for r in table.rows):  # noqa: PTH112
         loaded.problems.append(
             Problem(
                 str(sheet),

@@ -10,8 +10,9 @@ from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree
 from volforge.errors import ScanError
 from volforge.tables.characters import looks_of
 from volforge.tables.names import natural
+from volforge.volume.dicom.damage import damage
 from volforge.volume.dicom.fragments import FEWEST
-from volforge.volume.dicom.headers import DAMAGE, Frame, read_headers
+from volforge.volume.dicom.headers import Frame, read_headers
 from volforge.volume.dicom.labels import label_names
 from volforge.volume.dicom.names import FileNames, table_of
 from volforge.volume.dicom.pixels import same_pixels
@@ -171,7 +172,7 @@ def _attach_labels(
         try:
             referred = references_of(path)
             mine = label_names(path)
-        except DAMAGE as error:
+        except damage() as error:
             found.left_out.append((tree.relative(path), f"damaged: {error}"))
             continue
         rows, what = places.of(referred)

@@ -16,6 +16,7 @@ import yaml
 from volforge import __version__
 from volforge.cohort.layouts.discovery import Discovery, Found, Options, Tree, side_of
 from volforge.cohort.layouts.registry import LAYOUTS, Layout
+from volforge.cohort.pseudonyms import Pseudonyms, without_names
 from volforge.cohort.sheet import COLUMNS, FREE_NAMES, RESERVED
 from volforge.errors import VolforgeError
 from volforge.tables.characters import looks_of, spelt, unseen
@@ -48,7 +49,14 @@ class Written:
 
 
 def discover(
-    folder: Path, layout: str, out: Path, options: Options, root: Path | None = None, *, force: bool = False
+    folder: Path,
+    layout: str,
+    out: Path,
+    options: Options,
+    root: Path | None = None,
+    *,
+    force: bool = False,
+    names: Pseudonyms | None = None,
 ) -> Written:
     """Write the sheet of a folder.
 
@@ -60,6 +68,7 @@ def discover(
         root: Folder that the sheet's paths start from (the cohort's `root`); None: files below the sheet's
             folder are named from there, others by their full path.
         force: Replace a table of structures that lies there.
+        names: Pseudonyms for subjects and scans; free columns are then left out.
 
     Raises:
         VolforgeError: an unknown layout; nothing found (with what was looked for, and the closest hit).
@@ -79,6 +88,8 @@ def discover(
     out = out.absolute()
     _refuse_lookalikes(found.rows, tree)
     _refuse_doubles(found.rows, chosen, tree)
+    if names is not None:
+        _pseudonymise(found, names)
     base = root.absolute() if root else out.parent
     stem = out.name.rsplit(".", 1)[0]
     _name_scans(found.rows)
@@ -145,6 +156,15 @@ def _refuse_doubles(rows: list[Found], layout: Layout, tree: Tree) -> None:
             listed = " and ".join(str(os.path.relpath(f, tree.folder)) for f in files if f is not None)
             text = f"scan '{row.scan}' stands twice: {listed}"
             raise VolforgeError(text, str(tree.folder), "name the folder of one data set")
+
+
+def _pseudonymise(found: Discovery, names: Pseudonyms) -> None:
+    """Give subjects, scans and frames pseudonyms; other columns of a data set's own tables may name patients."""
+    old = {row.subject for row in found.rows}
+    found.notes = [without_names(note, old, names) for note in found.notes]
+    for row in found.rows:
+        row.scan, row.frame = names.scan(row.subject, row.scan), names.frame(row.frame)
+        row.subject, row.free = names.subject(row.subject), {}
 
 
 def _name_scans(rows: list[Found]) -> None:

@@ -21,6 +21,7 @@ from volforge.tasks.implant.values import probability
 from volforge.tasks.implant.windows import context_of, windowed
 from volforge.volume.folders import form_of, read_object, sha256_of
 from volforge.volume.geometry import Array, Grid
+from volforge.weights import fill, read_tensors
 
 if TYPE_CHECKING:
     from volforge.tasks.implant.kriging.fit import KrigedModel
@@ -67,20 +68,15 @@ def load_model(
     Raises:
         VolforgeError: Files are missing, damaged or of another model.
     """
-    from safetensors.torch import load_file
-
     about, weights = read_object(folder / "model.json", "the description of a model"), folder / "weights.safetensors"
     if not weights.exists() or sha256_of(weights) != about.get("sha256"):
         text = "the weights are missing, or not those that model.json describes"
         raise VolforgeError(text, str(weights), "copy both files anew")
+    components.refuse_unnamed(about, folder)
     with form_of(folder / "model.json", "the description of a model of implants"):
         settings = ImplantSettings.of(about)
         network = make_network(settings)
-    try:
-        network.load_state_dict(load_file(weights))
-    except RuntimeError as error:
-        text = f"the weights do not fit the network: {error}"
-        raise VolforgeError(text, str(weights), "use the version that made them") from error
+    fill(network, read_tensors(weights), weights)
     return Trained(settings, about, network.eval().to(device), coarse, kriged)
 
 

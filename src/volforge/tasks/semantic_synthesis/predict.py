@@ -24,10 +24,11 @@ from volforge.tasks.semantic_synthesis.baselines import BASELINES
 from volforge.tasks.semantic_synthesis.settings import SynthesisSettings
 from volforge.volume.cut import AXES, from_stack, put_back, slice_placement, take, to_stack
 from volforge.volume.cut_scan import focus_of
-from volforge.volume.folders import read_json, sha256_of, whole_folder, write_json
+from volforge.volume.folders import form_of, read_object, sha256_of, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.intensity import AIR_HU
 from volforge.volume.restore import write_on_source_grid
+from volforge.weights import fill, read_tensors
 from volforge.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -100,22 +101,18 @@ def load_generator(folder: Path, device: str = "cpu", seed: int = 0) -> Generato
     Raises:
         VolforgeError: Files are missing, damaged or of another model.
     """
-    from safetensors.torch import load_file
-
     from volforge import components
 
-    about, weights = read_json(folder / "model.json"), folder / "weights.safetensors"
+    about, weights = read_object(folder / "model.json", "the description of a model"), folder / "weights.safetensors"
     if not weights.exists() or sha256_of(weights) != about.get("sha256"):
         text = "the weights are missing, or not those that model.json describes"
         raise VolforgeError(text, str(weights), "copy both files anew")
+    components.refuse_unnamed(about, folder)
     names = {f.name for f in fields(SynthesisSettings)}
-    settings = SynthesisSettings.of({k: v for k, v in about.items() if k in names})
+    with form_of(folder / "model.json", "the description of a model of semantic synthesis"):
+        settings = SynthesisSettings.of({k: v for k, v in about.items() if k in names})
     network: nn.Module = components.build("network", settings.network, classes=settings.channels, channels=1)
-    try:
-        network.load_state_dict(load_file(weights))
-    except RuntimeError as error:
-        text = f"the weights do not fit the network: {error}"
-        raise VolforgeError(text, str(weights), "use the version that made them") from error
+    fill(network, read_tensors(weights), weights)
     return Generator(settings, about, network.eval().to(device), seed)
 
 

@@ -164,9 +164,9 @@ def _imported(
         about.append(
             {
                 "contrast": name or str(views.first.settings.source["contrast"] or ""),
-                **source_entry(file),
+                **source_entry(file, named=True),
                 "body": record.get("body", {}),
-                "body_mask": source_entry(body_mask) if body_mask is not None else None,
+                "body_mask": source_entry(body_mask, named=True) if body_mask is not None else None,
                 "flags": record["flags"],
                 "notes": record["notes"],
             }

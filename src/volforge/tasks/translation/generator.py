@@ -10,6 +10,7 @@ from volforge import components
 from volforge.errors import VolforgeError
 from volforge.tasks.translation.settings import EXTRACTOR, TranslationSettings
 from volforge.volume.folders import read_object, sha256_of
+from volforge.weights import read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,11 +36,10 @@ def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         VolforgeError: Files are missing, damaged or of another model.
     """
-    from safetensors.torch import load_file
-
     about = read_object(folder / "model.json", "the description of a model")
     weights = folder / "weights.safetensors"
     if not weights.exists() or sha256_of(weights) != about.get("sha256"):
         text = "the weights are missing, or not those that model.json describes"
         raise VolforgeError(text, str(weights), "copy both files anew")
-    return about, load_file(weights)
+    components.refuse_unnamed(about, folder)
+    return about, read_tensors(weights)

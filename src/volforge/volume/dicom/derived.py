@@ -16,7 +16,8 @@ import numpy as np
 from volforge import __version__
 from volforge.errors import VolforgeError
 from volforge.volume.companions import channel_of
-from volforge.volume.dicom.headers import Frame, read_dataset
+from volforge.volume.dicom.damage import read_dataset
+from volforge.volume.dicom.headers import Frame
 from volforge.volume.dicom.series import pick_stack
 from volforge.volume.dicom.stacks import Stack, spacing_of
 from volforge.volume.folders import whole_folder

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import struct
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from volforge.errors import ScanError
+from volforge.volume.dicom.damage import damage, frame_count, read_dataset
 from volforge.volume.dicom.private import B_VALUES, MOSAIC, PRIVATE_TAGS, private_number
 
 # what tells apart slices that lie at one place, in the order in which it is tried
@@ -43,11 +42,6 @@ TAGS = (
 GREY = ("MONOCHROME1", "MONOCHROME2")
 DIRECTORY = "1.2.840.10008.1.3.10"
 NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-DAMAGE = (
-    EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError,
-    struct.error, zlib.error, RuntimeError, OSError, MemoryError,
-)  # fmt: skip
-"""What pydicom and its decoders raise on damaged content."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +189,7 @@ def read_headers(files: Iterable[Path]) -> Headers:
                     headers.damaged.append((path, "neither image size nor SOP class"))
                 continue
             headers.frames += _frames(path, dataset, modality)
-        except DAMAGE as error:
+        except damage() as error:
             headers.damaged.append((path, str(error) or type(error).__name__))
     _find_torn(headers)
     return headers
@@ -212,21 +206,6 @@ def _find_torn(headers: Headers) -> None:
             headers.damaged.append((path, "empty" if is_empty else "it does not begin as DICOM does"))
 
 
-def read_dataset(path: Path, tags: Sequence[str | int] | None = None, *, pixels: bool = False) -> Any:
-    """A data set by pydicom; without warnings about values that merely break the standard's form."""
-    import warnings
-
-    import pydicom
-    from pydicom import config
-
-    config.settings.reading_validation_mode = config.IGNORE
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pydicom.dcmread(
-            path, stop_before_pixels=not pixels, specific_tags=list(tags) if tags else None, force=True
-        )
-
-
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
     if value is None or value == "":
         return None
@@ -235,7 +214,7 @@ def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
 
 
 def _frames(path: Path, dataset: Any, modality: str) -> list[Frame]:
-    count = int(dataset.get("NumberOfFrames", 1) or 1)
+    count = frame_count(dataset, path)
     shared = _first(dataset, "SharedFunctionalGroupsSequence")
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if groups and len(groups) != count:

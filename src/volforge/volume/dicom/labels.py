@@ -6,14 +6,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from volforge.errors import ScanError
-from volforge.volume.dicom.headers import (
-    files_below,
-    looks_like_dicom,
-    read_dataset,
-    read_headers,
-    refuse_damaged,
-    shown,
-)
+from volforge.volume.dicom.damage import read_dataset
+from volforge.volume.dicom.headers import files_below, looks_like_dicom, read_headers, refuse_damaged, shown
 from volforge.volume.dicom.names import FileNames
 from volforge.volume.dicom.segmentation import segment_names
 from volforge.volume.dicom.structure_set import contours_of, roi_names

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from volforge.errors import ScanError
-from volforge.volume.dicom.headers import DAMAGE, Frame, read_dataset, shown
+from volforge.volume.dicom.damage import damage, read_dataset
+from volforge.volume.dicom.headers import Frame, shown
 from volforge.volume.geometry import Array
 
 
@@ -38,7 +39,7 @@ def _decode(path: Path) -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             array = _pixel_array(dataset)
-    except DAMAGE as error:
+    except damage() as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ScanError(
             f"the pixels of {shown(path)} cannot be read ({reason})", remedy="copy or export the file again"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from volforge.volume.dicom.headers import read_dataset
+from volforge.volume.dicom.damage import read_dataset
 
 
 @dataclass(frozen=True)

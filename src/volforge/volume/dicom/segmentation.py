@@ -11,7 +11,7 @@ import numpy as np
 
 from volforge import __version__
 from volforge.errors import ScanError, VolforgeError
-from volforge.volume.dicom.headers import DAMAGE, read_dataset
+from volforge.volume.dicom.damage import damage, frame_count, read_dataset
 from volforge.volume.dicom.names import FileNames, matched_names, name_text, numbered
 from volforge.volume.geometry import Array, Grid, reorientation_of
 from volforge.volume.label_map import LabelMap, Target, lay_into, onto_grid
@@ -48,10 +48,11 @@ def read_segmentation(
     import highdicom as hd
 
     try:
+        frame_count(read_dataset(file), file)
         seg = hd.seg.segread(file)
         names = segment_names(seg)
         frame_uid = str(seg.get("FrameOfReferenceUID", "") or "")
-    except DAMAGE as error:
+    except damage() as error:
         raise ScanError(f"the segmentation is damaged ({error})", remedy="export it again") from error
     image = target.source if target else None
     if image and image.frame_uid and frame_uid and image.frame_uid != frame_uid:
@@ -63,7 +64,7 @@ def read_segmentation(
     ordered = sorted(wanted, key=lambda n: structures[wanted[n]])
     try:
         masks = _on_slices(seg, ordered, target) or _on_own_grid(seg, ordered)
-    except DAMAGE as error:
+    except damage() as error:
         raise ScanError(f"the segments cannot be read ({error})", remedy="export the segmentation again") from error
     result: LabelMap | None = None
     for number, mask in masks:
@@ -174,7 +175,7 @@ def _on_own_grid(seg: Any, numbers: list[int]) -> Iterator[tuple[int, LabelMap]]
     for number in numbers:
         try:
             volume = seg.get_volume(segment_numbers=[number], combine_segments=False, rtol=0.1)
-        except DAMAGE as error:
+        except damage() as error:
             raise ScanError(
                 f"its frames lie neither on the image's slices nor on a grid of their own ({error})",
                 remedy="name the series that it was drawn on, or export it as a volume",
@@ -277,7 +278,7 @@ def write_segmentation(
                 device_serial_number="0",
                 content_label="SEGMENTATION",
             )
-    except DAMAGE as error:
+    except damage() as error:
         raise VolforgeError(
             f"the series cannot carry a segmentation ({error})",
             str(series),
@@ -330,7 +331,7 @@ def _is_value(value: Any, word: str) -> bool:
         return text in ("", "M", "F", "O")
     try:
         return text == "" or (DA(text) if word == "date" else TM(text)) is not None
-    except DAMAGE:
+    except damage():
         return False
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from volforge.errors import ScanError
 from volforge.volume.dicom.contours import Contour, fill_contours
-from volforge.volume.dicom.headers import DAMAGE, read_dataset
+from volforge.volume.dicom.damage import damage, read_dataset
 from volforge.volume.dicom.names import FileNames, matched_names, name_text, numbered
 from volforge.volume.label_map import LabelMap, Target
 
@@ -43,7 +43,7 @@ def read_structure_set(
             if int(r.ROINumber) in names.drawn
         }
         named = _on_slices(dataset, target)
-    except DAMAGE as error:
+    except damage() as error:
         raise ScanError(f"the structure set is damaged ({error})", remedy="export it again") from error
     elsewhere = _other_frames({n: f for n, f in frames.items() if n not in named}, target)
     here = {n: t for n, t in names.drawn.items() if n not in elsewhere}

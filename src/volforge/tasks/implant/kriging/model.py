@@ -16,6 +16,7 @@ from volforge.tasks.implant.kriging.settings import KrigingSettings
 from volforge.tasks.implant.kriging.solve import Field
 from volforge.volume.folders import form_of, read_object, sha256_of
 from volforge.volume.geometry import Array
+from volforge.weights import read_arrays
 
 KIND = "kriging"
 TASK = "implant"
@@ -78,13 +79,12 @@ def load_kriged(folder: Path) -> tuple[KrigedModel, Mapping[str, Any]]:
     Raises:
         VolforgeError: Files are missing, damaged or of another kind of model.
     """
-    from safetensors.numpy import load_file
-
     content = read_object(folder / "model.json", "the description of a model")
     weights = folder / "weights.safetensors"
     if content.get("kind") != KIND:
         raise VolforgeError("this is no kriged model of skulls", str(folder), "name the folder of a fitted model")
     if not weights.exists() or sha256_of(weights) != content.get("sha256"):
         raise VolforgeError("the weights are not those that model.json describes", str(weights), "copy both files anew")
+    arrays = read_arrays(weights)
     with form_of(folder / "model.json", "the description of a kriged model"):
-        return model_from(load_file(weights), KrigingSettings.of(content["kriging"])), content
+        return model_from(arrays, KrigingSettings.of(content["kriging"])), content
