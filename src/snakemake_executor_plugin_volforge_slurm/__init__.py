@@ -38,6 +38,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_executor_plugin_volforge_slurm.arrays import array_script
 from snakemake_executor_plugin_volforge_slurm.asking import MISSING
 from snakemake_executor_plugin_volforge_slurm.asking import output as _output
+from snakemake_executor_plugin_volforge_slurm.ending import SCANCEL_S, commands_ended
 from snakemake_executor_plugin_volforge_slurm.requests import refuse_clusters
 from snakemake_executor_plugin_volforge_slurm.states import State, merged, parse_states, queries
 from volforge.workflow.fail_once import standing
@@ -59,6 +60,7 @@ class Executor(SlurmExecutor):
     _submitting = threading.Lock()
     _is_stopped = False  # the thread that looks for states starts before `__post_init__`
     _lost: BaseException | None = None
+    _scancel_s = SCANCEL_S  # left for cancelling at the end
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
@@ -135,7 +137,8 @@ class Executor(SlurmExecutor):
 
     def shutdown(self) -> None:
         """End the threads; after an error in one of them also the jobs, since nobody looks after them any more."""
-        super().shutdown()
+        with commands_ended() if self._is_stopped else contextlib.nullcontext():
+            super().shutdown()
         if self._lost is not None:
             self._cancel_all()
 
@@ -179,6 +182,8 @@ class Executor(SlurmExecutor):
 
     def get_account_arg(self, job: Any) -> Iterator[str]:
         """The account as an argument; each is looked up once, not for every job."""
+        if self._is_stopped:
+            raise WorkflowError("the run was ended")
         key = str(job.resources.get("slurm_account") or "")
         if key not in self._accounts:
             self._accounts[key] = next(super().get_account_arg(job))
@@ -199,6 +204,8 @@ class Executor(SlurmExecutor):
                     raise WorkflowError(done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}")
                 number = self._number_of(done.stdout, comment)
         except Exception as error:  # of one of them, or of the array as such (its size, limits of the account)
+            if self._is_stopped:
+                return
             self.logger.warning(f"An array of {len(jobs)} jobs was refused, they are submitted one by one: {error}")
             self._cancel_strays(comment)
             for job in jobs:
@@ -232,6 +239,8 @@ class Executor(SlurmExecutor):
 
     def _cancel_strays(self, comment: str) -> None:
         """Cancel what sbatch put into the queue although it said otherwise (a time-out), or gave no id of."""
+        if self._is_stopped:  # then all jobs of the run are cancelled
+            return
         try:
             for number in self._unnamed(comment, "PENDING,CONFIGURING,RUNNING"):
                 self._numbers.add(number)
@@ -256,7 +265,7 @@ class Executor(SlurmExecutor):
     # --- the end of a run from outside
 
     def cancel(self) -> None:
-        """Cancel every job of the run, also those that are being submitted or looked at just now."""
+        """Cancel every job of the run, also those on their way; within a minute, also where SLURM does not answer."""
         self._is_stopped = True
         super().cancel()
         self._cancel_all()
@@ -266,14 +275,20 @@ class Executor(SlurmExecutor):
         self._cancel_all()
 
     def _cancel_all(self) -> None:
+        call = ["scancel", "--name", self.run_uuid]
+        if self._scancel_s <= 0:
+            return
+        began = time.monotonic()
         try:
-            done = subprocess.run(
-                ["scancel", "--name", self.run_uuid], capture_output=True, text=True, timeout=60, check=False
-            )
-            if done.returncode:
-                self.logger.warning(f"scancel --name {self.run_uuid}: {done.stderr.strip()}")
-        except (OSError, subprocess.TimeoutExpired) as error:
-            self.logger.warning(f"scancel --name {self.run_uuid}: {error}")
+            done = subprocess.run(call, capture_output=True, text=True, timeout=self._scancel_s, check=False)
+            error = done.stderr.strip() or f"exit code {done.returncode}" if done.returncode else ""
+            self._scancel_s = max(5.0, self._scancel_s - (time.monotonic() - began))
+        except subprocess.TimeoutExpired:
+            error, self._scancel_s = f"no answer within {self._scancel_s:.0f} s", 0.0
+        except OSError as reason:
+            error = str(reason)
+        if error:
+            self.logger.warning(f"Jobs of this run may still be there ({error}). To cancel them: {' '.join(call)}")
 
     def _report_all(self, jobs: Sequence[Any], message: str) -> None:
         for job in jobs:
@@ -355,7 +370,7 @@ class Executor(SlurmExecutor):
         checkpoint, into the folder of its retry."""
         errors = []
         for options in (["--signal=KILL", "--full"], []):
-            text, error = await _output(["scancel", *options, number])
+            text, error = await self._unless_stopped(_output(["scancel", *options, number]))
             if text is None and not any(known in error for known in ("Invalid job id", "already complet")):
                 errors.append(error)
         if not errors:

@@ -13,6 +13,8 @@ from typing import Any, TextIO
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from volforge.workflow.leader import began_of
+
 JOURNAL = Path(".snakemake/volforge/journal.jsonl")
 SUBMITTED = re.compile(r"Job (\d+) has been submitted with SLURM jobid (\S+) \(log: (.*)\)\.")
 
@@ -58,6 +60,7 @@ class Journal:
             return  # a job of a run, in a process or on a node of its own; or no run at all
         self._head = {
             "pid": os.getpid(),
+            "start": began_of(os.getpid()) or 0,
             "host": str(fields.get("host", "")),
             "configfiles": [os.path.abspath(f) for f in fields.get("configfiles") or []],
         }

@@ -1,6 +1,7 @@
 """Nothing waits for ever without anybody knowing: errors in threads end the run, and so does Ctrl-C, whatever is silent."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 import snakemake_executor_plugin_volforge_slurm as plugin
 from snakemake_executor_plugin_volforge_slurm import Executor
+from snakemake_executor_plugin_volforge_slurm.ending import commands_ended
 from tests.conftest import ROOT, snakemake
 from tests.slurm.test_executor import executor  # noqa: F401
 from tests.slurm.test_stub import QUICK, cluster  # noqa: F401
@@ -111,34 +113,91 @@ def test_silent_commands_are_not_waited_for_after_the_end(executor, monkeypatch)
     assert executor.logger.lines == []
 
 
+# Snakemake with less patience for `scancel` at the end, to keep this test short
+IMPATIENT = (
+    "import sys, snakemake_executor_plugin_volforge_slurm as plugin; plugin.Executor._scancel_s = 6.0; "
+    "from snakemake.cli import main; main(sys.argv[1:])"
+)
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("cluster")
-def test_ctrl_c_ends_a_run_whose_cluster_is_silent(tmp_path, cluster):  # noqa: F811
-    """It was: up to a minute for each query that was on its way."""
+@pytest.mark.parametrize("slow", ["squeue", "sbatch", "sacct", "scancel"])
+def test_ctrl_c_ends_a_run_whose_cluster_is_silent(tmp_path, cluster, slow):  # noqa: F811
+    """It was: never, while `sbatch` was on its way or `sacct` was asked for an account; two minutes for `scancel`."""
     (tmp_path / "Snakefile").write_text(
         'rule all:\n    input: expand("out/{n}", n=range(3))\n'
         'rule short:\n    output: "out/{n}"\n    shell: "sleep 300; touch {output}"\n'
     )
     (tmp_path / "profiles").symlink_to(ROOT / "profiles")
-    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *QUICK]
+    command = [sys.executable, "-c", IMPATIENT, "--profile", "profiles/slurm", *QUICK]
     process = subprocess.Popen(
         [*command, "--volforge-slurm-array-jobs", "short"], cwd=tmp_path, stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, env={**os.environ, **cluster, "CLUSTER_STUB_SLOW": "squeue"},
+        stderr=subprocess.PIPE, text=True, env={**os.environ, **cluster, "CLUSTER_STUB_SLOW": slow},
     )  # fmt: skip
     calls = tmp_path / "state/calls.jsonl"
+    awaited = f'["{"squeue" if slow == "scancel" else slow}"'
     try:
         for _ in range(600):
             time.sleep(0.1)
-            if calls.exists() and '["squeue"' in calls.read_text():
+            if calls.exists() and awaited in calls.read_text():
                 break
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=45)
     finally:
         process.kill()
-    assert '["squeue"' in calls.read_text()
+    assert awaited in calls.read_text()
     assert process.returncode == 1, said
-    assert {p.name for p in (tmp_path / "state").glob("*.cancelled")} == {f"1_{n}.cancelled" for n in (1, 2, 3)}
-    assert not (tmp_path / "out").exists()
+    cancelled = {p.name for p in (tmp_path / "state").glob("*.cancelled")}
+    assert cancelled == ({f"1_{n}.cancelled" for n in (1, 2, 3)} if slow == "squeue" else set())
+    assert ("To cancel them: scancel --name" in said) == (slow == "scancel")
+    assert not list((tmp_path / "state").glob("*.job")) or slow in ("squeue", "scancel")
+    assert not list((tmp_path / "out").glob("*"))
+    for path in (tmp_path / "state").glob("*.pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(path.read_text()), signal.SIGKILL)
+
+
+def test_only_commands_of_slurm_below_a_process_are_ended(tmp_path):
+    (tmp_path / "sbatch").write_text("#!/bin/sh\nsleep 60\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    other = subprocess.Popen(["sleep", "60"])
+    submitting = subprocess.Popen(["sh", "-c", f"{tmp_path}/sbatch --parsable; true"])
+    began = CLOCK()
+    try:
+        with commands_ended(0.5):
+            submitting.wait(timeout=20)
+        assert 0.5 <= CLOCK() - began < 15
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+        submitting.kill()
+
+
+def test_jobs_that_could_not_be_cancelled_are_named_and_that_is_tried_once(executor, monkeypatch):  # noqa: F811
+    called = []
+
+    def silent(call, timeout, **more):
+        called.append((call, timeout))
+        raise subprocess.TimeoutExpired(call, timeout)
+
+    monkeypatch.setattr(plugin.subprocess, "run", silent)
+    monkeypatch.setattr(plugin.SlurmExecutor, "cancel", lambda self: self.cancel_jobs([]))
+    executor.cancel()
+    assert called == [(["scancel", "--name", "run"], 40.0)]
+    assert len(executor.logger.lines) == 1
+    assert "no answer within 40 s). To cancel them: scancel --name run" in executor.logger.lines[0]
+
+
+def test_a_job_that_may_come_back_is_not_waited_for_after_the_end(executor, monkeypatch):  # noqa: F811
+    async def silent(command):
+        executor._is_stopped = True
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(plugin, "_output", silent)
+    monkeypatch.setattr(plugin.time, "monotonic", CLOCK)
+    assert "the run was ended" in asyncio.run(Executor._cancel(executor, "7"))
 
 
 def test_a_run_that_does_not_end_shows_where_it_was(tmp_path, cluster):  # noqa: F811
