@@ -35,10 +35,11 @@ from snakemake_executor_plugin_slurm.validation import validate_or_get_slurm_job
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
+from snakemake_executor_plugin_volforge_slurm import earlier
 from snakemake_executor_plugin_volforge_slurm.arrays import array_script
 from snakemake_executor_plugin_volforge_slurm.asking import MISSING
 from snakemake_executor_plugin_volforge_slurm.asking import output as _output
-from snakemake_executor_plugin_volforge_slurm.ending import SCANCEL_S, commands_ended
+from snakemake_executor_plugin_volforge_slurm.ending import SCANCEL_S, cancel_by_name, commands_ended
 from snakemake_executor_plugin_volforge_slurm.requests import refuse_clusters
 from snakemake_executor_plugin_volforge_slurm.states import State, merged, parse_states, queries
 from volforge.workflow.fail_once import standing
@@ -64,6 +65,7 @@ class Executor(SlurmExecutor):
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
+        earlier.begin(self.run_uuid, self.logger)
         self._accounts: dict[str, str] = {}
         self._unknown_since: dict[str, float] = {}
         self._numbers: set[str] = set()
@@ -141,6 +143,8 @@ class Executor(SlurmExecutor):
             super().shutdown()
         if self._lost is not None:
             self._cancel_all()
+        if self._scancel_s > 0:
+            earlier.end()
 
     def _submit_together(self, jobs: Sequence[Any]) -> None:
         """Jobs of one rule: one array for all that ask for the same, a single job where there is but one."""
@@ -275,20 +279,8 @@ class Executor(SlurmExecutor):
         self._cancel_all()
 
     def _cancel_all(self) -> None:
-        call = ["scancel", "--name", self.run_uuid]
-        if self._scancel_s <= 0:
-            return
-        began = time.monotonic()
-        try:
-            done = subprocess.run(call, capture_output=True, text=True, timeout=self._scancel_s, check=False)
-            error = done.stderr.strip() or f"exit code {done.returncode}" if done.returncode else ""
-            self._scancel_s = max(5.0, self._scancel_s - (time.monotonic() - began))
-        except subprocess.TimeoutExpired:
-            error, self._scancel_s = f"no answer within {self._scancel_s:.0f} s", 0.0
-        except OSError as reason:
-            error = str(reason)
-        if error:
-            self.logger.warning(f"Jobs of this run may still be there ({error}). To cancel them: {' '.join(call)}")
+        if self._scancel_s > 0:
+            self._scancel_s = cancel_by_name(self.run_uuid, self._scancel_s, self.logger)
 
     def _report_all(self, jobs: Sequence[Any], message: str) -> None:
         for job in jobs:

@@ -5,15 +5,44 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 CLIENTS = ("sbatch", "squeue", "sacct", "sacctmgr", "scancel", "scontrol", "sinfo", "sshare")
 SCANCEL_S = 40.0
-"""For all `scancel` of the end together. A busy controller may need half a minute; Ctrl-C should not take longer than one."""
+"""For all `scancel` of the end together: a busy controller may need half a minute; Ctrl-C takes less than one."""
 THREADS_S = 10.0
 """For a submission that is on its way, and for a query of states."""
+
+
+def cancel_by_name(run: str, patience_s: float, logger: Any) -> float:
+    """Cancel all jobs of a run; where that fails, say what may be left and how to end it.
+
+    Args:
+        run: Name of its jobs.
+        patience_s: How long `scancel` may take.
+        logger: Of Snakemake.
+
+    Returns:
+        The patience that is left, 0 after a failure: it would not go better now.
+    """
+    call = ["scancel", "--name", run]
+    began = time.monotonic()
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, timeout=patience_s, check=False)
+        error = (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        error = f"no answer within {patience_s:.0f} s"
+    except OSError as reason:
+        error = str(reason)
+    if error:
+        logger.warning(f"Jobs of run {run} may still be there ({error}). To cancel them: {' '.join(call)}")
+        return 0.0
+    return max(5.0, patience_s - (time.monotonic() - began))
 
 
 def clients_below(pid: int) -> list[int]:

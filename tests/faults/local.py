@@ -171,13 +171,15 @@ def planned(draw: random.Random, names: Sequence[str], kinds: Sequence[str] = tu
 
 
 @contextmanager
-def watched(folder: Path, reference: Reference, result: Result, *more: str) -> Iterator[None]:
+def watched(
+    folder: Path, reference: Reference, result: Result, *more: str, env: dict[str, str] | None = None
+) -> Iterator[None]:
     """Ask `volforge status` beside a run."""
     expected, said = folder.parent / "expected.json", folder.parent / "said.jsonl"
     expected.write_text(json.dumps(reference.tables))
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.watch", str(expected), str(said), *more],
-        cwd=folder, stdin=subprocess.PIPE, env=environment(folder.parent), stderr=subprocess.PIPE, text=True,
+        cwd=folder, stdin=subprocess.PIPE, env=env or environment(folder.parent), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         yield
@@ -311,9 +313,16 @@ def inside(folder: Path) -> Iterator[None]:
 
 
 def made_again(project: Path, said_done: set[object]) -> list[str]:
-    """What was said to be done between two runs, and was made again by the second."""
+    """What was said to be done between two runs, and was made again by the second, where nothing before it was."""
     journal = read_journal(project / ".snakemake/volforge/journal.jsonl")
-    return [f"said to be done, and made again: {j.key}" for j in (journal.jobs if journal else []) if j.key in said_done]
+    wrong, rank = [], {rule: k for k, rule in enumerate(KINDS.values())}
+    jobs = journal.jobs if journal else []
+    for job in jobs:
+        before = [j for j in jobs if rank.get(j.rule, -1) < rank.get(job.rule, -1)]
+        is_explained = any(all(job.wildcards.get(k, v) == v for k, v in j.wildcards.items()) for j in before)
+        if job.key in said_done and not is_explained:
+            wrong.append(f"said to be done, and made again: {job.key}")
+    return wrong
 
 
 def wait_for_jobs(project: Path, seconds: float = 60) -> None:

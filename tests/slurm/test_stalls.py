@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,11 +14,12 @@ from types import SimpleNamespace
 import pytest
 
 import snakemake_executor_plugin_volforge_slurm as plugin
-from snakemake_executor_plugin_volforge_slurm import Executor
+from snakemake_executor_plugin_volforge_slurm import Executor, earlier, ending
 from snakemake_executor_plugin_volforge_slurm.ending import commands_ended
 from tests.conftest import ROOT, snakemake
-from tests.slurm.test_executor import executor  # noqa: F401
-from tests.slurm.test_stub import QUICK, cluster  # noqa: F401
+from tests.slurm.test_executor import Logger, executor  # noqa: F401
+from tests.slurm.test_stub import QUICK, calls, cluster  # noqa: F401
+from volforge.workflow.leader import began_of
 
 CLOCK = time.monotonic
 
@@ -182,7 +185,7 @@ def test_jobs_that_could_not_be_cancelled_are_named_and_that_is_tried_once(execu
         called.append((call, timeout))
         raise subprocess.TimeoutExpired(call, timeout)
 
-    monkeypatch.setattr(plugin.subprocess, "run", silent)
+    monkeypatch.setattr(ending.subprocess, "run", silent)
     monkeypatch.setattr(plugin.SlurmExecutor, "cancel", lambda self: self.cancel_jobs([]))
     executor.cancel()
     assert called == [(["scancel", "--name", "run"], 40.0)]
@@ -207,3 +210,62 @@ def test_a_run_that_does_not_end_shows_where_it_was(tmp_path, cluster):  # noqa:
     silent = {**cluster, "CLUSTER_STUB_SLOW": "sbatch"}
     with pytest.raises(pytest.fail.Exception, match=r"no end within 10 s(.|\n)*most recent call first"):
         snakemake("--profile", "profiles/slurm", "--configfile", "c.yaml", cwd=tmp_path, env=silent, timeout=10)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
+def test_jobs_of_a_killed_run_are_cancelled_by_the_next_one_in_the_folder(tmp_path, cluster):  # noqa: F811
+    """They went on, or waited in the queue, and removed and made what the next run had made meanwhile."""
+    (tmp_path / "Snakefile").write_text(
+        'rule a:\n    output: "out/a"\n    shell: "if [ -e begun ]; then touch {output}; else touch begun; sleep 300; fi"\n'
+    )
+    (tmp_path / "profiles").symlink_to(ROOT / "profiles")
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *QUICK]
+    environment = {**os.environ, **cluster}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, env=environment)
+    try:
+        for _ in range(600):
+            time.sleep(0.1)
+            if (tmp_path / "begun").exists():
+                break
+    finally:
+        process.kill()
+        process.wait()
+    assert os.getpgid(int((tmp_path / "state/1.pid").read_text()))
+    subprocess.run([*command, "--unlock"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert not (tmp_path / "state/1.cancelled").exists()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "state/1.cancelled").exists()
+    assert "An earlier run in this folder was killed" in done.stderr
+    made = calls(cluster, "sbatch"), calls(cluster, "scancel")
+    assert [len(c) for c in made] == [2, 1]
+    assert not (tmp_path / ".snakemake/volforge/slurm_run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "alive", "cancels", "words"),
+    [
+        ("", False, True, "its jobs (old) are cancelled"),
+        ("", True, False, None),
+        ("elsewhere", False, False, "scancel --name old"),
+    ],
+)
+def test_only_a_run_whose_process_is_gone_loses_its_jobs(tmp_path, monkeypatch, host, alive, cancels, words):
+    called = []
+    monkeypatch.setattr(earlier, "cancel_by_name", lambda run, patience, logger: called.append(run) or 1.0)
+    logger, note = Logger(), tmp_path / "a/note.json"
+    pid, began = os.getpid(), began_of(os.getpid())
+    note.parent.mkdir()
+    content = {"run": "old", "host": host or socket.gethostname(), "pid": pid, "began": began + (not alive)}
+    note.write_text(json.dumps(content))
+    earlier.begin("new", logger, note)
+    assert called == (["old"] if cancels else [])
+    assert [words in line for line in logger.lines] == ([True] if words else [])
+    assert json.loads(note.read_text()) == {**content, "run": "new", "host": socket.gethostname(), "began": began}
+    note.write_text("{")  # torn by a full disk, say
+    earlier.begin("new", logger, note)
+    assert called == (["old"] if cancels else [])
+    earlier.end(note)
+    earlier.begin("new", logger, note)
+    assert json.loads(note.read_text())["run"] == "new"

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import json
 import os
+import pathlib
 import resource
 import signal
 import sys
@@ -76,7 +77,9 @@ class Job:
     def happen(self, path=None):
         self.is_busy = True
         try:
-            self.note(f"{self.fault['id']}.happened", json.dumps({"seconds": CLOCK() - self.began, "changes": self.changes}))
+            self.note(
+                f"{self.fault['id']}.happened", json.dumps({"seconds": CLOCK() - self.began, "changes": self.changes})
+            )
             getattr(self, self.fault["fault"].replace(" ", "_"))(path or self.here)
         finally:
             self.is_busy = False
@@ -108,16 +111,22 @@ class Job:
             used = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + self.fault.get("bytes", 1000), resource.RLIM_INFINITY))
 
+    def hog(self, path):
+        """Use more memory than the job has asked for, until somebody ends it."""
+        held = bytearray(self.fault["bytes"] * 2**20)
+        held[::4096] = b"x" * len(held[::4096])
+        time.sleep(60)
+
     def unwritable(self, path):
         """A folder that nobody may write into; root gives up its right to do so all the same."""
-        place = os.path.dirname(path)
-        while not os.path.isdir(place):
-            place = os.path.dirname(place)
+        place = pathlib.Path(path).parent
+        while not place.is_dir():
+            place = place.parent
         if os.getuid() == 0:
             give_up_override()
-        mode = os.stat(place).st_mode & 0o7777
-        os.chmod(place, 0o555)
-        atexit.register(os.chmod, place, mode)
+        mode = place.stat().st_mode & 0o7777
+        place.chmod(0o555)
+        atexit.register(place.chmod, mode)
 
     def clock(self, path):
         """The clock jumps, and the times of what is written with it."""
