@@ -40,7 +40,7 @@ from snakemake_executor_plugin_volforge_slurm.arrays import array_script
 from snakemake_executor_plugin_volforge_slurm.asking import MISSING
 from snakemake_executor_plugin_volforge_slurm.asking import output as _output
 from snakemake_executor_plugin_volforge_slurm.ending import SCANCEL_S, cancel_by_name, commands_ended
-from snakemake_executor_plugin_volforge_slurm.requests import refuse_clusters
+from snakemake_executor_plugin_volforge_slurm.requests import DOUBTFUL, give_up, never_fits, refuse_clusters
 from snakemake_executor_plugin_volforge_slurm.states import State, merged, parse_states, queries
 from volforge.workflow.fail_once import standing
 
@@ -261,6 +261,8 @@ class Executor(SlurmExecutor):
 
     def _report_job_error_threadsafe(self, job_info: SubmittedJobInfo, msg: str) -> None:
         """A submission failed: nothing of it may stay in the queue."""
+        if never_fits(msg):
+            msg = f"{msg}\n{give_up(job_info.job, 'sbatch refuses it')}"
         wildcards = get_job_wildcards(job_info.job)
         kind = "group" if job_info.job.is_group() else "rule"
         self._cancel_strays(f"{kind}_{job_info.job.name}" + (f"_wildcards_{wildcards}" if wildcards else ""))
@@ -314,6 +316,13 @@ class Executor(SlurmExecutor):
                 self.logger.warning(
                     f"SLURM job {job.external_jobid} is held ({state.text}): it waits for `scontrol release`"
                 )
+            if state.name == "PENDING" and never_fits(state.reason):
+                said = give_up(job.job, state.reason)
+                self._fail(job, f"SLURM job {job.external_jobid}: {said}{await self._cancel(job.external_jobid)}")
+                continue
+            if state.reason in DOUBTFUL and job.external_jobid not in self._held:
+                self._held.add(job.external_jobid)
+                self.logger.warning(f"SLURM job {job.external_jobid} waits, and may never start ({state.reason})")
             if state.is_alive:
                 yield job
             elif state.is_success:

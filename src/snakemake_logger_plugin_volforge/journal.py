@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from logging import LogRecord
 from pathlib import Path
 from typing import Any, TextIO
@@ -77,12 +78,14 @@ class Journal:
     def _write(self, event: str, **fields: Any) -> None:
         if self._file is not None:
             line = json.dumps({"event": event, "time": round(time.time(), 3), **fields}, ensure_ascii=False)
-            self._file.write(line + "\n")
-            self._file.flush()
+            with suppress(OSError):  # a full disk: the line is kept, and written by the first flush that can
+                self._file.write(line + "\n")
+                self._file.flush()
 
     def close(self) -> None:
         """The run has ended, well or not."""
         self._write("end")
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
             self._file = None

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -40,7 +41,9 @@ KINDS = {
 }
 """Kinds of jobs that run our code, by the words of their command."""
 WITHIN = ("kill", "term", "time limit", "full disk", "file limit", "memory", "unwritable", "clock", "lost")
-LEADER = ("kill all", "kill leader", "ctrl-c", "terminate")
+LEADER = ("kill all", "kill leader", "ctrl-c", "terminate", "disk filled")
+DISK_MB = 12
+"""Of the file system that a run works on while its disk is filled: some more than it needs."""
 TARGETS = ("all", "export_png")
 INJECTED = ROOT / "tests/faults/injected"
 
@@ -100,6 +103,7 @@ class Reference:
     tables: dict[str, str]
     jobs: int
     usual: dict[str, tuple[int, float]]
+    judged: bool = True
 
 
 def command(*more: str, targets: Sequence[str] = TARGETS) -> list[str]:
@@ -117,13 +121,17 @@ def environment(faults: Path) -> dict[str, str]:
     return {**os.environ, "FAULTS": str(faults), "PYTHONPATH": ":".join(paths), "OMP_NUM_THREADS": "1"}
 
 
-def undisturbed(folder: Path) -> Reference:
+def undisturbed(folder: Path, *, judged: bool = True) -> Reference:
     """Run the project without a fault.
+
+    Args:
+        folder: To work in.
+        judged: As of `write_project`.
 
     Raises:
         RuntimeError: It did not end well.
     """
-    write_project(folder / "project")
+    write_project(folder / "project", judged=judged)
     faults = folder / "faults"
     faults.mkdir()
     done = subprocess.run(
@@ -137,9 +145,9 @@ def undisturbed(folder: Path) -> Reference:
         kind, changes, seconds = json.loads(path.read_text())
         most = usual.get(kind, (0, 0.0))
         usual[kind] = (max(changes, most[0]), max(seconds, most[1]))
-    if set(usual) != set(KINDS):
+    if set(usual) != set(KINDS) - ({"model train-judge"} if not judged else set()):
         raise RuntimeError(f"kinds of jobs that were not run or are not known: {set(usual) ^ set(KINDS)}")
-    return Reference(folder / "project", tables(folder / "project"), started(folder / "project"), usual)
+    return Reference(folder / "project", tables(folder / "project"), started(folder / "project"), usual, judged)
 
 
 def started(folder: Path) -> int:
@@ -209,9 +217,18 @@ def disturbed(reference: Reference, folder: Path, seed: int, names: Sequence[str
     """
     draw = random.Random(seed)
     began = time.monotonic()
-    project, faults = write_project(folder / "project"), folder / "faults"
+    project, faults = folder / "project", folder / "faults"
     faults.mkdir()
-    plan = planned(draw, names) if names else []
+    with disk_of(project, "disk filled" in leader):
+        return _disturbed(reference, project, faults, draw, names, leader, began)
+
+
+def _disturbed(
+    reference: Reference, project: Path, faults: Path, draw: random.Random, names: Sequence[str],
+    leader: Sequence[str], began: float,
+) -> Result:  # fmt: skip
+    write_project(project, judged=reference.judged)
+    plan = planned(draw, names, tuple(reference.usual)) if names else []
     (faults / "plan.json").write_text(json.dumps(plan))
     (faults / "usual.json").write_text(json.dumps(reference.usual))
     result = Result([Fault(n) for n in leader])
@@ -285,8 +302,48 @@ def meet(process: subprocess.Popen[bytes], end: Fault, draw: random.Random, proj
         process.kill()
     elif end.name == "ctrl-c":
         os.killpg(process.pid, signal.SIGINT)
+    elif end.name == "disk filled":
+        fill(project / "ballast")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=draw.uniform(3, 10))
+        (project / "ballast").unlink()
     else:
         process.terminate()
+
+
+def may_mount() -> bool:
+    """Whether this process may mount a small file system; else no disk is filled."""
+    if os.getuid() != 0:
+        return False
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            with disk_of(Path(name), True):
+                return True
+        except subprocess.CalledProcessError:
+            return False
+
+
+@contextmanager
+def disk_of(folder: Path, is_small: bool) -> Iterator[None]:
+    """A folder on a small file system of its own, in memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not is_small:
+        yield
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "none", folder], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True)
+
+
+def fill(path: Path) -> None:
+    """A file that takes all that is left on its disk."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        for size in (1 << 20, 1 << 12):
+            with suppress(OSError):
+                while file.write(b"x" * size) == size:
+                    pass
 
 
 def done_now(project: Path) -> set[object]:

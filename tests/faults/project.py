@@ -40,7 +40,7 @@ studies:
     folds: [0]
     cases: 1
     defaults: {{recipe: axial}}
-    metrics: {{encoder_steps: 2, segmenter_steps: 2, structural: false}}
+    metrics: {{encoder_steps: 2, segmenter_steps: {judged}, structural: false}}
     arms:
       mean_painting: {{baseline: mean_painting}}
 report: {{title: tiny}}
@@ -63,8 +63,13 @@ TABLES = ("table.tsv", "table.md", "table.tex", "table.json", "measures.tsv", "s
 WHOLE = (".safetensors", ".nii.gz", ".b2nd", ".npy", ".npz", ".ply", ".svg")
 
 
-def write_project(folder: Path) -> Path:
-    """Write sheets, volumes, the program that makes labels and `c.yaml` into a folder; returns the folder."""
+def write_project(folder: Path, *, judged: bool = True) -> Path:
+    """Write sheets, volumes, the program that makes labels and `c.yaml` into a folder; returns the folder.
+
+    Args:
+        folder: Of the project.
+        judged: With a segmenter that reads synthetic images, whose start takes longest.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for k, split in enumerate(SPLITS):
@@ -76,7 +81,7 @@ def write_project(folder: Path) -> Path:
     files = "\t".join(f"k_{kind}.nii.gz" for kind in ("image", "defective", "implant"))
     (folder / "skull.tsv").write_text(f"{columns}k\tk\tmask\t{files}\tburr_box\n")
     (folder / "label.py").write_text(LABEL)
-    (folder / "c.yaml").write_text(CONFIGURATION.format(python=sys.executable))
+    (folder / "c.yaml").write_text(CONFIGURATION.format(python=sys.executable, judged=2 * judged))
     return folder
 
 
