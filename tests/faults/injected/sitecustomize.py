@@ -68,7 +68,8 @@ class Job:
         if not path.startswith(self.here) or "/.snakemake/" in path:
             return
         self.changes += 1
-        self.written.add(path)
+        if event in ("open", "os.rename"):  # a folder that is there already is asked for by mkdir too
+            self.written.add(path)
         if self.fault and self.changes == self.at:
             self.happen(path)
         if self.is_full and event != "os.remove":
