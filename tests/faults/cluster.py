@@ -77,8 +77,8 @@ def jobs_to_make(project: Path, environment: dict[str, str], targets: Sequence[s
 class Trouble:
     """Lets faults happen to a cluster while a run goes on: each to the first job of its rule that runs."""
 
-    def __init__(self, cluster: OneNode, faults: Sequence[Fault], draw: random.Random, hogs: Path) -> None:
-        self.cluster, self.faults, self.draw, self.hogs = cluster, list(faults), draw, hogs
+    def __init__(self, cluster: OneNode, faults: Sequence[Fault], draw: random.Random) -> None:
+        self.cluster, self.faults, self.draw = cluster, list(faults), draw
         self.leader: subprocess.Popen[bytes] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._go, daemon=True)
@@ -173,7 +173,7 @@ def disturbed_on_cluster(
         "PYTHONPATH": ":".join([str(INJECTED), str(ROOT / "src"), str(ROOT)]),
         "PATH": f"{Path(sys.executable).parent}:{cluster.environment['PATH']}",
     }  # fmt: skip
-    result, trouble = Result(faults), Trouble(cluster, faults, draw, hogs)
+    result, trouble = Result(faults), Trouble(cluster, faults, draw)
     undisturbed_jobs = jobs_to_make(project, environment, targets)
     memory = [f"{rule}:mem_mb={MEMORY_MB}" for rule in RULES]
     call = command(*SLURM, "--set-resources", *memory, targets=targets)

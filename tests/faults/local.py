@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.faults.project import copied, tables, write_project
+from tests.faults.project import tables, write_project
 from volforge.workflow.run import load_run
 from volforge.workflow.status import read_journal, standings
 
@@ -56,13 +56,11 @@ class Fault:
         name: Of `WITHIN`, `LEADER` or of the cluster.
         kind: Rule that it hit; empty: the run as a whole.
         happened: Whether its moment came.
-        lost: Jobs that were started again for it, or for the start of the run that it was part of.
     """
 
     name: str
     kind: str = ""
     happened: bool = False
-    lost: int = 0
 
 
 @dataclass
@@ -401,6 +399,3 @@ def jobs_of(project: Path) -> list[int]:
             if (folder / "cwd").readlink() == project and any(w.endswith(b"/volforge") for w in words):
                 found.append(int(folder.name))
     return found
-
-
-__all__ = ["KINDS", "LEADER", "WITHIN", "Reference", "Result", "copied", "disturbed", "undisturbed"]
