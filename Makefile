@@ -7,11 +7,12 @@ export PATH := $(BIN):$(PATH)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 PINS := pyproject.toml envs/constraints.txt
 
-.PHONY: run test profile bench gpu skullfix demonstration generated lock clean help
+.PHONY: run test faults profile bench gpu skullfix demonstration generated lock clean help
 
 help:
 	@echo "make run       set up and run config/config.yaml; ARGS=... goes to snakemake"
 	@echo "make test      set up and run all tests; ARGS=... goes to pytest"
+	@echo "make faults    disturb runs on purpose for half an hour and write docs/faults.md; ARGS=... (--minutes, --seed)"
 	@echo "make bench     benchmarks against named peers"
 	@echo "make gpu       what a GPU is worth: tests, rays, networks at paper size; eight minutes"
 	@echo "make skullfix DATA=folder   implants of a folder of triples: fit, test, defects elsewhere, folds"
@@ -42,6 +43,9 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test
 	@python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+faults: $(VENV)/.test
+	@python -m tests.faults $(ARGS)
 
 bench: $(VENV)/.test
 	@for file in benchmarks/bench_*.py; do python $$file || exit 1; done

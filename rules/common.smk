@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 from volforge.components import name_own_code
 from volforge.errors import VolforgeError
 from volforge.workflow import (
+    clock,
     fail_once,
     jobs,
     shipped,
@@ -20,6 +21,7 @@ from volforge.workflow import (
 from volforge.workflow.code_hash import code_hash, keep_in
 from volforge.workflow.one_timer import keep_one_timer
 from volforge.workflow.run import load_run
+from volforge.workflow.steps import steps
 from volforge.workflow.unfinished import Left, page_so_far
 
 # Jobs find the command line of the environment that Snakemake itself runs in, activated or not. Conda and
@@ -46,10 +48,15 @@ try:
     name_own_code(targets.own_files(RUN))
     if workflow.is_main_process and not workflow.dryrun:
         fail_once.forget()
+        moved = clock.set_back(step.output for step in steps(RUN))
 except VolforgeError as error:
     raise WorkflowError(f"\n{error}") from None
 
 if workflow.is_main_process:
+    if not workflow.dryrun and moved:
+        logger.warning(
+            f"{moved} results were from the future (the clock was ahead); they have the time of now."
+        )
     for problem in RUN.problems:
         logger.warning(str(problem))
 

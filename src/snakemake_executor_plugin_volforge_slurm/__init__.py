@@ -35,10 +35,12 @@ from snakemake_executor_plugin_slurm.validation import validate_or_get_slurm_job
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
+from snakemake_executor_plugin_volforge_slurm import earlier
 from snakemake_executor_plugin_volforge_slurm.arrays import array_script
 from snakemake_executor_plugin_volforge_slurm.asking import MISSING
 from snakemake_executor_plugin_volforge_slurm.asking import output as _output
-from snakemake_executor_plugin_volforge_slurm.requests import refuse_clusters
+from snakemake_executor_plugin_volforge_slurm.ending import SCANCEL_S, cancel_by_name, commands_ended
+from snakemake_executor_plugin_volforge_slurm.requests import DOUBTFUL, give_up, never_fits, refuse_clusters
 from snakemake_executor_plugin_volforge_slurm.states import State, merged, parse_states, queries
 from volforge.workflow.fail_once import standing
 
@@ -59,9 +61,11 @@ class Executor(SlurmExecutor):
     _submitting = threading.Lock()
     _is_stopped = False  # the thread that looks for states starts before `__post_init__`
     _lost: BaseException | None = None
+    _scancel_s = SCANCEL_S  # left for cancelling at the end
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
+        earlier.begin(self.run_uuid, self.logger)
         self._accounts: dict[str, str] = {}
         self._unknown_since: dict[str, float] = {}
         self._numbers: set[str] = set()
@@ -135,9 +139,12 @@ class Executor(SlurmExecutor):
 
     def shutdown(self) -> None:
         """End the threads; after an error in one of them also the jobs, since nobody looks after them any more."""
-        super().shutdown()
+        with commands_ended() if self._is_stopped else contextlib.nullcontext():
+            super().shutdown()
         if self._lost is not None:
             self._cancel_all()
+        if self._scancel_s > 0:
+            earlier.end()
 
     def _submit_together(self, jobs: Sequence[Any]) -> None:
         """Jobs of one rule: one array for all that ask for the same, a single job where there is but one."""
@@ -179,6 +186,8 @@ class Executor(SlurmExecutor):
 
     def get_account_arg(self, job: Any) -> Iterator[str]:
         """The account as an argument; each is looked up once, not for every job."""
+        if self._is_stopped:
+            raise WorkflowError("the run was ended")
         key = str(job.resources.get("slurm_account") or "")
         if key not in self._accounts:
             self._accounts[key] = next(super().get_account_arg(job))
@@ -199,6 +208,8 @@ class Executor(SlurmExecutor):
                     raise WorkflowError(done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}")
                 number = self._number_of(done.stdout, comment)
         except Exception as error:  # of one of them, or of the array as such (its size, limits of the account)
+            if self._is_stopped:
+                return
             self.logger.warning(f"An array of {len(jobs)} jobs was refused, they are submitted one by one: {error}")
             self._cancel_strays(comment)
             for job in jobs:
@@ -232,6 +243,8 @@ class Executor(SlurmExecutor):
 
     def _cancel_strays(self, comment: str) -> None:
         """Cancel what sbatch put into the queue although it said otherwise (a time-out), or gave no id of."""
+        if self._is_stopped:  # then all jobs of the run are cancelled
+            return
         try:
             for number in self._unnamed(comment, "PENDING,CONFIGURING,RUNNING"):
                 self._numbers.add(number)
@@ -248,6 +261,8 @@ class Executor(SlurmExecutor):
 
     def _report_job_error_threadsafe(self, job_info: SubmittedJobInfo, msg: str) -> None:
         """A submission failed: nothing of it may stay in the queue."""
+        if never_fits(msg):
+            msg = f"{msg}\n{give_up(job_info.job, 'sbatch refuses it')}"
         wildcards = get_job_wildcards(job_info.job)
         kind = "group" if job_info.job.is_group() else "rule"
         self._cancel_strays(f"{kind}_{job_info.job.name}" + (f"_wildcards_{wildcards}" if wildcards else ""))
@@ -256,7 +271,7 @@ class Executor(SlurmExecutor):
     # --- the end of a run from outside
 
     def cancel(self) -> None:
-        """Cancel every job of the run, also those that are being submitted or looked at just now."""
+        """Cancel every job of the run, also those on their way; within a minute, also where SLURM does not answer."""
         self._is_stopped = True
         super().cancel()
         self._cancel_all()
@@ -266,14 +281,8 @@ class Executor(SlurmExecutor):
         self._cancel_all()
 
     def _cancel_all(self) -> None:
-        try:
-            done = subprocess.run(
-                ["scancel", "--name", self.run_uuid], capture_output=True, text=True, timeout=60, check=False
-            )
-            if done.returncode:
-                self.logger.warning(f"scancel --name {self.run_uuid}: {done.stderr.strip()}")
-        except (OSError, subprocess.TimeoutExpired) as error:
-            self.logger.warning(f"scancel --name {self.run_uuid}: {error}")
+        if self._scancel_s > 0:
+            self._scancel_s = cancel_by_name(self.run_uuid, self._scancel_s, self.logger)
 
     def _report_all(self, jobs: Sequence[Any], message: str) -> None:
         for job in jobs:
@@ -307,6 +316,13 @@ class Executor(SlurmExecutor):
                 self.logger.warning(
                     f"SLURM job {job.external_jobid} is held ({state.text}): it waits for `scontrol release`"
                 )
+            if state.name == "PENDING" and never_fits(state.reason):
+                said = give_up(job.job, state.reason)
+                self._fail(job, f"SLURM job {job.external_jobid}: {said}{await self._cancel(job.external_jobid)}")
+                continue
+            if state.reason in DOUBTFUL and job.external_jobid not in self._held:
+                self._held.add(job.external_jobid)
+                self.logger.warning(f"SLURM job {job.external_jobid} waits, and may never start ({state.reason})")
             if state.is_alive:
                 yield job
             elif state.is_success:
@@ -355,7 +371,7 @@ class Executor(SlurmExecutor):
         checkpoint, into the folder of its retry."""
         errors = []
         for options in (["--signal=KILL", "--full"], []):
-            text, error = await _output(["scancel", *options, number])
+            text, error = await self._unless_stopped(_output(["scancel", *options, number]))
             if text is None and not any(known in error for known in ("Invalid job id", "already complet")):
                 errors.append(error)
         if not errors:

@@ -16,9 +16,15 @@ HELD = ("REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD")
 
 @dataclass(frozen=True)
 class State:
-    """A state as printed, such as `CANCELLED by 1000`."""
+    """A state as printed, such as `CANCELLED by 1000`.
+
+    Attributes:
+        text: The state.
+        reason: Why a job waits, as the queue says; `None` and empty say nothing.
+    """
 
     text: str
+    reason: str = ""
 
     @property
     def name(self) -> str:
@@ -42,10 +48,13 @@ class State:
 
 
 def queries(run: str, days: int = 7) -> dict[str, list[str]]:
-    """The commands that list all jobs of a run (their name), as `id|state`; tasks of arrays by their own id."""
+    """The commands that list all jobs of a run (their name), tasks of arrays by their own id.
+
+    As `id|state`; the queue also says a reason, `id|state|reason`.
+    """
     since = f"{datetime.now() - timedelta(days=days):%Y-%m-%dT%H:%M}"
     return {
-        "squeue": ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T", "--name", run],
+        "squeue": ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%r", "--name", run],
         "sacct": [
             "sacct", "-X", "--noheader", "--parsable2", "--format=JobID,State", "--starttime", since, "--name", run,
         ],
@@ -56,10 +65,11 @@ def parse_states(text: str) -> dict[str, State]:
     """States by job id; a line for several tasks (`12_[3-5,9]`) counts for each."""
     states = {}
     for line in text.splitlines():
-        job, mark, state = line.partition("|")
+        job, mark, rest = line.partition("|")
+        state, _, reason = rest.partition("|")
         if mark and state.strip():
             for number in _tasks(job.strip()):
-                states[number] = State(state.strip())
+                states[number] = State(state.strip(), reason.strip())
     return states
 
 

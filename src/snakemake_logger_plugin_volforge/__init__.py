@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from logging import WARNING, LogRecord
 from typing import Any
 
@@ -48,7 +49,14 @@ class LogHandler(LogHandlerBase):
         self._journal = Journal()
 
     def emit(self, record: LogRecord) -> None:
-        """Take one event of Snakemake."""
+        """Take one event of Snakemake. What cannot be written is left out.
+
+        An error here would end the thread that reports a job, and the run would wait for that job for ever.
+        """
+        with suppress(OSError):
+            self._take(record)
+
+    def _take(self, record: LogRecord) -> None:
         event = getattr(record, "event", None)
         now = time.monotonic()
         if self.common_settings.dryrun:

@@ -7,11 +7,14 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from logging import LogRecord
 from pathlib import Path
 from typing import Any, TextIO
 
 from snakemake_interface_logger_plugins.common import LogEvent
+
+from volforge.workflow.leader import began_of
 
 JOURNAL = Path(".snakemake/volforge/journal.jsonl")
 SUBMITTED = re.compile(r"Job (\d+) has been submitted with SLURM jobid (\S+) \(log: (.*)\)\.")
@@ -63,6 +66,7 @@ class Journal:
             return  # a job of a run, in a process or on a node of its own; or no run at all
         self._head = {
             "pid": os.getpid(),
+            "start": began_of(os.getpid()) or 0,
             "host": str(fields.get("host", "")),
             "configfiles": [os.path.abspath(f) for f in fields.get("configfiles") or []],
         }
@@ -79,12 +83,14 @@ class Journal:
     def _write(self, event: str, **fields: Any) -> None:
         if self._file is not None:
             line = json.dumps({"event": event, "time": round(time.time(), 3), **fields}, ensure_ascii=False)
-            self._file.write(line + "\n")
-            self._file.flush()
+            with suppress(OSError):  # a full disk: the line is kept, and written by the first flush that can
+                self._file.write(line + "\n")
+                self._file.flush()
 
     def close(self) -> None:
         """The run has ended, well or not."""
         self._write("end")
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
             self._file = None

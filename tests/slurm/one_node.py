@@ -60,6 +60,20 @@ def _pid_exists(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+def _below(above: set[int]) -> set[int]:
+    """All processes that some processes have started, and those that these have."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            parents[int(folder.name)] = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    found: set[int] = set()
+    new = set(above)
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
 class OneNode:
     """One node `cpus` wide with one stand-in GPU, partitions `cpu` (default) and `gpu`.
 
@@ -112,6 +126,58 @@ class OneNode:
         """The ends of all daemons' logs."""
         texts = ((p.name, p.read_text(errors="replace")[-last:]) for p in sorted(self.folder.glob("*.log")))
         return "\n".join(f"--- {name}\n{text}" for name, text in texts)
+
+    # --- what may happen to a cluster
+
+    def processes_of(self, job: str) -> set[int]:
+        """Processes of a job, without those of SLURM that keep its steps."""
+        number = self.command("squeue", "-h", "-j", job, "-o", "%A", check=False).strip() or job
+        keepers = {pid for pid, words in self._keepers().items() if f"[{number}." in words}
+        return _below(keepers)
+
+    def _keepers(self) -> dict[int, str]:
+        """What keeps the steps of jobs on the node, `slurmstepd: [7.batch]`."""
+        found = {}
+        for pid in self._processes():
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if words.startswith("slurmstepd"):
+                    found[pid] = words
+        return found
+
+    def lose_node(self, *, with_jobs: bool) -> None:
+        """The node is gone; its jobs with it, or they go on where nobody sees them."""
+        self._end("slurmd")
+        if with_jobs:
+            keepers = set(self._keepers())
+            self._signal([*keepers, *_below(keepers)], signal.SIGKILL)
+        self.command("scontrol", "update", f"NodeName={self.host}", "State=DOWN", "Reason=lost", check=False)
+
+    def return_node(self) -> None:
+        """The node is back."""
+        self._daemon("slurmd", "-D", "-N", self.host)
+        end = time.monotonic() + self.patience_s
+        while time.monotonic() < end:
+            self.command("scontrol", "update", f"NodeName={self.host}", "State=RESUME", check=False)
+            time.sleep(0.5)
+            if self.command("sinfo", "-h", "-p", "cpu", "-o", "%T", check=False).strip() in (
+                "idle",
+                "mixed",
+                "allocated",
+            ):
+                return
+        raise ClusterError("the node does not come back")
+
+    def restart_controller(self, away_s: float = 1.0) -> None:
+        """The controller is killed, and comes back with what it had written down."""
+        self._end("slurmctld")
+        time.sleep(away_s)
+        self._daemon("slurmctld", "-D")
+        self._wait_for("slurmctld", lambda: "UP" in self.command("scontrol", "ping", check=False))
+
+    def _end(self, name: str) -> None:
+        self._daemons[name].kill()
+        self._daemons[name].wait()
 
     # --- start
 
@@ -245,7 +311,7 @@ class OneNode:
         }
 
     def _daemon(self, *words: str) -> None:
-        with (self.folder / f"{words[0]}.log").open("wb") as log:
+        with (self.folder / f"{words[0]}.log").open("ab") as log:
             self._daemons[words[0]] = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                 env=self._full_environment(), start_new_session=True,

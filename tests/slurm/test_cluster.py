@@ -250,6 +250,36 @@ def test_cluster_check_and_the_partitions_that_it_writes(tmp_path, cluster):
     assert {j["Comment"]: j["Partition"] for j in jobs} == {"rule_a": "cpu", "rule_g": "gpu"}
 
 
+TOO_LARGE = """
+rule all:
+    input: "memory", "time"
+rule memory:
+    output: "memory"
+    resources: mem_mb=lambda wildcards, attempt: 900000 * attempt, runtime=5, failure_key=1
+    shell: "touch {output}"
+rule time:
+    output: "time"
+    resources: mem_mb=500, runtime=lambda wildcards, attempt: 4000 * attempt, failure_key=2
+    shell: "touch {output}"
+"""
+
+
+def test_jobs_that_can_never_fit_say_so_and_are_sent_once(tmp_path, cluster):
+    """One that asks for more time than its partition has is accepted by SLURM, and waits for ever."""
+    (tmp_path / "Snakefile").write_text(TOO_LARGE)
+    (tmp_path / "profiles").symlink_to(ROOT / "profiles")
+    done = snakemake(cluster, tmp_path, "--profile", "profiles/slurm", timeout=180)
+    assert done.returncode == 1
+    assert "(900000 MB, 5 minutes), and can never start: sbatch refuses it" in done.stderr
+    assert "(500 MB, 4000 minutes), and can never start: PartitionTimeLimit" in done.stderr
+    assert done.stderr.count("not submitted again") == 4  # two more attempts of each
+    jobs = wait_for_accounts(cluster, run_id(done.stderr))
+    assert sorted((j["Comment"], j["State"].split()[0]) for j in jobs) == [
+        ("rule_memory", "FAILED"),  # SLURM keeps a record of what it refuses
+        ("rule_time", "CANCELLED"),
+    ]
+
+
 def test_ctrl_c_leaves_no_job_on_the_cluster(tmp_path, cluster):
     (tmp_path / "Snakefile").write_text(
         'rule all:\n    input: expand("out/{n}", n=range(6))\n'

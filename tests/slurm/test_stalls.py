@@ -1,8 +1,11 @@
 """Nothing waits for ever without anybody knowing: errors in threads end the run, and so does Ctrl-C, whatever is silent."""
 
 import asyncio
+import contextlib
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,10 +14,12 @@ from types import SimpleNamespace
 import pytest
 
 import snakemake_executor_plugin_volforge_slurm as plugin
-from snakemake_executor_plugin_volforge_slurm import Executor
+from snakemake_executor_plugin_volforge_slurm import Executor, earlier, ending
+from snakemake_executor_plugin_volforge_slurm.ending import commands_ended
 from tests.conftest import ROOT, snakemake
-from tests.slurm.test_executor import executor  # noqa: F401
-from tests.slurm.test_stub import QUICK, cluster  # noqa: F401
+from tests.slurm.test_executor import Logger, executor  # noqa: F401
+from tests.slurm.test_stub import QUICK, calls, cluster  # noqa: F401
+from volforge.workflow.leader import began_of
 
 CLOCK = time.monotonic
 
@@ -111,34 +116,91 @@ def test_silent_commands_are_not_waited_for_after_the_end(executor, monkeypatch)
     assert executor.logger.lines == []
 
 
+# Snakemake with less patience for `scancel` at the end, to keep this test short
+IMPATIENT = (
+    "import sys, snakemake_executor_plugin_volforge_slurm as plugin; plugin.Executor._scancel_s = 6.0; "
+    "from snakemake.cli import main; main(sys.argv[1:])"
+)
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("cluster")
-def test_ctrl_c_ends_a_run_whose_cluster_is_silent(tmp_path, cluster):  # noqa: F811
-    """It was: up to a minute for each query that was on its way."""
+@pytest.mark.parametrize("slow", ["squeue", "sbatch", "sacct", "scancel"])
+def test_ctrl_c_ends_a_run_whose_cluster_is_silent(tmp_path, cluster, slow):  # noqa: F811
+    """It was: never, while `sbatch` was on its way or `sacct` was asked for an account; two minutes for `scancel`."""
     (tmp_path / "Snakefile").write_text(
         'rule all:\n    input: expand("out/{n}", n=range(3))\n'
         'rule short:\n    output: "out/{n}"\n    shell: "sleep 300; touch {output}"\n'
     )
     (tmp_path / "profiles").symlink_to(ROOT / "profiles")
-    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *QUICK]
+    command = [sys.executable, "-c", IMPATIENT, "--profile", "profiles/slurm", *QUICK]
     process = subprocess.Popen(
         [*command, "--volforge-slurm-array-jobs", "short"], cwd=tmp_path, stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, env={**os.environ, **cluster, "CLUSTER_STUB_SLOW": "squeue"},
+        stderr=subprocess.PIPE, text=True, env={**os.environ, **cluster, "CLUSTER_STUB_SLOW": slow},
     )  # fmt: skip
     calls = tmp_path / "state/calls.jsonl"
+    awaited = f'["{"squeue" if slow == "scancel" else slow}"'
     try:
         for _ in range(600):
             time.sleep(0.1)
-            if calls.exists() and '["squeue"' in calls.read_text():
+            if calls.exists() and awaited in calls.read_text():
                 break
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=45)
     finally:
         process.kill()
-    assert '["squeue"' in calls.read_text()
+    assert awaited in calls.read_text()
     assert process.returncode == 1, said
-    assert {p.name for p in (tmp_path / "state").glob("*.cancelled")} == {f"1_{n}.cancelled" for n in (1, 2, 3)}
-    assert not (tmp_path / "out").exists()
+    cancelled = {p.name for p in (tmp_path / "state").glob("*.cancelled")}
+    assert cancelled == ({f"1_{n}.cancelled" for n in (1, 2, 3)} if slow == "squeue" else set())
+    assert ("To cancel them: scancel --name" in said) == (slow == "scancel")
+    assert not list((tmp_path / "state").glob("*.job")) or slow in ("squeue", "scancel")
+    assert not list((tmp_path / "out").glob("*"))
+    for path in (tmp_path / "state").glob("*.pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(path.read_text()), signal.SIGKILL)
+
+
+def test_only_commands_of_slurm_below_a_process_are_ended(tmp_path):
+    (tmp_path / "sbatch").write_text("#!/bin/sh\nsleep 60\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    other = subprocess.Popen(["sleep", "60"])
+    submitting = subprocess.Popen(["sh", "-c", f"{tmp_path}/sbatch --parsable; true"])
+    began = CLOCK()
+    try:
+        with commands_ended(0.5):
+            submitting.wait(timeout=20)
+        assert 0.5 <= CLOCK() - began < 15
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+        submitting.kill()
+
+
+def test_jobs_that_could_not_be_cancelled_are_named_and_that_is_tried_once(executor, monkeypatch):  # noqa: F811
+    called = []
+
+    def silent(call, timeout, **more):
+        called.append((call, timeout))
+        raise subprocess.TimeoutExpired(call, timeout)
+
+    monkeypatch.setattr(ending.subprocess, "run", silent)
+    monkeypatch.setattr(plugin.SlurmExecutor, "cancel", lambda self: self.cancel_jobs([]))
+    executor.cancel()
+    assert called == [(["scancel", "--name", "run"], 40.0)]
+    assert len(executor.logger.lines) == 1
+    assert "no answer within 40 s). To cancel them: scancel --name run" in executor.logger.lines[0]
+
+
+def test_a_job_that_may_come_back_is_not_waited_for_after_the_end(executor, monkeypatch):  # noqa: F811
+    async def silent(command):
+        executor._is_stopped = True
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(plugin, "_output", silent)
+    monkeypatch.setattr(plugin.time, "monotonic", CLOCK)
+    assert "the run was ended" in asyncio.run(Executor._cancel(executor, "7"))
 
 
 def test_a_run_that_does_not_end_shows_where_it_was(tmp_path, cluster):  # noqa: F811
@@ -148,3 +210,62 @@ def test_a_run_that_does_not_end_shows_where_it_was(tmp_path, cluster):  # noqa:
     silent = {**cluster, "CLUSTER_STUB_SLOW": "sbatch"}
     with pytest.raises(pytest.fail.Exception, match=r"no end within 10 s(.|\n)*most recent call first"):
         snakemake("--profile", "profiles/slurm", "--configfile", "c.yaml", cwd=tmp_path, env=silent, timeout=10)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
+def test_jobs_of_a_killed_run_are_cancelled_by_the_next_one_in_the_folder(tmp_path, cluster):  # noqa: F811
+    """They went on, or waited in the queue, and removed and made what the next run had made meanwhile."""
+    (tmp_path / "Snakefile").write_text(
+        'rule a:\n    output: "out/a"\n    shell: "if [ -e begun ]; then touch {output}; else touch begun; sleep 300; fi"\n'
+    )
+    (tmp_path / "profiles").symlink_to(ROOT / "profiles")
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *QUICK]
+    environment = {**os.environ, **cluster}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, env=environment)
+    try:
+        for _ in range(600):
+            time.sleep(0.1)
+            if (tmp_path / "begun").exists():
+                break
+    finally:
+        process.kill()
+        process.wait()
+    assert os.getpgid(int((tmp_path / "state/1.pid").read_text()))
+    subprocess.run([*command, "--unlock"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert not (tmp_path / "state/1.cancelled").exists()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "state/1.cancelled").exists()
+    assert "An earlier run in this folder was killed" in done.stderr
+    made = calls(cluster, "sbatch"), calls(cluster, "scancel")
+    assert [len(c) for c in made] == [2, 1]
+    assert not (tmp_path / ".snakemake/volforge/slurm_run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "alive", "cancels", "words"),
+    [
+        ("", False, True, "its jobs (old) are cancelled"),
+        ("", True, False, None),
+        ("elsewhere", False, False, "scancel --name old"),
+    ],
+)
+def test_only_a_run_whose_process_is_gone_loses_its_jobs(tmp_path, monkeypatch, host, alive, cancels, words):
+    called = []
+    monkeypatch.setattr(earlier, "cancel_by_name", lambda run, patience, logger: called.append(run) or 1.0)
+    logger, note = Logger(), tmp_path / "a/note.json"
+    pid, began = os.getpid(), began_of(os.getpid())
+    note.parent.mkdir()
+    content = {"run": "old", "host": host or socket.gethostname(), "pid": pid, "began": began + (not alive)}
+    note.write_text(json.dumps(content))
+    earlier.begin("new", logger, note)
+    assert called == (["old"] if cancels else [])
+    assert [words in line for line in logger.lines] == ([True] if words else [])
+    assert json.loads(note.read_text()) == {**content, "run": "new", "host": socket.gethostname(), "began": began}
+    note.write_text("{")  # torn by a full disk, say
+    earlier.begin("new", logger, note)
+    assert called == (["old"] if cancels else [])
+    earlier.end(note)
+    earlier.begin("new", logger, note)
+    assert json.loads(note.read_text())["run"] == "new"

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snakemake_executor_plugin_volforge_slurm import array_script
+from snakemake_executor_plugin_volforge_slurm.requests import never_fits
 from snakemake_executor_plugin_volforge_slurm.states import State, merged, parse_states
 
 STATES = [
@@ -33,6 +34,29 @@ def test_lines_become_states():
     assert not states["13_1"].is_alive
     assert not states["13_1"].is_success
     assert states["12"].is_alive
+
+
+def test_the_queue_says_why_a_job_waits():
+    states = parse_states("7|PENDING|PartitionTimeLimit\n8_[1-2]|PENDING|(null)\n9|RUNNING|None\n10|FAILED\n")
+    assert {n: s.reason for n, s in states.items()} == {
+        "7": "PartitionTimeLimit", "8_1": "(null)", "8_2": "(null)", "9": "None", "10": "",
+    }  # fmt: skip
+    assert merged(states, {"7": State("PENDING")})["7"].reason == "PartitionTimeLimit"
+
+
+@pytest.mark.parametrize(
+    ("said", "never"),
+    [
+        ("PartitionTimeLimit", True), ("QOSMaxWallDurationPerJobLimit", True), ("AssocMaxMemPerJob", True),
+        ("Resources", False), ("Priority", False), ("QOSMaxJobsPerUserLimit", False), ("AssocGrpMemLimit", False),
+        ("ReqNodeNotAvail, UnavailableNodes:vm", False), ("BadConstraints", False), ("None", False), ("", False),
+        ("sbatch: error: Batch job submission failed: Requested node configuration is not available", True),
+        ("sbatch: error: Memory specification can not be satisfied", True),
+        ("sbatch: error: Socket timed out on send/recv operation", False),
+    ],
+)  # fmt: skip
+def test_what_no_waiting_changes(said, never):
+    assert never_fits(said) == never
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import snakemake_executor_plugin_volforge_slurm as plugin
+from snakemake_executor_plugin_volforge_slurm.states import State
 from tests.slurm.test_executor import executor, job, poll  # noqa: F401
 from volforge.errors import VolforgeError
 from volforge.lasting import leave_marker
@@ -185,3 +186,60 @@ def test_a_further_attempt_at_what_lasts_is_reported_and_never_queued(cluster, m
     assert list(said) == [1]
     assert said[1].startswith("not submitted again: volforge: c: no scan can be used\n  remedy: look at the split")
     assert cluster.failed == {}
+
+
+@pytest.mark.parametrize(
+    ("reason", "ends", "words"),
+    [
+        ("PartitionTimeLimit", True, "more than the cluster gives (9000 MB, 5000 minutes), and can never start"),
+        ("BadConstraints", False, "may never start (BadConstraints)"),
+        ("Priority", False, ""),
+    ],
+)
+def test_a_job_that_can_never_start_is_not_waited_for(executor, monkeypatch, tmp_path, reason, ends, words):  # noqa: F811
+    """It was: PENDING for ever, where its partition is too short for what a retry asks."""
+    monkeypatch.chdir(tmp_path)
+    cancelled = []
+
+    async def output(command):
+        cancelled.append(command[-1])
+        return "", ""
+
+    async def states():
+        return {"7": State("PENDING", reason)}, True
+
+    monkeypatch.setattr(plugin, "_output", output)
+    executor._states = states
+    one = job()
+    one.job = SimpleNamespace(
+        is_group=lambda: False, resources=Resources(mem_mb=9000, runtime=5000, failure_key=11), attempt=2
+    )
+
+    async def look():
+        return [j async for j in executor.check_active_jobs([one])]
+
+    for _ in range(2):
+        left = asyncio.run(look())
+        assert left == ([] if ends else [one])
+        if ends:
+            break
+    said = [m for _, m in executor.ended] if ends else executor.logger.lines
+    assert len(said) == (1 if words else 0)  # once, however often it is looked at
+    assert all(words in m for m in said)
+    assert bool(cancelled) == ends
+    assert marker_of(11).exists() == ends  # no further attempt asks for still more
+
+
+def test_what_sbatch_refuses_for_its_size_is_not_sent_again(cluster, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    del cluster._report_job_error_threadsafe
+    said = []
+    monkeypatch.setattr(plugin.SlurmExecutor, "_report_job_error_threadsafe", lambda self, info, msg: said.append(msg))
+    cluster.refused = lambda call: "Batch job submission failed: Requested node configuration is not available"
+    cluster.run_job(task(1, mem_mb=10**9, failure_key=7))
+    assert "can never start: sbatch refuses it" in said[0]
+    assert "Requested node configuration" in said[0]
+    cluster.refused = lambda call: ""
+    cluster.run_job(task(1, mem_mb=2 * 10**9, attempt=2, failure_key=7))
+    assert said[1].startswith("not submitted again: volforge: it asks for more than the cluster gives (1000000000 MB)")
+    assert cluster.submitted == []

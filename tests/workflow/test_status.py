@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, ball_ct, save, snakemake, volforge
+from volforge.workflow.incomplete import note_of
+from volforge.workflow.leader import began_of
 from volforge.workflow.status import read_journal, why_failed
 
 SHEET = "subject\tscan\tmodality\timage\na\tgood\tCT\ta.nii.gz\nb\tbad\tCT\tb.nii.gz\n"
@@ -130,6 +133,55 @@ def test_a_dry_run_leaves_the_journal_alone_and_a_torn_line_is_read_over(folder)
     assert not path.with_name("previous.jsonl").exists()
     assert run(folder, "--forcerun", "report").returncode == 0
     assert path.with_name("previous.jsonl").exists()
+
+
+def test_what_a_killed_job_left_is_not_done(folder):
+    """It was: done, and made again by the next start. Snakemake's own note counts, with and without a journal."""
+    assert run(folder).returncode == 0
+    output = "results/cohorts/c/recipes/r/good/record.json"
+    note = folder / note_of(output)
+    note.parent.mkdir(exist_ok=True)
+    note.write_text("{}")
+    found, code = entries(folder)
+    assert code == 0
+    assert found["cut_scan", "good"]["state"] == "waiting"
+    assert "start it again" in found["cut_scan", "good"]["why"]
+    assert {e["state"] for key, e in found.items() if key != ("cut_scan", "good")} == {"done", "refused"}
+    assert run(folder).returncode == 0
+    assert not note.exists()
+    assert entries(folder)[0]["cut_scan", "good"]["state"] == "done"
+
+
+def test_notes_are_looked_for_where_snakemake_puts_them(tmp_path, monkeypatch):
+    from snakemake.persistence.file import FilePersistence
+
+    (tmp_path / "incomplete").mkdir()
+    theirs = FilePersistence.__new__(FilePersistence)
+    theirs._max_len = None
+    for output in ("results/a.tsv", "results/ä ö/b.json", "results/" + "long/" * 90 + "c.json"):
+        path = theirs._record_path(str(tmp_path / "incomplete"), output)
+        assert Path(path).relative_to(tmp_path) == note_of(output).relative_to(".snakemake")
+
+
+def test_a_process_number_that_was_given_again_leads_no_run(tmp_path):
+    """It was: a run that goes on for ever, where another process has the number of one that was killed."""
+    path = tmp_path / "journal.jsonl"
+
+    def lives(**more):
+        head = {"event": "run", "time": 1.0, "configfiles": [], "host": socket.gethostname(), **more}
+        path.write_text(json.dumps(head) + "\n")
+        return read_journal(path).is_alive
+
+    began = began_of(os.getpid())
+    assert lives(pid=os.getpid(), start=began)
+    assert lives(pid=os.getpid())  # of a journal that does not say when
+    assert not lives(pid=os.getpid(), start=began + 1)
+    over = subprocess.Popen(["true"])
+    while Path(f"/proc/{over.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    assert not lives(pid=over.pid)  # ended, and nobody has waited for it
+    over.wait()
+    assert not lives(pid=over.pid)
 
 
 def test_a_failure_without_log_says_so(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import socket
 import subprocess
 import time
@@ -16,7 +15,9 @@ from typing import Any
 
 from volforge.errors import VolforgeError
 from volforge.training.attempt import kept_failure
+from volforge.workflow.incomplete import is_incomplete
 from volforge.workflow.jobs import RESULTS, report_settings
+from volforge.workflow.leader import is_there
 from volforge.workflow.run import Run
 from volforge.workflow.steps import Step, steps
 from volforge.workflow.study_jobs import checkpoint_folder
@@ -68,6 +69,7 @@ class Journal:
         configfiles: Of the run.
         began, ended: Seconds since 1970; `ended` None while it goes on (or was ended from outside).
         pid, host: Of the process that leads the run.
+        start: When that process began, in ticks of its machine; 0 where that is not known.
     """
 
     jobs: list[Job]
@@ -76,6 +78,7 @@ class Journal:
     ended: float | None
     pid: int
     host: str
+    start: int = 0
 
     @property
     def is_alive(self) -> bool | None:
@@ -84,13 +87,7 @@ class Journal:
             return False
         if self.host and self.host != socket.gethostname():
             return None
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+        return is_there(self.pid, self.start)
 
 
 def read_journal(path: Path) -> Journal | None:
@@ -131,7 +128,8 @@ def read_journal(path: Path) -> Journal | None:
                 job.since, job.message = event["time"], event.get("message", "")
     if not head:
         return None
-    return Journal(list(jobs.values()), head["configfiles"], head["time"], ended, int(head["pid"]), str(head["host"]))
+    pid, host, start = int(head["pid"]), str(head["host"]), int(head.get("start", 0))
+    return Journal(list(jobs.values()), head["configfiles"], head["time"], ended, pid, host, start)
 
 
 @dataclass(frozen=True)
@@ -173,6 +171,7 @@ def standings(run: Run, journal: Journal | None, folder: Path = Path()) -> list[
     for step in steps(run):
         job = jobs.get(step.key)
         output = folder / step.output
+        is_torn = output.exists() and is_incomplete(step.output, folder)  # made again by the next start
         if job is not None and job.state == "running" and lives:
             waits = job.slurm and queue.get(job.slurm, "") in ("PENDING", "CONFIGURING", "REQUEUED")
             state = "queued" if waits else "running"
@@ -181,12 +180,13 @@ def standings(run: Run, journal: Journal | None, folder: Path = Path()) -> list[
         elif job is not None and job.state == "failed" and not _is_newer(output, job.since):
             why = with_cause(why_failed(job, folder), run, step, folder)
             found.append(Standing(step, "failed", 0.0, why, job.slurm, job.attempts))
-        elif output.exists() and (step.rule != "report" or _is_of(run, folder)):
+        elif output.exists() and not is_torn and (step.rule != "report" or _is_of(run, folder)):
             reason = refusals.of(step) if step.scan else ""
             found.append(Standing(step, "refused" if reason else "done", why=reason))
-        elif job is not None and job.state == "running":
+        elif is_torn or (job is not None and job.state == "running"):
             text = f"the run was ended while it ran; {GO_ON}"
-            found.append(Standing(step, "waiting", 0.0, text, job.slurm, job.attempts))
+            slurm, attempts = (job.slurm, job.attempts) if job else ("", 0)
+            found.append(Standing(step, "waiting", 0.0, text, slurm, attempts))
         else:  # of a run without a journal a training has kept what it failed by
             why = with_cause("", run, step, folder).rstrip()
             found.append(Standing(step, "failed" if why else "waiting", why=why))
