@@ -98,7 +98,10 @@ def pseudonymise(
     out: Annotated[Path, typer.Option(help="Sheet to write, .tsv.")],
     keep: Annotated[list[str] | None, typer.Option(help="Free column to keep; all others are left out.")] = None,
 ) -> None:
-    """Write a sheet whose subjects and scans have pseudonyms; the same key gives the same ones."""
+    """Write a sheet whose subjects and scans have pseudonyms; the same key gives the same ones.
+
+    Example: volforge cohort pseudonymise patients.tsv patients.key --out scans.tsv
+    """
     from volforge.cohort.pseudonyms import pseudonymise_sheet
 
     scans, subjects = pseudonymise_sheet(sheet, key, out, keep or ())

@@ -15,7 +15,10 @@ def verify(
     results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
     expect: Annotated[str, typer.Option(help="SHA-256 of the crate, as an earlier call printed it.")] = "",
 ) -> None:
-    """Hash every file of a run again, and name what is changed or gone; exits with 1 if something is."""
+    """Hash every file of a run again, and name what is changed or gone; exits with 1 if something is.
+
+    Example: volforge verify results
+    """
     from volforge.errors import VolforgeError
     from volforge.report.crate import CRATE
     from volforge.report.verify import verify as look
