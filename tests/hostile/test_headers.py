@@ -18,6 +18,7 @@ from tests.conftest import save
 from tests.dicom.files import phantom, write_multi_frame, write_series
 from tests.hostile.damage import bounded, damages, fuzz, small_ct
 from volforge.errors import ScanError
+from volforge.volume.dicom import damage as damage_module
 from volforge.volume.promises import MOST_VOXELS, inflated
 from volforge.volume.read import read_volume
 
@@ -275,7 +276,7 @@ def test_dicom_that_promises_too_much(good, tmp_path, change, expected):
         read_volume(tmp_path / "a.dcm", labels=False)
 
 
-def test_a_dicom_file_that_is_packed_as_a_whole(good, tmp_path):
+def test_a_dicom_file_that_is_packed_as_a_whole(good, tmp_path, monkeypatch):
     def pack(dataset):
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
 
@@ -286,7 +287,9 @@ def test_a_dicom_file_that_is_packed_as_a_whole(good, tmp_path):
     packer = zlib.compressobj(1, zlib.DEFLATED, -15)
     body = packer.compress(zlib.decompress(content[start:], -15))
     body += packer.compress(struct.pack("<HH2sHL", 0x7FE1, 0x10, b"OB", 0, 0xFFFFFFF0))
-    body += b"".join(packer.compress(bytes(1 << 24)) for _ in range(70)) + packer.flush()
+    body += b"".join(packer.compress(bytes(1 << 24)) for _ in range(3)) + packer.flush()
     (tmp_path / "b.dcm").write_bytes(content[:start] + body)
+    assert damage_module.MOST_INFLATED == 1 << 30
+    monkeypatch.setattr(damage_module, "MOST_INFLATED", 1 << 25)
     with bounded(), pytest.raises(ScanError, match="unpacks to more than"):
         read_volume(tmp_path / "b.dcm", labels=False)
