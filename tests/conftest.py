@@ -94,6 +94,18 @@ def snakemake(
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
+HEARING = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+
+
+def hearing_ctrl_c(*arguments: str) -> list[str]:
+    """The call of a Python that hears Ctrl-C. Shells have what they start in the background ignore it, which tests that
+    run there, and all that they start, inherit."""
+    return [sys.executable, "-c", HEARING, *arguments]
+
+
 def _said_at_last(process: subprocess.Popen[str]) -> str:
     """Standard error of a process that was told to end, even if one of its children holds it open."""
     for _ in range(2):

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, hearing_ctrl_c
 from tests.faults.project import tables, write_project
 from volforge.workflow.run import load_run
 from volforge.workflow.status import read_journal, standings
@@ -264,7 +264,7 @@ def one_start(project: Path, faults: Path, end: Fault | None, draw: random.Rando
     said = faults.parent / "snakemake.txt"
     with said.open("w") as file:
         process = subprocess.Popen(
-            command(*LOCAL, "--retries", "1"), cwd=project, env=environment(faults), stdin=subprocess.DEVNULL,
+            hearing_ctrl_c(*command(*LOCAL, "--retries", "1")[1:]), cwd=project, env=environment(faults), stdin=subprocess.DEVNULL,
             stdout=file, stderr=file, start_new_session=True,
         )  # fmt: skip
     try:

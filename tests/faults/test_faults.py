@@ -1,11 +1,23 @@
 """The short form of the faults, with seeds that stay; the long one is `make faults` (docs/faults.md)."""
 
 import json
+import shutil
+import subprocess
 
 import pytest
 
 from tests.faults.cluster import FEW_RULES, disturbed_on_cluster
-from tests.faults.local import WITHIN, disturbed, inside, made_again, may_mount, standings_of
+from tests.faults.local import (
+    LOCAL,
+    WITHIN,
+    command,
+    disturbed,
+    environment,
+    inside,
+    made_again,
+    may_mount,
+    standings_of,
+)
 from tests.faults.project import copied, tables
 from tests.faults.watch import Watch
 from tests.slurm.one_node import OneNode
@@ -29,6 +41,30 @@ def test_a_fault_in_every_kind_of_job_and_ends_of_the_leading_process(reference,
     assert len(result.faults) == len(reference.usual) + len(leader)
     assert sum(f.happened for f in result.faults) > len(leader) + len(reference.usual) / 2
     assert result.jobs > 0
+
+
+def test_time_limits_keep_a_checkpoint_and_the_next_try_goes_on(reference, tmp_path):
+    """No time at all: each try makes one step, keeps it and ends. Weights and history are those of one try."""
+    project = copied(reference.folder, tmp_path / "project")
+    shutil.rmtree(project / "results/studies/parts/net")
+    shutil.rmtree(project / "results/checkpoints")
+    part = "results/studies/parts/net/fold0/seed0/models/all"
+    call = command(*LOCAL, "--set-resources", "train_model:runtime=0", targets=[f"{part}/weights.safetensors"])
+    done = subprocess.run(
+        call,
+        cwd=project,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("stopped by the time limit") == 1
+    for name in ("weights.safetensors", "history.tsv"):
+        assert (project / part / name).read_bytes() == (reference.folder / part / name).read_bytes()
+    trained = [s for s in standings_of(project) if s.step.rule == "train_model"]
+    assert [(s.state, s.why) for s in trained] == [("done", "")]
 
 
 def test_a_disk_is_filled_only_where_that_is_permitted():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, hearing_ctrl_c
 from tests.slurm.one_node import OneNode, missing_programs
 from volforge.tables.table import read_table
 
@@ -281,6 +281,7 @@ def test_jobs_that_can_never_fit_say_so_and_are_sent_once(tmp_path, cluster):
 
 
 def test_ctrl_c_leaves_no_job_on_the_cluster(tmp_path, cluster):
+    """It went wrong where tests run in the background: there processes ignore Ctrl-C from their start."""
     (tmp_path / "Snakefile").write_text(
         'rule all:\n    input: expand("out/{n}", n=range(6))\n'
         'rule short:\n    output: "out/{n}"\n    resources: mem_mb=500\n    shell: "sleep 300; touch {output}"\n'
@@ -288,7 +289,7 @@ def test_ctrl_c_leaves_no_job_on_the_cluster(tmp_path, cluster):
     (tmp_path / "profiles").symlink_to(ROOT / "profiles")
     arguments = ["--profile", "profiles/slurm", "--volforge-slurm-array-jobs", "short", *QUICK]
     process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", *arguments], cwd=tmp_path, env=environment(cluster, tmp_path),
+        hearing_ctrl_c("-m", "snakemake", *arguments), cwd=tmp_path, env=environment(cluster, tmp_path),
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:

@@ -16,7 +16,7 @@ import pytest
 import snakemake_executor_plugin_volforge_slurm as plugin
 from snakemake_executor_plugin_volforge_slurm import Executor, earlier, ending
 from snakemake_executor_plugin_volforge_slurm.ending import commands_ended
-from tests.conftest import ROOT, snakemake
+from tests.conftest import ROOT, hearing_ctrl_c, snakemake
 from tests.slurm.test_executor import Logger, executor  # noqa: F401
 from tests.slurm.test_stub import QUICK, calls, cluster  # noqa: F401
 from volforge.workflow.leader import began_of
@@ -133,7 +133,7 @@ def test_ctrl_c_ends_a_run_whose_cluster_is_silent(tmp_path, cluster, slow):  # 
         'rule short:\n    output: "out/{n}"\n    shell: "sleep 300; touch {output}"\n'
     )
     (tmp_path / "profiles").symlink_to(ROOT / "profiles")
-    command = [sys.executable, "-c", IMPATIENT, "--profile", "profiles/slurm", *QUICK]
+    command = hearing_ctrl_c("-c", IMPATIENT, "--profile", "profiles/slurm", *QUICK)
     process = subprocess.Popen(
         [*command, "--volforge-slurm-array-jobs", "short"], cwd=tmp_path, stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True, env={**os.environ, **cluster, "CLUSTER_STUB_SLOW": slow},
