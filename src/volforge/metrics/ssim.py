@@ -46,11 +46,13 @@ class Window:
         from scipy import ndimage
 
         uniform = len(set(self.weights)) == 1
+        found = np.empty_like(values)
         for axis in self.axes:
             if uniform:
-                values = ndimage.uniform_filter1d(values, len(self.weights), axis=axis)
+                ndimage.uniform_filter1d(values, len(self.weights), axis=axis, output=found)
             else:
-                values = ndimage.correlate1d(values, self.weights, axis=axis)
+                ndimage.correlate1d(values, self.weights, axis=axis, output=found)
+            values = found  # from the second axis on in place: each line is copied before it is written
         return values
 
 
@@ -216,8 +218,24 @@ def _of_windows(x: Array, y: Array, data_range: float, window: Window) -> tuple[
     values = len(window.weights) ** len(window.axes)
     scale = values / (values - 1) if window.sample_covariance else 1.0
     mean_x, mean_y = window.mean(x), window.mean(y)
-    variances = scale * (window.mean(x * x) - mean_x * mean_x + window.mean(y * y) - mean_y * mean_y)
-    covariance = scale * (window.mean(x * y) - mean_x * mean_y)
+    squares_x, squares_y, products = mean_x * mean_x, mean_y * mean_y, mean_x * mean_y
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    return luminance, (2 * covariance + c2) / (variances + c2)
+    # in place: the arrays are larger than the cache, and each pass over one costs as much as its arithmetic
+    structure = window.mean(x * y)
+    structure -= products
+    structure *= 2 * scale
+    structure += c2
+    variances = window.mean(x * x)
+    variances -= squares_x
+    variances += window.mean(y * y)
+    variances -= squares_y
+    variances *= scale
+    variances += c2
+    structure /= variances
+    luminance = products
+    luminance *= 2
+    luminance += c1
+    squares_x += squares_y
+    squares_x += c1
+    luminance /= squares_x
+    return luminance, structure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,7 @@ def _loaded(path: Path, flags: list[str]) -> tuple[Any, Array, Array]:
                 raise ScanError("an Analyze file has no trustworthy geometry", remedy="convert it to NIfTI")
         if 0 in image.shape:
             raise ScanError(f"an axis has no length: shape {image.shape}", remedy="export the volume again")
-        stored = np.asanyarray(image.dataobj.get_unscaled())
-        return image, stored, _raw_pixdim(image, content)
+        return image, _stored(image, content), _raw_pixdim(image, content)
     except (
         MemoryError,
         OverflowError,
@@ -93,17 +93,38 @@ def _content(path: Path, flags: list[str]) -> bytes | None:
     is_packed = head.startswith(GZIP)
     if not lower.endswith((".nii", ".nii.gz")) or not (is_packed or lower.endswith(".gz")):
         return None
-    from isal import igzip
-
     content, times = path.read_bytes(), 0
     while content.startswith(GZIP):
         if times == MOST_COMPRESSIONS:
             raise ScanError(f"the file is compressed more than {times} times", remedy="unpack it")
-        content, times = igzip.decompress(content), times + 1
+        content, times = _inflated(content), times + 1
     if times > 1 or is_packed != lower.endswith(".gz"):
         flags.append("compression_not_as_named")
     refuse_stand_in_bytes(content[:512], nifti=True)
     return content
+
+
+def _inflated(content: bytes) -> bytes:
+    """The content of gzip bytes; of one member in one go, which takes two thirds of the time of the general way."""
+    from isal import igzip, isal_zlib
+
+    reader = isal_zlib.decompressobj(wbits=31)
+    try:
+        found = bytes(reader.decompress(content))
+    except isal_zlib.error:  # the general way says what is wrong
+        return bytes(igzip.decompress(content))
+    is_all = reader.eof and not reader.unused_data
+    return found if is_all else bytes(igzip.decompress(content))
+
+
+def _stored(image: Any, content: bytes | None) -> Array:
+    """The stored values; out of bytes in memory by one copy, where nibabel makes several."""
+    proxy = image.dataobj
+    count = math.prod(int(n) for n in proxy.shape)
+    if content is None or proxy.offset + count * proxy.dtype.itemsize > len(content):
+        return np.asanyarray(proxy.get_unscaled())  # says what is missing
+    flat = np.frombuffer(content, proxy.dtype, count, proxy.offset)
+    return flat.reshape(proxy.shape, order="F").copy(order="F")
 
 
 def _is_nifti2(content: bytes) -> bool:
