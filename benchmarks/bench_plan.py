@@ -80,7 +80,7 @@ def seconds_of(words: Sequence[str], folder: Path) -> tuple[float, str]:
 
 def rows(scale: Scale) -> Iterator[Row]:
     measures = {"measures_itself": True, "turns": 3}
-    for count in scale.of((250, 1000, 2500), (20,)):
+    for count in scale.of((250, 1000, 2000), (20,)):
         folder = scale.folder / str(count)
         write_cohort(folder, count)
         (folder / "Snakefile").write_text(PLANNED)
@@ -160,7 +160,7 @@ def discovery(scale: Scale) -> Iterator[Row]:
 
 def scheduling(scale: Scale) -> Iterator[Row]:
     """Processor time of the main process of a run of short jobs; jobs sleep, so that the cores are the scheduler's."""
-    jobs, numbers = 300, iter(range(1000))
+    jobs, numbers = 200, iter(range(1000))
 
     def run(way: str) -> tuple[float, dict[str, str]]:
         folder = scale.folder / f"run-{next(numbers)}"

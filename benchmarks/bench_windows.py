@@ -15,7 +15,7 @@ def rows(scale: Scale) -> Iterator[Row]:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    patch, size = scale.of(((48, 48, 32), (112, 96, 64)), ((16, 16, 16), (24, 24, 16)))
+    patch, size = scale.of(((48, 48, 32), (96, 96, 48)), ((16, 16, 16), (24, 24, 16)))
     spec = {"name": "residual_unet", "width": scale.of(8, 4), "levels": 3}
     network = components.build("network", spec, channels=1, outputs=3, classes=3, spacing_mm=None).eval()
     image = torch.rand(1, 1, *size) * 2 - 1

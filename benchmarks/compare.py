@@ -5,7 +5,7 @@ Usage: python -m benchmarks.compare [--quick] [--only TOPIC ...] [--out docs/res
 Writes benchmarks.md with a picture, benchmarks.svg, and all figures in benchmarks.tsv and benchmarks.json. It ends with
 1 where results differ, a row could not be run, or a promised ratio was missed. A peer that is not installed is a row
 that says so; VTK and MedPy are looked for in a folder of their own (`make bench` makes it). About twelve minutes on two
-idle cores; `--quick` takes small sizes and one turn, and is for whether results agree: its ratios mean nothing.
+idle cores; `--quick` takes small sizes and no turns, and is for whether results agree: its ratios mean nothing.
 """
 
 from __future__ import annotations

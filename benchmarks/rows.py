@@ -160,7 +160,7 @@ def measured(topic: str, row: Row, *, quick: bool) -> Iterator[Line]:
     Args:
         topic: Heading of the row.
         row: The work.
-        quick: One turn, whatever it takes.
+        quick: No turns beside the calls that are compared.
     """
     here = [p for p in row.peers if not p.missing]
     for peer in row.peers:
@@ -168,25 +168,27 @@ def measured(topic: str, row: Row, *, quick: bool) -> Iterator[Line]:
             reason = f"{peer.missing} is not installed"
             yield Line(topic, row.name, peer.name, _kind(peer), row.unit, problem=f"not measured: {reason}")
     first, ours = _once(row, row.ours, 1)
-    calls, repeats, words, wrong = [row.ours], [_repeats(row, first)], {}, {}
-    spent = first
+    calls, values, words, wrong = [row.ours], [[first]], {}, {}
     for peer in here:
         value, theirs = _once(row, peer.call, 1)
-        spent += value if not row.measures_itself or row.unit == "s" else 0
         calls.append(peer.call)
-        repeats.append(_repeats(row, value))
+        values.append([value])
         try:
             words[peer.name] = peer.same(ours, theirs)
         except AssertionError as error:
             wrong[peer.name] = " ".join(str(error).split())[:300] or "results differ"
         del theirs
     del ours
-    turns = 1 if quick else min(row.turns, max(FEWEST, int(SECONDS / max(spent, 1e-9))))
-    values: list[list[float]] = [[] for _ in calls]
-    for turn in range(turns):
-        for k in range(len(calls)):
-            n = (k + turn) % len(calls)
-            values[n].append(_once(row, calls[n], repeats[n])[0])
+    turns = 1
+    if not quick:  # the first calls loaded libraries, compiled, and filled caches: they do not count
+        repeats = [_repeats(row, v[0]) for v in values]
+        spent = sum(v[0] for v in values) if row.unit == "s" else SECONDS
+        turns = min(row.turns, max(FEWEST, int(SECONDS / max(spent, 1e-9))))
+        values = [[] for _ in calls]
+        for turn in range(turns):
+            for k in range(len(calls)):
+                n = (k + turn) % len(calls)
+                values[n].append(_once(row, calls[n], repeats[n])[0])
     own = statistics.median(values[0])
     if not row.peers:
         yield Line(topic, row.name, "", "alone", row.unit, own, turns=turns, note=row.why)

@@ -121,8 +121,9 @@ def _stored(image: Any, content: bytes | None) -> Array:
     """The stored values; out of bytes in memory by one copy, where nibabel makes several."""
     proxy = image.dataobj
     count = math.prod(int(n) for n in proxy.shape)
-    if content is None or proxy.offset + count * proxy.dtype.itemsize > len(content):
-        return np.asanyarray(proxy.get_unscaled())  # says what is missing
+    is_sound = min(proxy.shape) > 0 and proxy.offset >= 0
+    if content is None or not is_sound or proxy.offset + count * proxy.dtype.itemsize > len(content):
+        return np.asanyarray(proxy.get_unscaled())  # says what is wrong
     flat = np.frombuffer(content, proxy.dtype, count, proxy.offset)
     return flat.reshape(proxy.shape, order="F").copy(order="F")
 
