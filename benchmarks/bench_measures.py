@@ -187,7 +187,7 @@ def rows(scale: Scale) -> Iterator[Row]:
                 lambda: [by_surface_distance(many_p == i, many_r == i) for i in ids],
                 chosen(0, 1, 2, 4, 5, 6, groups=21),
                 needs,
-                least=5.0,
+                least=3.0,
             ),
         ),
         turns=5,

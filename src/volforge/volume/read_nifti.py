@@ -108,10 +108,10 @@ def _inflated(content: bytes) -> bytes:
     """The content of gzip bytes; of one member in one go, which takes two thirds of the time of the general way."""
     from isal import igzip, isal_zlib
 
-    reader = isal_zlib.decompressobj(wbits=31)
+    reader, wrong = isal_zlib.decompressobj(wbits=31), isal_zlib.error
     try:
         found = bytes(reader.decompress(content))
-    except isal_zlib.error:  # the general way says what is wrong
+    except wrong:  # type: ignore[misc]  # isal's own types say that it is no class; the general way says what is wrong
         return bytes(igzip.decompress(content))
     is_all = reader.eof and not reader.unused_data
     return found if is_all else bytes(igzip.decompress(content))
