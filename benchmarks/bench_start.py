@@ -170,7 +170,7 @@ def networks(folder: Path, limit: Callable[..., Peer], measures: dict[str, objec
         own = folder / f"arm-{window[0]}"
         own.mkdir()
         arm(own, inference=options)
-        words = ["--settings", own / "settings.json", "--scans", scans, "--model", f"m={model}", "--out", own / "made"]
+        words = ["--settings", own / "predict.json", "--scans", scans, "--model", f"m={model}", "--out", own / "made"]
         yield Row(
             f"`volforge model predict` to its first prediction, {name}",
             command("predict", "model", "predict", *words),

@@ -65,7 +65,8 @@ def lines_of(topic: str, *, quick: bool) -> Iterator[Line]:
                 name = f"what follows '{row.name}'"
         except Exception as error:  # the other topics are still worth measuring; the run ends with 1
             traceback.print_exc()
-            problem = f"failed: {type(error).__name__}: {error}"
+            last = (str(error).strip().splitlines() or [""])[-1]
+            problem = f"failed: {type(error).__name__}: {last[:200]}"
             yield Line(heading, name, "", "alone", "s", problem=problem, is_wrong=True)
 
 
