@@ -101,7 +101,7 @@ def rows(scale: Scale) -> Iterator[Row]:
                     lambda bare=bare, planned=planned: planned(bare),
                     identical,
                     is_limit=True,
-                    why="configuration and sheet are read and checked, each job has parameters, resources, a log",
+                    why="Snakemake evaluates five resources, parameters and a log of each job; the sheet is checked",
                 ),
             ),
             **measures,
