@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -199,6 +200,9 @@ def _maps(
     box = foreground_box(valid)
     if box is None:
         return
+    order: Literal["C", "F"] = (
+        "F" if reference.flags.f_contiguous else "C"
+    )  # one for both: else their products are slow
     per_plane = int(np.prod([s.stop - s.start + 2 * m for s, m in zip(box[:-1], margins[:-1], strict=True)]))
     step = max(1, SLAB_VALUES // per_plane)
     for start in range(box[-1].start, box[-1].stop, step):
@@ -208,7 +212,7 @@ def _maps(
             continue
         wide = grown(slab, margins, mask.shape)
         core = tuple(slice(m, m + s.stop - s.start) for s, m in zip(slab, margins, strict=True))
-        x, y = np.asarray(prediction[wide], np.float64), np.asarray(reference[wide], np.float64)
+        x, y = (np.asarray(v[wide], np.float64, order=order) for v in (prediction, reference))
         luminance, structure = _of_windows(x, y, data_range, window)
         yield luminance[core][chosen], structure[core][chosen]
 
