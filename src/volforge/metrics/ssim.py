@@ -200,9 +200,7 @@ def _maps(
     box = foreground_box(valid)
     if box is None:
         return
-    order: Literal["C", "F"] = (
-        "F" if reference.flags.f_contiguous else "C"
-    )  # one for both: else their products are slow
+    order: Literal["C", "F"] = "F" if reference.flags.f_contiguous else "C"  # of both: else products are slow
     per_plane = int(np.prod([s.stop - s.start + 2 * m for s, m in zip(box[:-1], margins[:-1], strict=True)]))
     step = max(1, SLAB_VALUES // per_plane)
     for start in range(box[-1].start, box[-1].stop, step):
