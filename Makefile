@@ -13,7 +13,7 @@ help:
 	@echo "make run       set up and run config/config.yaml; ARGS=... goes to snakemake"
 	@echo "make test      set up and run all tests; ARGS=... goes to pytest"
 	@echo "make faults    disturb runs on purpose for half an hour and write docs/faults.md; ARGS=... (--minutes, --seed)"
-	@echo "make bench     benchmarks against named peers"
+	@echo "make bench     benchmarks against named peers: docs/results/benchmarks.md; twelve minutes"
 	@echo "make gpu       what a GPU is worth: tests, rays, networks at paper size; eight minutes"
 	@echo "make skullfix DATA=folder   implants of a folder of triples: fit, test, defects elsewhere, folds"
 	@echo "make demonstration  a model of drawn skulls, and the implant of one; a minute"
@@ -47,8 +47,14 @@ test: $(VENV)/.test
 faults: $(VENV)/.test
 	@python -m tests.faults $(ARGS)
 
+# VTK and MedPy are compared with, and nothing else: a folder of their own; without a network they are rows without figures
+$(VENV)/peers: $(VENV)/.test
+	@for name in vtk==9.7.2 medpy==0.5.2; do \
+	   $(PIP) --no-deps --target $@ $$name || echo "$$name could not be installed: left out"; done
+
 bench: $(VENV)/.test
-	@for file in benchmarks/bench_*.py; do python $$file || exit 1; done
+	@$(MAKE) --no-print-directory $(VENV)/peers
+	@python -m benchmarks.compare $(ARGS)
 
 gpu: $(VENV)/.test
 	@PYTHON=$(BIN)/python bash benchmarks/gpu.sh $(ARGS)

@@ -1,117 +1,117 @@
-"""Slices of a 512x512x200 CT: written and read by the store, by RGB PNG files (the published pipeline), by zarr.
+"""Slices of a CT: written and read by the store, by RGB PNG files (the published pipeline), by zarr.
 
-All in one run on the same volume; store and PNG on one thread, zarr as it comes.
-Results are checked before a ratio is printed. The published
-pipeline stretches every slice to 8 bit and writes it as RGB PNG; the store keeps HU (int16) by slice.
+Store and PNG on one thread, zarr as it comes. The published pipeline stretches every slice to 8 bit and writes it as
+RGB PNG; the store keeps HU (int16) by slice.
 """
 
 from __future__ import annotations
 
-import sys
-import tempfile
-import time
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.rows import Peer, Row, Scale, identical
+from benchmarks.volumes import trunk
 from volforge.config.models import SliceRecipe
 from volforge.volume.cut import stored_values, to_stack
 from volforge.volume.legacy_threshold import stretch_slice
 from volforge.volume.store import open_array, write_array
 
-REPEATS = 5
-READS = 200
+READS = 100
 
 
-def ct() -> np.ndarray:
-    """A body of textured tissue with bone and lung in air, int16 HU, 60 % air outside."""
-    rng = np.random.default_rng(0)
-    x, y, z = np.ogrid[-1:1:512j, -1:1:512j, -1:1:200j]
-    volume = np.full((512, 512, 200), -1024, np.int16)
-    body = (x / 0.75) ** 2 + (y / 0.55) ** 2 + 0.05 * z**2 < 1
-    volume[body] = rng.normal(40, 25, int(body.sum())).astype(np.int16)
-    lung = ((np.abs(x) - 0.3) / 0.2) ** 2 + (y / 0.35) ** 2 + z**2 < 1
-    volume[lung & body] = rng.normal(-800, 60, int((lung & body).sum())).astype(np.int16)
-    bone = np.abs(np.sqrt((x / 0.65) ** 2 + (y / 0.46) ** 2) - 1) < 0.02
-    volume[bone & body] = rng.normal(700, 120, int((bone & body).sum())).astype(np.int16)
-    return np.asfortranarray(volume)
+def size_of(path: Path) -> float:
+    """MiB of a file, or of all files of a folder."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return sum(p.stat().st_size for p in files) / 2**20
 
 
-def median(action: Callable[[], object]) -> float:
-    """Median seconds of an action after one warm-up."""
-    action()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[REPEATS // 2]
+def rows(scale: Scale) -> Iterator[Row]:
+    shape = scale.of((512, 512, 100), (96, 96, 20))
+    volume, count = trunk(shape), shape[2]
+    order = np.random.default_rng(1).permutation(np.arange(READS) % count)
+    store, pngs, zarrs = (scale.folder / n for n in ("s.b2nd", "png", "s.zarr"))
 
+    def write_store() -> Path:
+        stored, _ = stored_values(volume, None, "CT", "hu", SliceRecipe(kind="slices"))
+        store.unlink(missing_ok=True)
+        write_array(store, to_stack(stored, 2), (1, shape[1], shape[0]))
+        return store
 
-def main() -> None:
-    """Print the table, and fail if the store is not as fast as the project promises."""
-    import zarr
+    def write_png() -> Path:
+        pngs.mkdir(exist_ok=True)
+        for k in range(count):
+            levels = stretch_slice(volume[:, :, k].T[::-1, ::-1])
+            Image.fromarray(np.repeat(levels[:, :, None], 3, axis=2)).save(pngs / f"{k}.png")
+        return pngs
 
-    volume = ct()
-    order = np.random.default_rng(1).permutation(np.arange(READS) % 200)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    def write_zarr() -> Path:
+        import zarr
 
-        def write_store() -> None:
-            stored, _ = stored_values(volume, None, "CT", "hu", SliceRecipe(kind="slices"))
-            stack = to_stack(stored, 2)
-            (folder / "s.b2nd").unlink(missing_ok=True)
-            write_array(folder / "s.b2nd", stack, (1, 512, 512))
+        shutil.rmtree(zarrs, ignore_errors=True)
+        stack = np.ascontiguousarray(to_stack(volume, 2))
+        array = zarr.create_array(store=str(zarrs), shape=stack.shape, chunks=(1, *stack.shape[1:]), dtype="i2")
+        array[:] = stack
+        return zarrs
 
-        def write_png() -> None:
-            for k in range(200):
-                levels = stretch_slice(volume[:, :, k].T[::-1, ::-1])
-                Image.fromarray(np.repeat(levels[:, :, None], 3, axis=2)).save(folder / f"{k}.png")
+    def sizes(ours: Path, theirs: Path) -> str:
+        return f"{size_of(ours):.1f} MiB, theirs {size_of(theirs):.1f}"
 
-        def write_zarr() -> None:
-            stack = np.ascontiguousarray(to_stack(volume, 2))
-            array = zarr.create_array(
-                store=str(folder / "s.zarr"), shape=stack.shape, chunks=(1, 512, 512), dtype="i2", overwrite=True
-            )
-            array[:] = stack
+    def as_zarr(ours: Path, theirs: Path) -> str:
+        import zarr
 
-        def read_store() -> None:
-            array = open_array(folder / "s.b2nd")
-            for k in order:
-                array[int(k)]
+        values = np.clip(zarr.open_array(str(theirs), mode="r")[:], -1024, 1500)  # the recipe's own range
+        return f"{identical(open_array(ours)[:], values)}; {sizes(ours, theirs)}"
 
-        def read_png() -> None:
-            for k in order:
-                np.asarray(Image.open(folder / f"{k}.png").convert("RGB"))
+    def as_png(ours: Path, theirs: Path) -> str:
+        middle = np.asarray(Image.open(theirs / f"{count // 2}.png"))[:, :, 0]
+        identical(stretch_slice(to_stack(volume, 2)[count // 2]), middle)
+        return f"8 bit of the same; {sizes(ours, theirs)}"
 
-        def read_zarr() -> None:
-            array = zarr.open_array(str(folder / "s.zarr"), mode="r")
-            for k in order:
-                array[int(k)]
+    size = "x".join(map(str, shape))
+    zarr_peer = {"needs": ("zarr",)}
+    yield Row(
+        f"CT of {size} cut into slices and written",
+        write_store,
+        (
+            Peer("RGB PNG, 8 bit, stretched by slice", write_png, as_png, least=20.0),
+            Peer("zarr, its default codec, same chunks", write_zarr, as_zarr, **zarr_peer),
+        ),
+    )
 
-        written = {"store": median(write_store), "RGB PNG": median(write_png), "zarr": median(write_zarr)}
-        read = {"store": median(read_store), "RGB PNG": median(read_png), "zarr": median(read_zarr)}
-        expected = np.clip(to_stack(volume, 2), -1024, 1500)
-        assert np.array_equal(open_array(folder / "s.b2nd")[:], expected), "the store changed values"
-        assert np.array_equal(zarr.open_array(str(folder / "s.zarr"), mode="r")[:], to_stack(volume, 2))
-        png = np.asarray(Image.open(folder / "100.png"))[:, :, 0]
-        assert np.array_equal(png, stretch_slice(to_stack(volume, 2)[100])), "the PNG changed values"
-        size = {
-            "store": (folder / "s.b2nd").stat().st_size,
-            "RGB PNG": sum(p.stat().st_size for p in folder.glob("*.png")),
-            "zarr": sum(p.stat().st_size for p in (folder / "s.zarr").rglob("*") if p.is_file()),
-        }
-    print("512x512x200 CT             write s  (ratio)   200 random reads s  (ratio)   MiB")
-    for kind, seconds in written.items():
-        print(
-            f"{kind:24s} {seconds:9.3f}  {seconds / written['store']:6.1f} "
-            f"{read[kind]:16.3f}  {read[kind] / read['store']:13.1f} {size[kind] / 2**20:12.1f}"
-        )
-    if written["RGB PNG"] < 20 * written["store"] or read["RGB PNG"] < 5 * read["store"]:
-        sys.exit("the store is slower than promised: 20 times faster written, 5 times faster read than RGB PNG")
+    def read_store() -> list[np.ndarray]:
+        array = open_array(store)
+        return [array[int(k)] for k in order]
 
+    def read_png() -> list[np.ndarray]:
+        return [np.asarray(Image.open(pngs / f"{k}.png").convert("RGB")) for k in order]
 
-if __name__ == "__main__":
-    main()
+    def read_zarr() -> list[np.ndarray]:
+        import zarr
+
+        array = zarr.open_array(str(zarrs), mode="r")
+        return [array[int(k)] for k in order]
+
+    def slices_alike(ours: list[np.ndarray], theirs: list[np.ndarray]) -> str:
+        for a, b in zip(ours, theirs, strict=True):
+            identical(a.reshape(b.shape), np.clip(b, -1024, 1500))
+        return "equal"
+
+    def in_8_bit(ours: list[np.ndarray], theirs: list[np.ndarray]) -> str:
+        stack = to_stack(volume, 2)
+        assert len(ours) == len(theirs)
+        for k, b in zip(order[:10], theirs, strict=False):
+            identical(stretch_slice(stack[int(k)]), b[:, :, 0])
+        return "8 bit of the same"
+
+    yield Row(
+        f"{READS} slices of it read in random order",
+        read_store,
+        (
+            Peer("RGB PNG", read_png, in_8_bit, least=5.0),
+            Peer("zarr", read_zarr, slices_alike, **zarr_peer),
+        ),
+    )

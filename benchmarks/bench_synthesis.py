@@ -1,28 +1,25 @@
-"""Steps per second of semantic synthesis against a plain implementation of the same step.
-
-Usage: python benchmarks/bench_synthesis.py [--steps 20]
+"""Steps of semantic synthesis against a plain implementation of the same step.
 
 The peer does what the published loop does: a pass of the generator for each of its three networks, a second pass of the
 segmenter for its own step, nothing shared, 32 bit, layout as it comes. Both have the same networks, batches, losses and
-optimisers; with the same noise the first generator loss is equal, which is checked. Both run in turns, on one and on
-all threads; the ratio is that of medians.
+optimisers; with the same noise the first generator loss is equal.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import statistics
-import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.rows import Peer, Row, Scale, close
 from volforge.losses.adversarial import discriminator_loss, generator_loss, gradient_penalty
 from volforge.losses.semantic import balanced_cross_entropy, class_weights
 from volforge.tasks.semantic_synthesis.training import SemanticTask, SynthesisPlan, noise_of, one_hot
 
-SIZE, CLASSES, BATCH = (64, 64), 10, 4
+CLASSES, BATCH = 10, 4
 PLAN = SynthesisPlan(
     "unpaired",
     CLASSES,
@@ -32,36 +29,32 @@ PLAN = SynthesisPlan(
 )
 
 
-def batches(count: int) -> list[dict[str, torch.Tensor]]:
-    """Discs with noise as batches of a task."""
+def batch_of(side: int) -> dict[str, torch.Tensor]:
+    """Discs with noise as a batch of a task."""
     rng = np.random.default_rng(0)
-    y, x = np.indices(SIZE)
-    found = []
-    for _ in range(count):
-        labels = np.zeros((BATCH, 1, *SIZE), np.uint8)
-        for k in range(1, CLASSES):
-            for b in range(BATCH):
-                centre, radius = rng.uniform(16, 48, 2), rng.uniform(4, 14)
-                labels[b, 0][np.hypot(y - centre[0], x - centre[1]) < radius] = k
-        image = labels / CLASSES * 2 - 1 + 0.05 * rng.standard_normal(labels.shape)
-        found.append(
-            {
-                "labels": torch.from_numpy(labels),
-                "body": torch.from_numpy((labels > 0).astype(np.uint8)),
-                "other_image": torch.from_numpy(np.clip(image[::-1].copy(), -1, 1).astype(np.float32)),
-                "noise": torch.from_numpy(rng.standard_normal((BATCH, 64)).astype(np.float32)),
-            }
-        )
-    return found
+    y, x = np.indices((side, side))
+    labels = np.zeros((BATCH, 1, side, side), np.uint8)
+    for k in range(1, CLASSES):
+        for b in range(BATCH):
+            centre, radius = rng.uniform(side / 4, side * 3 / 4, 2), rng.uniform(side / 16, side / 5)
+            labels[b, 0][np.hypot(y - centre[0], x - centre[1]) < radius] = k
+    image = labels / CLASSES * 2 - 1 + 0.05 * rng.standard_normal(labels.shape)
+    return {
+        "labels": torch.from_numpy(labels),
+        "body": torch.from_numpy((labels > 0).astype(np.uint8)),
+        "other_image": torch.from_numpy(np.clip(image[::-1].copy(), -1, 1).astype(np.float32)),
+        "noise": torch.from_numpy(rng.standard_normal((BATCH, 64)).astype(np.float32)),
+    }
 
 
 class Hands:
     """Backward passes and updates without a loop around them."""
 
     progress = 0.0
+    rank = 0
     device = torch.device("cpu")
 
-    def __init__(self, optimizers):
+    def __init__(self, optimizers: Any):
         self.optimizers = optimizers
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -75,7 +68,7 @@ class Hands:
         self.optimizers[name][0].zero_grad(set_to_none=True)
 
 
-def plain_step(task: SemanticTask, nets, batch, step: int, optimizers) -> float:
+def plain_step(task: SemanticTask, nets: Any, batch: Any, step: int, optimizers: Any) -> float:
     """The published order: generator, segmenter, discriminator, each with a pass of its own. Returns the first loss."""
     labels = batch["labels"][:, 0].long()
     given, weights = one_hot(labels, CLASSES), class_weights(labels, CLASSES, False)
@@ -105,45 +98,42 @@ def plain_step(task: SemanticTask, nets, batch, step: int, optimizers) -> float:
 
 
 class _Nothing:
-    size = SIZE
+    def __init__(self, side: int):
+        self.size = (side, side)
 
     def __len__(self) -> int:
         return 1
 
 
-def main() -> None:
-    """Run both in turns."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20)
-    steps = parser.parse_args().steps
-    task = SemanticTask(PLAN, 0, _Nothing(), _Nothing(), None, BATCH, None, {})  # type: ignore[arg-type]
-    every = batches(steps)
-    for threads in dict.fromkeys((1, torch.get_num_threads())):
-        torch.set_num_threads(threads)
-        torch.manual_seed(0)
-        ours = task.networks()
-        plain = copy.deepcopy(ours)
-        for network in ours.values():
-            network.to(memory_format=torch.channels_last)
-        own, other = task.optimizers(ours), task.optimizers(plain)
-        hands = Hands(own)
-        times: dict[str, list[float]] = {"ours": [], "plain": []}
-        for k, batch in enumerate(every):
-            began = time.perf_counter()
-            logged = task.step(ours, batch, k, hands)
-            middle = time.perf_counter()
-            first = plain_step(task, plain, batch, k, other)
-            times["ours"].append(middle - began)
-            times["plain"].append(time.perf_counter() - middle)
-            if k == 0:
-                total = (logged["segment"] + logged["adversarial"] + PLAN.outline * logged["outline"]).detach()
-                assert abs(float(total) - first) < 1e-3 * abs(first), (float(total), first)
-        ours_s, plain_s = (statistics.median(v[2:]) for v in (times["ours"], times["plain"]))
-        print(
-            f"{threads} thread(s): ours {1 / ours_s:.2f} steps/s, plain {1 / plain_s:.2f} steps/s, "
-            f"ratio {plain_s / ours_s:.2f}; first losses equal"
-        )
+def rows(scale: Scale) -> Iterator[Row]:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    side = scale.of(64, 32)
+    nothing: Any = _Nothing(side)
+    task = SemanticTask(PLAN, 0, nothing, nothing, None, BATCH, None, {})
+    batch = batch_of(side)
+    ours = task.networks()
+    plain = copy.deepcopy(ours)
+    for network in ours.values():
+        network.to(memory_format=torch.channels_last)
+    own, other = task.optimizers(ours), task.optimizers(plain)
+    hands, counts = Hands(own), {"ours": 0, "plain": 0}
 
+    def step() -> float:
+        logged = task.step(ours, batch, counts["ours"], hands)
+        counts["ours"] += 1
+        return float((logged["segment"] + logged["adversarial"] + PLAN.outline * logged["outline"]).detach())
 
-if __name__ == "__main__":
-    main()
+    def published() -> float:
+        counts["plain"] += 1
+        return plain_step(task, plain, batch, counts["plain"] - 1, other)
+
+    def first_losses(mine: float, theirs: float) -> str:
+        close(1e-3)(mine, theirs)
+        return "first losses equal to 0.001"
+
+    yield Row(
+        f"a step of generator, segmenter and discriminator, {BATCH} images of {side}x{side}, {CLASSES} classes",
+        step,
+        (Peer("plain torch, in the published order", published, first_losses),),
+    )

@@ -1,219 +1,97 @@
-"""Training on the hippocampus cohort: what loading and augmentation cost, and ours against a plain MONAI loop.
+"""A training of segmentation, whole loop, against bare forward and backward passes of the same network on one batch.
 
-Usage: python benchmarks/bench_training.py [--minutes 5]. It needs the cohort of config/examples/msd_hippocampus.yaml.
-
-1. Overhead: steps per second of the whole loop (loading, augmentation, mean weights, logging) against bare forward and
-   backward passes with the same network, loss and optimiser on one cached batch. One run after the other, twice.
-2. Same wall time, same subjects: our arm against MONAI's U-Net with DiceCELoss and Adam in a loop as tutorials write
-   it; mean Dice on the 40 held-out subjects of fold 0.
+The loop loads, augments, keeps mean weights and a log; the bare passes do none of it, and are a limit.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
-import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from tests.training.cohort import cut_cohort, settings
 
-ROOT = Path(__file__).parents[1]
-CONFIG = ROOT / "config/examples/msd_hippocampus.yaml"
-WHOLE = (48, 64, 48)  # voxels that hold every crop
-SCANS = Path("results/cohorts/hippocampus/scans.tsv")
-SETTINGS = Path("results/studies/hippocampus_segmentation/volforge/both.train.json")
+from benchmarks.rows import Peer, Row, Scale, close
 
 
-def prepare() -> bool:
-    if not (ROOT.parent / "shared/data/msd_hippocampus").is_dir():
-        print("skipped: the hippocampus cohort is not beside the project")
-        return False
-    targets = [SCANS.parent / "recipes/whole/index.tsv", SETTINGS]
-    words = ["--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles/local", *targets, "--configfile", CONFIG]
-    subprocess.run([sys.executable, "-m", "snakemake", *map(str, words)], check=True)
-    return True
-
-
-def regions(settings, fold: int = 0):
-    from volforge.study.jobs import TrainJob
-    from volforge.tasks.segmentation.train import regions_of
-
-    return regions_of(settings, TrainJob(SCANS, fold, 0, Path("unused"), Path("unused")))
-
-
-def make_task(settings):
-    from volforge.tasks.segmentation.training import SegmentationTask
-
-    training, validation, _ = regions(settings)
-    return SegmentationTask(settings, 0, training, validation, {"benchmark": True})
-
-
-def overhead(settings, steps: int = 40) -> None:
+def rows(scale: Scale) -> Iterator[Row]:
     import torch
 
     from volforge.inference.model import make_network
+    from volforge.study.jobs import TrainJob
+    from volforge.tasks.segmentation.train import regions_of
+    from volforge.tasks.segmentation.training import SegmentationTask
     from volforge.training.loop import train
     from volforge.training.stop import Stop
     from volforge.training.task import Plan
 
-    task = make_task(settings)
-    options = settings.training
-    torch.set_num_threads(options["threads"])
+    torch.set_num_threads(1)
+    steps, edge = scale.of((12, 32), (2, 16))
+    own = settings(
+        training={"patch": [edge] * 3, "augmentation": "standard", "validation": 0},
+        network={"name": "residual_unet", "width": scale.of(12, 4), "levels": 3},
+    )
+    scans = cut_cohort(scale.folder / "cohort", 4)
+    job = TrainJob(scans, 0, 0, Path("unused"), Path("unused"))
+    training, _, _ = regions_of(own, job)
+    options = own.training
 
-    def bare() -> float:
+    def task() -> Any:
+        return SegmentationTask(own, 0, training, None, {"benchmark": True})
+
+    class Hands:
+        progress = 0.0
+
+    def bare() -> tuple[float, float]:
+        """Seconds a step, and the first loss."""
+        one = task()
         torch.manual_seed(0)
-        network = make_network(settings).to(memory_format=torch.channels_last_3d).train()
-        ((optimizer, _),) = task.optimizers({"network": network}).values()
-        batch = task.augmentation(
-            {k: torch.stack([task.sample(i)[k] for i in range(options["batch"])]) for k in task.sample(0)}
-        )
+        network = make_network(own).to(memory_format=torch.channels_last_3d).train()
+        ((optimizer, _),) = one.optimizers({"network": network}).values()
+        batch = one.augmentation(one.collate([one.sample(i) for i in range(options["batch"])]))
         image = batch["image"].float().to(memory_format=torch.channels_last_3d)
         labels = batch["labels"][:, 0].long()
-
-        class Hands:
-            progress = 0.0
-
-        for i in range(steps + 3):
-            if i == 3:
-                start = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=options["precision"] == "bf16-mixed"):
-                found = network(image)
-            task.supervised(found, labels, None, Hands()).backward()
+        first, began = 0.0, 0.0
+        for k in range(steps + 2):
+            began = time.perf_counter() if k == 2 else began
+            loss = one.supervised(network(image), labels, None, Hands())
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), options["clip"])
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return steps / (time.perf_counter() - start)
+            first = float(loss.detach()) if k == 0 else first
+        return (time.perf_counter() - began) / steps, first
 
-    def whole() -> float:
-        times: list[float] = []
-        own = task.step
+    def whole() -> tuple[float, float]:
+        """Seconds a step of the loop, and the first loss."""
+        one, times, losses = task(), [], []
+        step = one.step
 
-        def timed(*arguments):
+        def timed(*given: Any) -> Any:
             times.append(time.perf_counter())
-            return own(*arguments)
+            logged = step(*given)
+            if not losses:
+                losses.append(float(next(iter(logged.values()))))
+            return logged
 
-        task.step = timed  # type: ignore[method-assign]
+        one.step = timed
         plan = Plan(
-            steps + 4,
-            options["batch"],
-            ema={"network": options["ema"]},
-            clip=options["clip"],
-            threads=options["threads"],
-            precision=options["precision"],
-            channels_last=True,
-            validate_every=10**6,
-            checkpoint_seconds=10**6,
-        )
-        task.validation = None
-        with tempfile.TemporaryDirectory() as folder:
-            train(task, plan, 0, Path(folder), Stop())
-        task.step = own  # type: ignore[method-assign]
-        return steps / (times[-1] - times[3])
+            steps + 3, options["batch"], ema={"network": options["ema"]}, clip=options["clip"], threads=1,
+            channels_last=True, validate_every=10**6, checkpoint_seconds=10**6,
+        )  # fmt: skip
+        torch.manual_seed(0)
+        train(one, plan, 0, scale.folder / f"run-{time.monotonic_ns()}", Stop())
+        return (times[-1] - times[2]) / (len(times) - 3), losses[0]
 
-    pairs = [(whole(), bare()) for _ in range(5)]
-    for w, b in pairs:
-        print(f"whole loop {w:.3f} steps/s, bare forward and backward {b:.3f} steps/s: {w / b:.0%}")
-    print(f"median {float(np.median([w / b for w, b in pairs])):.0%}")
+    def first_losses(ours: float, theirs: float) -> str:
+        close(1e-3)(ours, theirs)
+        return "first losses equal to 0.001"
 
-
-def dice_of(settings, network, patch, fold: int = 0, precision: str = "32-true", flips=()) -> list[float]:
-    """Mean Dice over both parts of every held-out subject."""
-    import torch
-
-    from volforge.inference.windows import probabilities
-    from volforge.study.cases import Cohort
-    from volforge.tasks.segmentation.training import dice_by_class
-    from volforge.training.regions import Regions
-
-    rows = [r for r in Cohort(SCANS).rows if r["fold"] == str(fold)]
-    held = Regions(settings, SCANS.parent / "recipes/whole", rows)
-    network.eval()
-    values = []
-    with torch.inference_mode():
-        for region in held.regions:
-            cut = held.cut(region, np.zeros(3, int), region.shape)
-            image = torch.from_numpy(cut["image"])[None]
-            found = probabilities(network, image, patch, flips=flips, precision=precision)
-            labels = torch.from_numpy(cut["labels"]).long()
-            values.append(float(np.mean(list(dice_by_class(found.argmax(dim=1), labels, 3).values()))))
-    return values
-
-
-def plain_monai(settings, minutes: float) -> list[float]:
-    """MONAI's U-Net as a tutorial trains it, for this long."""
-    import torch
-    from monai.losses import DiceCELoss
-    from monai.networks.nets import UNet
-
-    torch.manual_seed(0)
-    torch.set_num_threads(settings.training["threads"])
-    training, _, _ = regions(settings)
-    middle = [-((np.array(WHOLE) - r.shape) // 2) for r in training.regions]  # padded as it will be for prediction
-    cuts = [training.cut(r, start, WHOLE) for r, start in zip(training.regions, middle, strict=True)]
-    images, labels = (torch.from_numpy(np.stack([c[k] for c in cuts])) for k in ("image", "labels"))
-    network = UNet(3, 1, 3, channels=(16, 32, 64, 128), strides=(2, 2, 2), num_res_units=2)
-    loss = DiceCELoss(to_onehot_y=True, softmax=True)
-    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-    until, steps = time.monotonic() + 60 * minutes, 0
-    while time.monotonic() < until:
-        pick = torch.randint(len(images), (2,))
-        optimizer.zero_grad()
-        loss(network(images[pick]), labels[pick]).backward()
-        optimizer.step()
-        steps += 1
-    print(f"plain MONAI loop: {steps} steps in {minutes} min")
-    return dice_of(settings, network, WHOLE)
-
-
-def ours(settings, minutes: float) -> list[float]:
-    """Our arm with as many steps as fit into this long."""
-    from dataclasses import replace
-
-    from volforge.inference.model import make_network
-    from volforge.study.jobs import TrainJob
-    from volforge.tasks.segmentation.train import plan_of
-    from volforge.training.loop import train
-    from volforge.training.stop import Stop
-
-    def go(steps: int):
-        training = {**settings.training, "steps": steps, "validate_every": -(-steps // 4)}
-        chosen = replace(settings, training=training)
-        with tempfile.TemporaryDirectory() as folder:
-            job = TrainJob(SCANS, 0, 0, Path(folder), Path("unused"))
-            return train(make_task(chosen), plan_of(chosen, job), 0, Path(folder), Stop())
-
-    short, long = go(10), go(90)  # the difference is steps alone: no start, no first touch of memory
-    began = time.monotonic()
-    done = go(max(20, int((60 * minutes - short.seconds) * 80 / (long.seconds - short.seconds) * 0.95)))
-    print(f"ours: {done.steps} steps in {(time.monotonic() - began) / 60:.2f} min, loading included")
-    network = make_network(settings)
-    network.load_state_dict(done.weights["network"])
-    patch = settings.training["patch"]
-    return dice_of(settings, network, patch, precision=settings.training["precision"], flips=(0,))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--minutes", type=float, default=5.0)
-    minutes = parser.parse_args().minutes
-    if not prepare():
-        return
-    from volforge.inference.model_settings import ModelSettings
-
-    settings = ModelSettings.of(json.loads(SETTINGS.read_text()))
-    overhead(settings)
-    a, b = np.array(ours(settings, minutes)), np.array(plain_monai(settings, minutes))
-    gain = a - b
-    draws = np.random.default_rng(0).choice(gain, (10_000, len(gain))).mean(axis=1)
-    low, high = np.percentile(draws, [2.5, 97.5])
-    print(
-        f"{minutes} min each, {len(a)} subjects: ours {a.mean():.4f}, plain MONAI {b.mean():.4f}, "
-        f"gain {gain.mean():+.4f} (95 % interval {low:+.4f} to {high:+.4f})"
+    yield Row(
+        f"a step of two patches of {edge}^3, residual U-Net",
+        whole,
+        (Peer("bare forward and backward, one batch", bare, first_losses, is_limit=True),),
+        turns=5,
+        measures_itself=True,
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -229,3 +232,14 @@ def test_slice_placement_is_centred_on_the_body():
     placement = slice_placement(grid, SliceRecipe(kind="slices", size=[31, 41]), focus)
     assert placement.offset == (0, 35, 0)
     assert placement.grid.shape == (41, 31, 10)
+
+
+def test_bytes_of_an_array_do_not_differ_with_the_number_of_cores(tmp_path):
+    code = (
+        "import sys, blosc2, numpy as np, pathlib; blosc2.set_nthreads(int(sys.argv[1]));"
+        "from volforge.volume.store import write_array;"
+        "write_array(pathlib.Path(sys.argv[2]), np.arange(6 * 40 * 50).reshape(6, 40, 50).astype('i2'), (1, 40, 50))"
+    )
+    for n in (1, 2):
+        subprocess.run([sys.executable, "-c", code, str(n), str(tmp_path / f"{n}.b2nd")], check=True)
+    assert (tmp_path / "1.b2nd").read_bytes() == (tmp_path / "2.b2nd").read_bytes()

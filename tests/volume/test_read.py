@@ -16,6 +16,27 @@ from volforge.volume.source_volume import SourceVolume, scaled
 from volforge.volume.write import nifti_bytes, write_nifti
 
 
+def test_gzip_of_several_members_and_of_zeros_behind(tmp_path):
+    plain = gzip.decompress(save(tmp_path / "one.nii.gz", ball_ct()).read_bytes())
+    half = len(plain) // 2
+    parts = gzip.compress(plain[:half]) + gzip.compress(plain[half:])  # as bgzip writes
+    for name, content in {"parts": parts, "equal": gzip.compress(plain) + gzip.compress(plain)}.items():
+        (tmp_path / f"{name}.nii.gz").write_bytes(content + bytes(512))  # as tapes and some servers pad
+        volume = read_volume(tmp_path / f"{name}.nii.gz", labels=False)
+        assert np.array_equal(volume.array, ball_ct())
+        assert volume.array.flags.writeable
+
+
+def test_damage_within_gzip_is_seen(tmp_path):
+    good = save(tmp_path / "good.nii.gz", ball_ct()).read_bytes()
+    for place in (-1, -5):  # length, checksum
+        bad = bytearray(good)
+        bad[place] ^= 0xFF
+        (tmp_path / "bad.nii.gz").write_bytes(bytes(bad))
+        with pytest.raises(ScanError, match="damaged or truncated"):
+            read_volume(tmp_path / "bad.nii.gz", labels=False)
+
+
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd"])
 def test_formats_agree(tmp_path, suffix):
     image = sitk.GetImageFromArray(ball_ct().transpose(2, 1, 0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -46,11 +47,13 @@ class Window:
         from scipy import ndimage
 
         uniform = len(set(self.weights)) == 1
+        found = np.empty_like(values)
         for axis in self.axes:
             if uniform:
-                values = ndimage.uniform_filter1d(values, len(self.weights), axis=axis)
+                ndimage.uniform_filter1d(values, len(self.weights), axis=axis, output=found)
             else:
-                values = ndimage.correlate1d(values, self.weights, axis=axis)
+                ndimage.correlate1d(values, self.weights, axis=axis, output=found)
+            values = found  # from the second axis on in place: each line is copied before it is written
         return values
 
 
@@ -197,6 +200,7 @@ def _maps(
     box = foreground_box(valid)
     if box is None:
         return
+    order: Literal["C", "F"] = "F" if reference.flags.f_contiguous else "C"  # of both: else products are slow
     per_plane = int(np.prod([s.stop - s.start + 2 * m for s, m in zip(box[:-1], margins[:-1], strict=True)]))
     step = max(1, SLAB_VALUES // per_plane)
     for start in range(box[-1].start, box[-1].stop, step):
@@ -206,7 +210,7 @@ def _maps(
             continue
         wide = grown(slab, margins, mask.shape)
         core = tuple(slice(m, m + s.stop - s.start) for s, m in zip(slab, margins, strict=True))
-        x, y = np.asarray(prediction[wide], np.float64), np.asarray(reference[wide], np.float64)
+        x, y = (np.asarray(v[wide], np.float64, order=order) for v in (prediction, reference))
         luminance, structure = _of_windows(x, y, data_range, window)
         yield luminance[core][chosen], structure[core][chosen]
 
@@ -216,8 +220,24 @@ def _of_windows(x: Array, y: Array, data_range: float, window: Window) -> tuple[
     values = len(window.weights) ** len(window.axes)
     scale = values / (values - 1) if window.sample_covariance else 1.0
     mean_x, mean_y = window.mean(x), window.mean(y)
-    variances = scale * (window.mean(x * x) - mean_x * mean_x + window.mean(y * y) - mean_y * mean_y)
-    covariance = scale * (window.mean(x * y) - mean_x * mean_y)
+    squares_x, squares_y, products = mean_x * mean_x, mean_y * mean_y, mean_x * mean_y
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    return luminance, (2 * covariance + c2) / (variances + c2)
+    # in place: the arrays are larger than the cache, and each pass over one costs as much as its arithmetic
+    structure = window.mean(x * y)
+    structure -= products
+    structure *= 2 * scale
+    structure += c2
+    variances = window.mean(x * x)
+    variances -= squares_x
+    variances += window.mean(y * y)
+    variances -= squares_y
+    variances *= scale
+    variances += c2
+    structure /= variances
+    luminance = products
+    luminance *= 2
+    luminance += c1
+    squares_x += squares_y
+    squares_x += c1
+    luminance /= squares_x
+    return luminance, structure

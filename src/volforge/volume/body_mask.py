@@ -16,6 +16,7 @@ The scheme, for CT and MR alike (only the threshold differs):
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -295,10 +296,10 @@ def _fitting_pieces(
     share = contact / np.maximum(surface, 1e-9)
     volumes = counts * float(np.prod(spacing))
     keep = (share >= settings.piece_contact) & (volumes < MIN_PIECE_MM3)
-    boxes = component_boxes(pieces)
-    for label in np.flatnonzero((volumes >= MIN_PIECE_MM3) & (share >= EAR_CONTACT)):
-        if label == 0:
-            continue
+    looked = (volumes >= MIN_PIECE_MM3) & (share >= EAR_CONTACT)
+    looked[0] = False
+    boxes = component_boxes(pieces) if looked.any() else []
+    for label in np.flatnonzero(looked):
         box = boxes[label]
         piece = pieces[box] == label
         middle = float(np.median(image[box][piece]))
@@ -314,17 +315,21 @@ def _fitting_pieces(
 
 def _contact_area(pieces: Array, core: Array, spacing: Spacing, count: int) -> tuple[Array, Array]:
     """Area in mm2 of every piece's surface that lies on the core, and of its whole surface."""
+    order: Literal["C", "F"] = "F" if pieces.flags.f_contiguous else "C"
+    labels, touches = pieces.ravel(order), core.ravel(order)
+    places = np.flatnonzero(labels)  # pieces are few voxels of the grid
+    own = labels[places]
     contact, surface = np.zeros(count), np.zeros(count)
-    for axis in range(3):
+    for axis, n in enumerate(pieces.shape):
         area = float(np.prod(spacing)) / spacing[axis]
-        low = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
-        high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
-        for here, there in ((low, high), (high, low)):
-            labels = pieces[here]
-            edge = (labels > 0) & (pieces[there] != labels)
-            hit, touched = labels[edge], core[there][edge]
+        before = int(np.prod(pieces.shape[:axis] if order == "F" else pieces.shape[axis + 1 :]))
+        along = places // before % n
+        for move, inside in ((before, along < n - 1), (-before, along > 0)):
+            here, there = own[inside], places[inside] + move
+            edge = labels[there] != here
+            hit = here[edge]
             surface += area * np.bincount(hit, minlength=count)
-            contact += area * np.bincount(hit[touched], minlength=count)
+            contact += area * np.bincount(hit[touches[there[edge]]], minlength=count)
     return contact, surface
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from volforge.volume.geometry import Array
-from volforge.volume.morphology import Spacing, closing, components, dilate, distance_inside, enclosed, erode, face
+from volforge.volume.morphology import Spacing, closing, components, dilate, enclosed, erode, face
 
 SEAL_MM = 5.0  # closes nostrils, ear canals and a trachea cut by the field of view
 DEEP_MM = 8.0  # air this far from the outside is a cavity, not a fold of the skin
@@ -64,7 +64,7 @@ def _cavities(mask: Array, spacing: Spacing, seal_mm: float) -> Array:
     reached &= ~enclosed(~reached)
     if not reached.any():
         return np.zeros_like(mask)
-    deep = air & (distance_inside(~reached, spacing) > DEEP_MM)
+    deep = air & erode(~reached, DEEP_MM, spacing)
     deep = dilate(deep, DEEP_MM, spacing) & air & ~reached
     return deep[tuple(slice(p, p + n) for p, n in zip(pad, mask.shape, strict=True))]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from volforge.volume.geometry import Array
+from volforge.volume.reach import within
 
 Spacing = tuple[float, float, float]
 
@@ -39,14 +40,16 @@ def erode(mask: Array, radius_mm: float, spacing: Spacing) -> Array:
     """Erosion by a ball."""
     if radius_mm <= 0:
         return mask.copy()
-    return distance_inside(mask, spacing) > radius_mm
+    lost = within(solid_order(~mask), radius_mm, spacing)
+    return distance_inside(mask, spacing) > radius_mm if lost is None else np.logical_not(lost, out=lost)
 
 
 def dilate(mask: Array, radius_mm: float, spacing: Spacing) -> Array:
     """Dilation by a ball."""
     if radius_mm <= 0 or not mask.any():
         return mask.copy()
-    return distance_inside(~mask, spacing) <= radius_mm
+    reached = within(solid_order(mask), radius_mm, spacing)
+    return distance_inside(~mask, spacing) <= radius_mm if reached is None else reached
 
 
 def opening(mask: Array, radius_mm: float, spacing: Spacing) -> Array:

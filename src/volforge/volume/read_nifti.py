@@ -65,8 +65,7 @@ def _loaded(path: Path, flags: list[str]) -> tuple[Any, Array, Array]:
         if 0 in image.shape:
             raise ScanError(f"an axis has no length: shape {image.shape}", remedy="export the volume again")
         _refuse_promise(image, content)
-        stored = np.asanyarray(image.dataobj.get_unscaled())
-        return image, stored, _raw_pixdim(image, content)
+        return image, _stored(image, content), _raw_pixdim(image, content)
     except (
         MemoryError,
         OverflowError,
@@ -139,6 +138,17 @@ def _refuse_promise(image: Any, content: bytes | None) -> None:
     is_packed = file.name.lower().endswith(".gz")
     held = file.stat().st_size
     refuse_promise(shape, expected, held if is_packed else held - offset, is_packed=is_packed)
+
+
+def _stored(image: Any, content: bytes | None) -> Array:
+    """The stored values; out of bytes in memory by one copy, where nibabel makes several."""
+    proxy = image.dataobj
+    count = math.prod(int(n) for n in proxy.shape)
+    is_sound = min(proxy.shape) > 0 and proxy.offset >= 0
+    if content is None or not is_sound or proxy.offset + count * proxy.dtype.itemsize > len(content):
+        return np.asanyarray(proxy.get_unscaled())  # says what is wrong
+    flat = np.frombuffer(content, proxy.dtype, count, proxy.offset)
+    return flat.reshape(proxy.shape, order="F").copy(order="F")
 
 
 def _is_nifti2(content: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ def write_array(path: Path, array: Array, chunks: tuple[int, ...]) -> None:
         array: Any integer or float array.
         chunks: Shape of what is compressed and read together.
     """
-    import blosc2
-
+    blosc2 = _single_threaded()
     blosc2.asarray(
         np.ascontiguousarray(array),
         chunks=chunks,
@@ -39,9 +39,20 @@ def write_array(path: Path, array: Array, chunks: tuple[int, ...]) -> None:
 
 def open_array(path: Path) -> Any:
     """Open a `.b2nd` file for reading; index it as an array. One decompression thread: loaders are many."""
+    blosc2 = _single_threaded()
+    return blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))
+
+
+def _single_threaded() -> Any:
+    """The library blosc2 with one thread.
+
+    Its parameter alone (`nthreads=1`) still waits for the pool at every chunk that is written: up to ten times as long
+    on a busy machine. And what it would read with is kept in the file: the bytes would differ with the number of cores.
+    """
+    os.environ["BLOSC_NTHREADS"] = "1"  # looked up at every call
     import blosc2
 
-    return blosc2.open(str(path), mode="r", dparams=blosc2.DParams(nthreads=1))
+    return blosc2
 
 
 class SliceStore:
