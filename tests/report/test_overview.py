@@ -6,8 +6,8 @@ import pytest
 
 from volforge.metrics.measure import Measure, nothing
 from volforge.report.aggregate import measures_frame
-from volforge.report.overview import first_rows, headline, in_words
-from volforge.report.overview_words import line_of
+from volforge.report.overview import first_rows, headline
+from volforge.report.overview_words import in_sum, line_of
 from volforge.report.table import study_table
 from volforge.study.measures import Origin, row, write_measures
 
@@ -75,7 +75,7 @@ def test_an_interval_that_holds_nothing_apart_is_level(tmp_path):
     lines = {"net": 0.5, "volforge": 0.5}
     found, _ = study(tmp_path, lines)
     assert found.published.outcome == "level"
-    assert line_of(found)["cells"][1]["note"].startswith("= 0.000")
+    assert line_of(found)["cells"][1]["note"].startswith("= undecided: 0.000")
 
 
 def test_structures_of_a_subject_are_averaged_before_subjects(tmp_path):
@@ -83,7 +83,7 @@ def test_structures_of_a_subject_are_averaged_before_subjects(tmp_path):
     assert found.structures == ("a", "b")
     assert found.ours.mean == pytest.approx(0.4 + 0.035 + 0.05)
     assert found.published.pairs == 8
-    assert in_words("hd95_mm", ("a", "b", "c")) == "hd95_mm [mm], mean of 3 structures"
+    assert line_of(found)["of"] == "a and b"
 
 
 def test_an_arm_that_had_less_is_named_and_not_compared(tmp_path):
@@ -133,3 +133,28 @@ def test_every_task_names_first_measures_that_it_knows():
         first = task(name).first
         assert first, name
         assert better(first[0][1]) != "neither", name
+
+
+@pytest.mark.parametrize(("measure", "words"), [("dice", "▲ better by 0.400 ["), ("hd95_mm", "▼ worse by 0.400 [")])
+def test_a_difference_is_a_size_with_the_word(tmp_path, measure, words):
+    found, _ = study(tmp_path, {"old": 0.1, "net": 0.4, "volforge": 0.8}, measure=measure)
+    line = line_of(found, {"net": 1200, "old": 1200, "volforge": 1200})
+    other = "old" if measure == "hd95_mm" else "net"
+    words = words.replace("0.400", "0.700") if other == "old" else words
+    cell = line["cells"][1]
+    assert (cell["arm"], cell["more"]) == (other, "best of 2; trained here on 1,200 samples, as ours")
+    assert cell["note"].startswith(words)
+    assert line["cells"][2] == {"value": "", "outcome": "", "more": "none in this study"}
+    assert line["subjects"] == "8 test subjects"
+
+
+def test_fitted_arms_say_so(tmp_path):
+    found, _ = study(tmp_path, {"net": 0.4, "volforge": 0.8})
+    assert "ours is fitted at once" in line_of(found, {"net": 240, "volforge": 0})["cells"][1]["more"]
+
+
+def test_all_comparisons_in_a_sentence():
+    assert in_sum(["ahead", "ahead", "level", "open"]) == (
+        "Ours is better in 2, worse in 0, undecided in 1 of 3 comparisons. 1 more could not be compared."
+    )
+    assert in_sum(["open"]) == in_sum([]) == ""

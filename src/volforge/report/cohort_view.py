@@ -81,6 +81,12 @@ class CohortView:
         return sum(bool(loud_flags(r)) for r in self.rows)
 
     @property
+    def by_split(self) -> str:
+        """Accepted scans by split."""
+        counts = Counter(r["split"] for r in self.rows)
+        return ", ".join(f"{counts[s]} {s}" for s in sorted(counts, key=lambda s: (s != "train", s)) if s)
+
+    @property
     def scan_rows(self) -> list[list[str]]:
         """The accepted scans as lines of a table."""
         return [

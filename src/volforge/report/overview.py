@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from volforge.metrics.measure import FAILURES, NOMINAL, better, from_nominal, unit_of
+from volforge.metrics.measure import FAILURES, NOMINAL, better, from_nominal
 from volforge.metrics.statistics import bootstrap_interval
 from volforge.report.aggregate import subject_values
 from volforge.report.table import LESS, StudyTable, TableRow
@@ -53,6 +53,7 @@ class Compared:
         low: Lower end of its 95 % bootstrap interval over subjects; NaN below two.
         high: Upper end.
         outcome: `ahead`, `behind`: the interval leaves out 0; `level`: it does not; `open`: nothing to compare.
+        among: Arms of its kind that have a value, of which it is the best.
     """
 
     entry: Entry
@@ -61,6 +62,7 @@ class Compared:
     low: float
     high: float
     outcome: Outcome
+    among: int = 1
 
 
 @dataclass(frozen=True)
@@ -141,18 +143,19 @@ def _line(frame: pd.DataFrame, table: StudyTable, measure: str, structures: tupl
         by_arm.setdefault(arm, {}).setdefault(subject, {})[structure] = float(value)
     entries = {a: _entry(a, by_arm.get(a, {}), round(failed.get(a, 0) / seeds.get(a, 1)), table) for a in table.arms}
 
-    def best(role: str) -> Entry | None:
-        able = [e for a, e in entries.items() if table.roles.get(a) == role and not math.isnan(e.mean)]
-        return min(able, key=lambda e: (e.had_less, e.failures, _badness(measure, e.mean)), default=None)
+    def able(role: str) -> list[Entry]:
+        own = [e for a, e in entries.items() if table.roles.get(a) == role and not math.isnan(e.mean)]
+        return sorted(own, key=lambda e: (e.had_less, e.failures, _badness(measure, e.mean)))
 
-    ours = best("ours")
+    ours = next(iter(able("ours")), None)
 
     def compared(role: str) -> Compared | None:
-        entry = best(role)
+        entry = next(iter(able(role)), None)
         if entry is None:
             return None
         mine = {} if ours is None or ours.had_less or entry.had_less else by_arm[ours.arm]
-        return _compare(measure, entry, mine, by_arm[entry.arm], entry.failures - (ours.failures if ours else 0))
+        more = entry.failures - (ours.failures if ours else 0)
+        return replace(_compare(measure, entry, mine, by_arm[entry.arm], more), among=len(able(role)))
 
     return Headline(
         measure, structures, int(frame["subject"].nunique()), ours, compared("published"), compared("baseline")
@@ -205,13 +208,3 @@ def _outcome(measure: str, low: float, high: float, more_failures: int) -> Outco
     if more_failures:
         return "ahead" if more_failures > 0 and not lost else "behind" if more_failures < 0 and not won else "level"
     return "ahead" if won else "behind" if lost else "level"
-
-
-def in_words(measure: str, structures: Sequence[str]) -> str:
-    """A measure and what it is of."""
-    unit = unit_of(measure)
-    if len(structures) > 2:
-        of = f"mean of {len(structures)} structures"
-    else:
-        of = " and ".join(s.replace("_", " ") for s in structures)
-    return measure + (f" [{unit}]" if unit != "1" else "") + (f", {of}" if of else "")

@@ -11,6 +11,7 @@ from volforge.pages.parts import environment, turning_library
 from volforge.pages.store import FEWEST_ROWS, Store, squeezed
 from volforge.report.cohort_view import view_cohort
 from volforge.report.formats import SIDES_HEAD
+from volforge.report.overview_words import in_sum
 from volforge.report.provenance import provenance
 from volforge.report.study_view import views as study_views
 from volforge.volume.folders import write_json
@@ -58,6 +59,8 @@ def write_report(
         is_complete=left is None,
         excluded=sum(len(v.excluded) for v in views),
         excluded_rows=[[v.name, r["scan"], r["subject"], r["reason"]] for v in views for r in v.excluded],
+        phantoms=[name for name, entry in request["cohorts"].items() if entry.get("phantom")],
+        in_sum=in_sum([o for s in studies if s.headline for o in s.headline["outcomes"]]),
         ran=ran or ("ended with failures" if left else "complete"),
         configuration=yaml.safe_dump(json.loads(json.dumps(configuration)), sort_keys=False, allow_unicode=True),
         origin=origin,

@@ -104,7 +104,7 @@ def view_study(results: Path, name: str) -> StudyView:
     return StudyView(
         name,
         f"{table.task.replace('_', ' ')} on the cohort {table.cohort}",
-        line_of(found),
+        line_of(found, table.budgets),
         typical,
         thumb,
         _block(table, "", first_rows(table)),
