@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,13 +13,14 @@ MOST_KEPT = 20_000  # jobs whose durations are kept
 # Seconds on two cores in the embedded default run: what is known of a rule before a job of it has ended. Only their
 # ratios count once anything has.
 TYPICAL_S = {
-    "train_model": 50.0, "train_slice_encoder": 20.0, "train_judging_segmenter": 20.0, "predict": 8.0, "measure": 5.0,
-    "make_phantoms": 8.0, "report": 6.0, "draw_figures": 4.0, "make_table": 2.0, "import_scan": 1.5, "cut_scan": 1.0,
+    "train_model": 60.0, "train_slice_encoder": 20.0, "train_judging_segmenter": 20.0, "predict": 10.0, "measure": 8.0,
+    "make_phantoms": 6.0, "report": 12.0, "draw_figures": 5.0, "make_table": 2.0, "import_scan": 1.5, "cut_scan": 1.0,
     "make_distances": 2.0, "collect_measures": 0.5, "index_recipe": 0.5, "collect_scans": 0.5,
 }  # fmt: skip
 OTHER_S = 0.02  # settings, written by the leading process
 WEIGHT = 1.0  # of what was known before, in jobs
 OVERDUE = 1.3  # a job that takes longer than expected is thought to take so much longer than it has
+LAST = ("predict", "measure", "draw_figures", "report")  # of the last study, one after the other
 FEWEST_S = 20.0  # of work that must have ended before the speed of this machine is judged
 
 
@@ -40,6 +42,7 @@ class TimeLeft:
         self.found: dict[str, dict[str, float]] = {}
         self._earlier = {rule: dict(jobs) for rule, jobs in (earlier or {}).items()}
         self._running: dict[int, tuple[str, str, float]] = {}
+        self._squares: dict[str, float] = {}
         self._busy = 0.0
         self._expected = 0.0  # of the jobs that have ended, before they began
         self._since: float | None = None
@@ -63,6 +66,7 @@ class TimeLeft:
         self._expected += self._known(rule, key)
         self.done[rule] = self.done.get(rule, 0) + 1
         self.seconds[rule] = self.seconds.get(rule, 0.0) + now - began
+        self._squares[rule] = self._squares.get(rule, 0.0) + (now - began) ** 2
         self.found.setdefault(rule, {})[key] = now - began
 
     def fail(self, job: int, now: float) -> None:
@@ -93,7 +97,10 @@ class TimeLeft:
             left += waiting * self._mean(rule, waiting, speed)
         passed = now - self._began
         beside = (self._busy + self._pending(now)) / passed if passed > 0 else 1.0
-        return max(longest, left / max(1.0, beside))
+        chain = sum(
+            self._each(r, "", speed) for r in LAST if self.total.get(r, 0) > self.done.get(r, 0) + going.get(r, 0)
+        )
+        return max(longest + chain, left / max(1.0, beside))
 
     def _pass(self, now: float) -> None:
         if self._began is None:
@@ -124,6 +131,14 @@ class TimeLeft:
         done = self.done.get(rule, 0)
         return (self._known(rule, key) * speed * WEIGHT + self.seconds.get(rule, 0.0)) / (WEIGHT + done)
 
+    def _margin(self, rule: str) -> float:
+        """Half the spread of a rule's jobs: the long ones of a run tend to come last."""
+        done = self.done.get(rule, 0)
+        if done < 2:
+            return 0.0
+        mean = self.seconds[rule] / done
+        return 0.5 * math.sqrt(max(0.0, self._squares[rule] / done - mean**2))
+
     def _mean(self, rule: str, waiting: int, speed: float) -> float:
         """Expected duration of the jobs of a rule that have not begun."""
         if not waiting:
@@ -132,7 +147,7 @@ class TimeLeft:
         rest = [s for key, s in self._earlier.get(rule, {}).items() if key not in begun]
         if len(rest) >= waiting:
             return speed * sum(rest) / len(rest)
-        each = self._each(rule, "", speed)
+        each = self._each(rule, "", speed) + self._margin(rule)
         # a job that still runs says that such jobs take at least so long
         return each if not rest else (speed * sum(rest) + (waiting - len(rest)) * each) / waiting
 

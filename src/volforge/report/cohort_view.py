@@ -74,6 +74,7 @@ class CohortView:
     not_shown: int
     recipes: list[RecipeView] = field(default_factory=list)
     problem: str = ""
+    folds: int = 0
 
     @property
     def flagged(self) -> int:
@@ -82,7 +83,9 @@ class CohortView:
 
     @property
     def by_split(self) -> str:
-        """Accepted scans by split."""
+        """Accepted scans by split; the number of folds where the cohort is cross-validated."""
+        if self.folds:
+            return f"{self.folds} folds"
         counts = Counter(r["split"] for r in self.rows)
         return ", ".join(f"{counts[s]} {s}" for s in sorted(counts, key=lambda s: (s != "train", s)) if s)
 
@@ -142,6 +145,7 @@ def view_cohort(
         pictures,
         len(rows) - len(pictures),
         problem=problem,
+        folds=int(configuration["cohorts"].get(name, {}).get("folds", 0)),
     )
     listed = {int(s[1]): s[2] for s in request["structures"]}
     colours = listed or {i: default_colour(i) for i in range(1, 256)}

@@ -19,9 +19,9 @@ BETTER = {
 }
 # what the first measures of our tasks are, for a reader who has not met their names
 MEANINGS = {
-    "dice": "overlap with the reference",
-    "index_error_percent": "error of the index of asymmetry",
-    "segmenter_dice_ratio": "what a segmenter finds in painted images, as a share of real ones",
+    "dice": "overlap",
+    "index_error_percent": "error of the asymmetry index",
+    "segmenter_dice_ratio": "Dice of a segmenter, share of that on real images",
     "mae_hu": "mean absolute error",
     "mae": "mean absolute error",
     "bone_dice": "overlap of bone",
