@@ -8,7 +8,14 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from volforge.errors import VolforgeError
-from volforge.workflow import clock, fail_once, jobs, study_jobs, study_settings, targets
+from volforge.workflow import (
+    clock,
+    fail_once,
+    jobs,
+    study_jobs,
+    study_settings,
+    targets,
+)
 from volforge.workflow.code_hash import code_hash, keep_in
 from volforge.workflow.one_timer import keep_one_timer
 from volforge.workflow.run import load_run
