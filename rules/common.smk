@@ -180,6 +180,10 @@ def memory_of_import(cohort, scan, attempt):
     return jobs.import_memory_mb(RUN.cohorts[cohort], scan, attempt)
 
 
+def number_of_scans():
+    return sum(len(cohort.rows) for cohort in RUN.cohorts.values())
+
+
 def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 

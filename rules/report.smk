@@ -41,7 +41,7 @@ rule report:
     threads: 1
     resources:
         mem_mb=growing(2000),
-        runtime=growing_minutes(20),
+        runtime=growing_minutes(20 + number_of_scans() // 20),  # all files are hashed
         failure_key=failure_key,
     params:
         results=output_folder,

@@ -144,7 +144,7 @@ class Executor(SlurmExecutor):
         if self._lost is not None:
             self._cancel_all()
         if self._scancel_s > 0:
-            earlier.end()
+            earlier.end(self.run_uuid)
 
     def _submit_together(self, jobs: Sequence[Any]) -> None:
         """Jobs of one rule: one array for all that ask for the same, a single job where there is but one."""

@@ -19,18 +19,19 @@ THREADS_S = 10.0
 """For a submission that is on its way, and for a query of states."""
 
 
-def cancel_by_name(run: str, patience_s: float, logger: Any) -> float:
+def cancel_by_name(run: str, patience_s: float, logger: Any, *options: str) -> float:
     """Cancel all jobs of a run; where that fails, say what may be left and how to end it.
 
     Args:
         run: Name of its jobs.
         patience_s: How long `scancel` may take.
         logger: Of Snakemake.
+        options: Further ones of `scancel`.
 
     Returns:
         The patience that is left, 0 after a failure: it would not go better now.
     """
-    call = ["scancel", "--name", run]
+    call = ["scancel", *options, "--name", run]
     began = time.monotonic()
     try:
         done = subprocess.run(call, capture_output=True, text=True, timeout=patience_s, check=False)

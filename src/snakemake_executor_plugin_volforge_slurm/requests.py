@@ -17,8 +17,7 @@ DOUBTFUL = ("PartitionNodeLimit", "PartitionConfig", "BadConstraints", "InvalidA
 """Those that may pass: some are also said while nodes are down."""
 REFUSALS = (
     "requested node configuration is not available", "memory specification can not be satisfied",
-    "requested time limit is invalid", "requested partition configuration not available",
-    "more processors requested than permitted",
+    "requested time limit is invalid", "more processors requested than permitted",
 )  # fmt: skip
 """What `sbatch` says of a job that asks for more than any node, or than its partition allows."""
 

@@ -158,3 +158,30 @@ def test_all_comparisons_in_a_sentence():
         "Ours is better in 2, worse in 0, undecided in 1 of 3 comparisons. 1 more could not be compared."
     )
     assert in_sum(["open"]) == in_sum([]) == ""
+
+
+@pytest.mark.parametrize(("ours", "outcome"), [(0.8, "ahead"), (0.6, "level"), (0.4, "behind")])
+def test_failing_less_often_makes_nothing_better_by_itself(tmp_path, ours, outcome):
+    found, _ = study(tmp_path, {"net": 0.6, "volforge": ours}, failing={("net", 3)})
+    assert found.published.outcome == outcome
+
+
+def test_five_subjects_are_too_few_to_tell(tmp_path):
+    failing = {(a, i) for a in ("net", "volforge") for i in (5, 6, 7)}
+    found, _ = study(tmp_path, {"net": 0.2, "volforge": 0.8}, failing=failing)
+    assert found.published.pairs == 5
+    assert found.published.outcome == "open"
+    assert line_of(found)["cells"][1]["note"].startswith("5 subjects: too few to tell: +0.600 [")
+
+
+def test_variants_of_ours_are_no_published_method():
+    from tests.conftest import ROOT
+    from volforge.workflow.run import load_run
+    from volforge.workflow.study_settings import _role
+
+    run = load_run([ROOT / "config/examples/translation_arms.yaml"], check_files=False)
+    study = next(iter(run.studies.values()))
+    roles = {a: _role(run.studies, study, a) for a in study.settings.arms}
+    assert roles["volforge"] == "ours"
+    assert {r for a, r in roles.items() if a.startswith("volforge_")} == {"variant"}
+    assert "published" in roles.values()

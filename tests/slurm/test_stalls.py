@@ -239,33 +239,45 @@ def test_jobs_of_a_killed_run_are_cancelled_by_the_next_one_in_the_folder(tmp_pa
     assert (tmp_path / "state/1.cancelled").exists()
     assert "An earlier run in this folder was killed" in done.stderr
     made = calls(cluster, "sbatch"), calls(cluster, "scancel")
-    assert [len(c) for c in made] == [2, 1]
+    assert [len(c) for c in made] == [2, 2]
+    assert "--signal=KILL" in made[1][0], "a job that is asked to end writes once more"
     assert not (tmp_path / ".snakemake/volforge/slurm_run.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("host", "alive", "cancels", "words"),
+    ("host", "alive", "patience", "holds", "words"),
     [
-        ("", False, True, "its jobs (old) are cancelled"),
-        ("", True, False, None),
-        ("elsewhere", False, False, "scancel --name old"),
+        ("", False, 1.0, False, "its jobs (old) are cancelled"),
+        ("", False, 0.0, True, None),  # scancel has said why
+        ("", True, 1.0, True, None),
+        ("elsewhere", False, 1.0, True, "scancel --name old"),
     ],
 )
-def test_only_a_run_whose_process_is_gone_loses_its_jobs(tmp_path, monkeypatch, host, alive, cancels, words):
+def test_only_a_run_whose_process_is_gone_loses_its_jobs(tmp_path, monkeypatch, host, alive, patience, holds, words):
+    """What may still write stays in the note, for the next start."""
     called = []
-    monkeypatch.setattr(earlier, "cancel_by_name", lambda run, patience, logger: called.append(run) or 1.0)
+
+    def cancel(run, patience_s, logger, *options):
+        called.append((run, *options))
+        return patience
+
+    monkeypatch.setattr(earlier, "cancel_by_name", cancel)
+    monkeypatch.setattr(earlier, "is_empty", lambda run: host == "" and len(called) > 1)
     logger, note = Logger(), tmp_path / "a/note.json"
     pid, began = os.getpid(), began_of(os.getpid())
     note.parent.mkdir()
-    content = {"run": "old", "host": host or socket.gethostname(), "pid": pid, "began": began + (not alive)}
-    note.write_text(json.dumps(content))
+    old = {"run": "old", "host": host or socket.gethostname(), "pid": pid, "began": began + (not alive)}
+    note.write_text(json.dumps([old]))
     earlier.begin("new", logger, note)
-    assert called == (["old"] if cancels else [])
+    tried = not host and not alive
+    assert called == ([("old", "--signal=KILL", "--full"), ("old",)][: 2 if patience else 1] if tried else [])
     assert [words in line for line in logger.lines] == ([True] if words else [])
-    assert json.loads(note.read_text()) == {**content, "run": "new", "host": socket.gethostname(), "began": began}
+    new = {"run": "new", "host": socket.gethostname(), "pid": pid, "began": began}
+    assert json.loads(note.read_text()) == ([old, new] if holds else [new])
+    earlier.end("new", note)
+    assert note.exists() == holds
     note.write_text("{")  # torn by a full disk, say
     earlier.begin("new", logger, note)
-    assert called == (["old"] if cancels else [])
-    earlier.end(note)
-    earlier.begin("new", logger, note)
-    assert json.loads(note.read_text())["run"] == "new"
+    assert [r["run"] for r in json.loads(note.read_text())] == ["new"]
+    earlier.end("new", note)
+    assert not note.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,7 +84,12 @@ def train(
     if stopped:
         typer.echo(f"stopped by {stopped}; the same command goes on from {checkpoints / 'last.pt'}", err=True)
         raise typer.Exit(75)
-    if start is not None and "started_from" not in read_object(out / "model.json", "the description of a model"):
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0"  # the first of several processes alone writes the model
+    if (
+        start is not None
+        and is_first
+        and "started_from" not in read_object(out / "model.json", "the description of a model")
+    ):
         text = "this kind of training does not begin with other weights: it began with its own"
         raise VolforgeError(text, entry, "leave out --from")
     typer.echo(f"model in {out}")

@@ -150,7 +150,8 @@ def _ran() -> str:
     from volforge.workflow.status import JOURNAL, read_journal
 
     journal = read_journal(JOURNAL)
-    if journal is None or journal.is_alive is False:
+    writes_it = journal is not None and any(j.rule == "report" and j.state == "running" for j in journal.jobs)
+    if journal is None or journal.is_alive is False or not (writes_it or journal.is_alive):
         return ""
     failed = sum(job.state == "failed" for job in journal.jobs)
     tried = sum(job.attempts > 1 for job in journal.jobs)

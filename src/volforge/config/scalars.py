@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 READ_AS = {"bool": "a truth value", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 LONGEST = 4000  # characters of a value; paths have fewer
+INNER = re.compile(r"(?<![\w.])[~/][^\s'\"=:]*/(?=[^/\s])")  # a place within words, up to its last name
 LAST = re.compile(r"[/\\]")
 EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
@@ -88,6 +89,8 @@ def without_places(value: Any, key: str = "") -> Any:
         return [without_places(v, key) for v in value]
     if isinstance(value, str) and (value.startswith(("/", "~", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", value)):
         return "..." if key == "root" else f".../{LAST.split(value.rstrip('/'))[-1]}"
+    if isinstance(value, str):  # within words: an option of a command
+        return INNER.sub(".../", value)
     return value
 
 

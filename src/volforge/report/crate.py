@@ -72,7 +72,7 @@ def files_of_run(results: Path, request: Mapping[str, Any]) -> Iterator[str]:
     found = [n for n in ("report.html", "report.json", "provenance.json") if (results / n).is_file()]
     for top in tops:
         for base, folders, names in os.walk(results / top):
-            folders[:] = [f for f in folders if not SCRATCH.fullmatch(f)]
+            folders[:] = [f for f in folders if not SCRATCH.fullmatch(f) and Path(base, f) != results / top / "png"]
             kept = (Path(base, n) for n in names if n != MARKER and not SCRATCH.fullmatch(n))
             found += [p.relative_to(results).as_posix() for p in kept if p.is_file() and not leads_out(p, results)]
     yield from sorted(found)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from volforge.metrics.measure import FAILURES, NOMINAL, better, from_nominal
-from volforge.metrics.statistics import bootstrap_interval
+from volforge.metrics.statistics import FEWEST_PAIRS, bootstrap_interval
 from volforge.report.aggregate import subject_values
 from volforge.report.table import LESS, StudyTable, TableRow
 
@@ -52,7 +52,8 @@ class Compared:
         mean: Mean difference of ours; for a measure with a nominal level that of the distances from it.
         low: Lower end of its 95 % bootstrap interval over subjects; NaN below two.
         high: Upper end.
-        outcome: `ahead`, `behind`: the interval leaves out 0; `level`: it does not; `open`: nothing to compare.
+        outcome: `ahead`, `behind`: the interval leaves out 0; `level`: it does not, or ours is better
+            and fails more often; `open`: fewer subjects than a test takes, or nothing to compare.
         among: Arms of its kind that have a value, of which it is the best.
     """
 
@@ -141,7 +142,9 @@ def _line(frame: pd.DataFrame, table: StudyTable, measure: str, structures: tupl
     by_arm: dict[str, dict[str, dict[str, float]]] = {}
     for arm, subject, structure, value in values[["arm", "subject", "structure", "value"]].itertuples(index=False):
         by_arm.setdefault(arm, {}).setdefault(subject, {})[structure] = float(value)
-    entries = {a: _entry(a, by_arm.get(a, {}), round(failed.get(a, 0) / seeds.get(a, 1)), table) for a in table.arms}
+    entries = {
+        a: _entry(a, by_arm.get(a, {}), math.ceil(failed.get(a, 0) / seeds.get(a, 1)), table) for a in table.arms
+    }
 
     def able(role: str) -> list[Entry]:
         own = [e for a, e in entries.items() if table.roles.get(a) == role and not math.isnan(e.mean)]
@@ -195,7 +198,8 @@ def _compare(
     x = np.array(found, np.float64)
     low, high = bootstrap_interval(x)
     mean = float(x.mean()) if x.size else math.nan
-    return Compared(entry, x.size, mean, low, high, _outcome(measure, low, high, more_failures))
+    outcome = _outcome(measure, low, high, more_failures) if x.size >= FEWEST_PAIRS else "open"
+    return Compared(entry, x.size, mean, low, high, outcome)
 
 
 def _outcome(measure: str, low: float, high: float, more_failures: int) -> Outcome:
@@ -205,6 +209,6 @@ def _outcome(measure: str, low: float, high: float, more_failures: int) -> Outco
         return "open"
     is_up = direction == "higher"
     won, lost = (low > 0, high < 0) if is_up else (high < 0, low > 0)
-    if more_failures:
-        return "ahead" if more_failures > 0 and not lost else "behind" if more_failures < 0 and not won else "level"
+    if more_failures < 0:  # ours fails more often
+        return "behind" if lost else "level"
     return "ahead" if won else "behind" if lost else "level"

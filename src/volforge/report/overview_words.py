@@ -117,9 +117,11 @@ def _difference(found: Compared, measure: str) -> str:
         return "not compared"
     has_ends = not math.isnan(found.low)
     if found.outcome not in ("ahead", "behind") or found.low <= 0 <= found.high:
-        why = {"ahead": "▲ better: it fails less often", "behind": "▼ worse: it fails more often"}
+        word = "= undecided"
+        if found.outcome == "open":
+            word = f"{found.pairs} {'subject' if found.pairs == 1 else 'subjects'}: too few to tell"
         ends = f" [{signed(found.low)}, {signed(found.high)}]" if has_ends else ""
-        return f"{why.get(found.outcome, '= undecided')}: {signed(found.mean)}{ends}"
+        return f"{word}: {signed(found.mean)}{ends}"
     low, high = sorted((abs(found.low), abs(found.high)))
     word = "▲ better by" if found.outcome == "ahead" else "▼ worse by"
     if measure in NOMINAL:

@@ -14,7 +14,7 @@ SHOWN = 5  # subjects that a message names
 
 
 def checked_start(folder: Path, settings: Mapping[str, Any], scans: Path, fold: int) -> Start:
-    """The model of a folder, where it saw no subject that the training holds back.
+    """The model of a folder, where neither it nor any that it began with saw a subject that the training holds back.
 
     Subjects are compared by name, within a cohort: another cohort's are others.
 
@@ -31,12 +31,12 @@ def checked_start(folder: Path, settings: Mapping[str, Any], scans: Path, fold: 
     if not found.about.get("network"):
         text = "a training begins with weights of a network, and this model has none"
         raise VolforgeError(text, str(folder), "name the folder of a trained model")
-    if found.about.get("cohort") != settings["cohort"]:
+    seen = found.seen.get(settings["cohort"], set())
+    if not seen:
         return found
     rows = Cohort(scans).rows
     free = {r["subject"] for r in free_rows(rows, bool(settings["by_fold"]), fold)}
     tested = {r["subject"] for r in rows} - free
-    seen = {s for part in found.about.get("subjects", {}).values() for s in part}
     if leaked := sorted(seen & tested):
         text = f"these weights saw {len(leaked)} of the subjects that are tested: {', '.join(leaked[:SHOWN])}"
         more = " ..." if len(leaked) > SHOWN else ""

@@ -29,9 +29,18 @@ class Start:
     about: Mapping[str, Any]
 
     @property
+    def seen(self) -> dict[str, set[str]]:
+        """Subjects by cohort that this model was trained on, or any that it began with."""
+        found = {c: set(s) for c, s in self.about.get("started_from", {}).get("seen", {}).items()}
+        own = {s for part in self.about.get("subjects", {}).values() for s in part}
+        found.setdefault(str(self.about.get("cohort", "")), set()).update(own)
+        return {cohort: subjects for cohort, subjects in found.items() if subjects}
+
+    @property
     def record(self) -> dict[str, Any]:
         """What the model that comes of it says of where it began."""
         names = {k: self.about.get(k, "") for k in ("study", "arm", "model", "step", "sha256")}
+        names |= {"seen": {cohort: sorted(subjects) for cohort, subjects in self.seen.items()}}
         return names | ({"imported": self.about["imported"]} if "imported" in self.about else {})
 
 

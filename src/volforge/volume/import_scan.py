@@ -240,7 +240,8 @@ def _cut_background(scan: _Scan, request: ScanRequest, settings: ImportSettings,
 
     air = outside_value(request.unit, scan.image)
     modality = "CT" if request.unit != "arbitrary" else "MR"
-    write_background(out / FILE, scan.image, scan.body, float(air), scan.target.grid.spacing_mm, modality)
+    if settings.qc_faces == "keep":  # it shows what the scan looked like
+        write_background(out / FILE, scan.image, scan.body, float(air), scan.target.grid.spacing_mm, modality)
     scan.image = np.where(scan.body, scan.image, np.asarray(air, dtype=scan.image.dtype))
     return {"outside": float(air)}
 

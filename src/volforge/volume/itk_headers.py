@@ -178,9 +178,11 @@ def _lines(readline: object, left: int) -> Iterator[tuple[str, str, bool]]:
         line = raw.decode("utf-8", errors="replace").rstrip("\r\n")
         if not line.strip():
             return
-        key, mark, value = line.partition(":")
+        pair, field = line.find(":="), line.find(": ")
+        is_pair = pair >= 0 and (field < 0 or pair < field)  # the key of a free pair may hold colons
+        key, mark, value = line.partition(":=" if is_pair else ":")
         if mark and not line.startswith("#"):
-            yield (key, value[1:], True) if value.startswith("=") else (key, value, False)
+            yield key, value, is_pair
 
 
 def _meta_fields(path: Path) -> tuple[dict[str, str], int]:
@@ -188,7 +190,7 @@ def _meta_fields(path: Path) -> tuple[dict[str, str], int]:
     fields: dict[str, str] = {}
     with path.open("rb") as file:
         while file.tell() < LARGEST_HEADER and (raw := file.readline(LARGEST_HEADER)):
-            key, _, value = raw.decode("latin-1").partition("=")
+            key, _, value = raw.decode("utf-8", errors="replace").partition("=")
             fields[key.strip()] = _plain(key.strip(), value)
             if key.strip() == "ElementDataFile":
                 return fields, file.tell()
@@ -196,9 +198,10 @@ def _meta_fields(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _plain(key: str, value: str) -> str:
-    """The value of a field, which is short and printable."""
+    """The value of a field; ITK reads what it knows, so that must be short and free of control characters."""
     text = value.strip()
-    if len(text) > LONGEST_FIELD or not text.replace("\t", " ").isprintable():
+    is_free = key in ("Comment", "Name", "ObjectSubTypeName", "Modality")
+    if not is_free and (len(text) > LONGEST_FIELD or any(ord(c) < 32 and c != "\t" for c in text)):
         raise ScanError(f"its header is damaged at '{_short(key)}'", remedy=_MEND)
     return text
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 from volforge.errors import ScanError
 from volforge.volume.stand_ins import GZIP
 
-MOST_VOXELS = 1 << 31  # a whole body in half millimetres has a quarter of it
+MOST_VOXELS = 1 << 33  # of one volume; a whole body in half millimetres has a sixteenth of it
 MOST_PACKED = 1040  # times that deflate can pack values of one kind (1032, Deutsch 1996), and a little
 _SLACK = 1 << 16  # bytes of heads and tails
 _BLOCK = 1 << 20
@@ -36,9 +38,7 @@ def refuse_promise(shape: Sequence[int], expected: int, held: int, *, is_packed:
             f"{held:,} {kind}bytes are there",
             remedy="copy or export it again",
         )
-    voxels = 1
-    for n in shape:
-        voxels *= n
+    voxels = math.prod(shape[:3])  # further axes are phases or directions: their bytes were compared above
     if voxels > MOST_VOXELS:
         raise ScanError(
             f"{shown} voxels are more than any scan has (at most {MOST_VOXELS:,})", remedy="crop or resample it"
@@ -61,23 +61,32 @@ def inflated(content: bytes, most: int) -> bytes:
     from isal import isal_zlib
 
     parts: list[bytes] = []
-    left = most
-    while content:
+    left, at, whole = most, 0, memoryview(content)
+    while at < len(content):
         member = isal_zlib.decompressobj(wbits=31)
         try:
-            parts.append(member.decompress(content, left + 1))
+            # a file of one member is opened in one go; of many small ones only as much is handed over as each may need
+            step = len(content) if not parts else _BLOCK
+            while not member.eof and at < len(content):
+                block = whole[at : at + step]
+                parts.append(member.decompress(block, left + 1))
+                while not member.eof and member.unconsumed_tail and len(parts[-1]) <= left:
+                    left -= len(parts[-1])
+                    parts.append(member.decompress(member.unconsumed_tail, left + 1))
+                left -= len(parts[-1])
+                if left < 0:
+                    raise ScanError(
+                        f"the file unpacks to more than the {most:,} bytes that its header can mean",
+                        remedy="it is damaged, or made to fill the memory: get it anew",
+                    )
+                at += len(block) - len(member.unused_data)
         except _damaged() as error:
             raise zlib.error(str(error)) from error
-        left -= len(parts[-1])
-        if left < 0:
-            raise ScanError(
-                f"the file unpacks to more than the {most:,} bytes that its header can mean",
-                remedy="it is damaged, or made to fill the memory: get it anew",
-            )
         if not member.eof:
             raise EOFError("the compressed file ends early")
-        content = member.unused_data.lstrip(b"\0")
-        if content and not content.startswith(GZIP):
+        while at < len(content) and content[at] == 0:
+            at += 1
+        if at < len(content) and content[at : at + len(GZIP)] != GZIP:
             raise ValueError("something else follows the compressed data")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -122,4 +131,7 @@ def inflated_size(path: Path, start: int, most: int, wbits: int = 47, length: in
                 count += len(stream.decompress(block, _BLOCK * 16))
             except _damaged():
                 return count
+        with suppress(_damaged()):  # what a full step has left inside
+            while count < most and not stream.eof and (more := stream.decompress(b"", _BLOCK * 16)):
+                count += len(more)
     return count

@@ -21,6 +21,7 @@ UNIT_TO_MM = {"mm": 1.0, "meter": 1000.0, "micron": 0.001, "unknown": 1.0}
 SPACING_SLACK = 0.005  # share by which pixdim may differ from the steps of the affine before it is said
 MOST_COMPRESSIONS = 3
 MOST_PACKED_TWICE = 1 << 31  # bytes of a packed file within a packed one
+WIDEST = 16  # bytes of a value
 ROOM = 1 << 20  # bytes of header, extensions and padding
 
 
@@ -120,10 +121,16 @@ def _most_inflated(head: bytes) -> int:
     if head.startswith(GZIP):
         return MOST_PACKED_TWICE
     refuse_stand_in_bytes(head[:512], nifti=True)
+    from nibabel.spatialimages import HeaderDataError
+
     nib = load_nibabel()
     kind = nib.Nifti2Header if _is_nifti2(head) else nib.Nifti1Header
     header = kind(head[: kind.template_dtype.itemsize], check=False)
-    promised = math.prod(max(0, n) for n in header.get_data_shape()) * int(header["bitpix"]) // 8
+    try:  # some programs leave bitpix at 0, and nibabel goes by the type as well
+        width = header.get_data_dtype().itemsize
+    except HeaderDataError:
+        width = WIDEST
+    promised = math.prod(max(0, n) for n in header.get_data_shape()) * width
     return ROOM + 2 * max(0, promised)
 
 

@@ -25,11 +25,17 @@ def refusal_of(error: ScanError, files: Mapping[str, Path]) -> dict[str, str]:
     Returns:
         `reason`, `remedy`, and `where`: the column whose file is meant, empty where it is none of them.
     """
-    where = next((c for c, p in files.items() if error.where.startswith((str(p), str(on_disk(p))))), "")
+    where = next((c for c, p in files.items() if _is_of(error.where, (str(p), str(on_disk(p))))), "")
     reason, remedy = (_plain(text, files) for text in (error.message, error.remedy))
     if any(is_dicom(on_disk(p)) for p in files.values()):
         reason, remedy = without_names(reason), without_names(remedy)
     return {"reason": reason, "where": where, "remedy": remedy}
+
+
+def _is_of(where: str, paths: tuple[str, ...]) -> bool:
+    """Whether a place is a file, or within it; `CT_seg.nii.gz` is not within `CT`."""
+    rest = (where.removeprefix(p) for p in paths if where.startswith(p))
+    return any(not r or not (r[0].isalnum() or r[0] in "._-") for r in rest)
 
 
 def _plain(text: str, files: Mapping[str, Path]) -> str:

@@ -76,4 +76,5 @@ def missing_file(path: Path) -> ScanError:
         return ScanError(
             "a git-annex link: its data were not fetched", remedy="run `datalad get` or `git annex get` on it"
         )
-    return ScanError(f"a link that leads nowhere ({target})", remedy="mend the link, or copy the file itself")
+    # its target may be called after a patient, and reasons are kept
+    return ScanError("a link that leads nowhere", remedy="`readlink` shows where it leads; mend it, or copy the file")

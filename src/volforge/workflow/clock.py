@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from volforge.workflow.jobs import RESULTS
 
+STEP_S = 1e-3  # between results of different times
 SLACK_S = 2.0  # clocks of a file server and of this machine differ
 
 
@@ -25,7 +27,7 @@ def is_of_future(path: str | Path, now: float) -> bool:
 
 
 def set_back(outputs: Iterable[str], folder: Path = Path(), now: float | None = None) -> int:
-    """Give results from the future the time of now. All get the same one, so none is newer than another.
+    """Give results from the future the time of now, in their order: what was made later stays newer.
 
     Args:
         outputs: Of the steps of a run; if one of them is from the future, all results are looked at.
@@ -33,15 +35,23 @@ def set_back(outputs: Iterable[str], folder: Path = Path(), now: float | None = 
         now: Seconds since 1970; None: the time of now.
 
     Returns:
-        How many files and folders were given another time.
+        How many files and folders were given another time; those of other owners keep theirs.
     """
     moment = time.time() if now is None else now
     if not any(is_of_future(folder / path, moment) for path in outputs):
         return 0
-    count = 0
-    for place, folders, files in os.walk(folder / RESULTS, topdown=False):
+    found: list[tuple[float, Path]] = []
+    for place, folders, files in os.walk(folder / RESULTS, topdown=False, followlinks=True):
         for path in (Path(place) / name for name in (*files, *folders)):
-            if is_of_future(path, moment):
-                os.utime(path, (moment, moment), follow_symlinks=False)
-                count += 1
+            with suppress(OSError):  # another run may take its scratch away
+                at = path.lstat().st_mtime
+                if at > moment + SLACK_S:
+                    found.append((at, path))
+    ranks = {at: i for i, at in enumerate(sorted({at for at, _ in found}))}
+    count = 0
+    for at, path in found:
+        when = moment - (len(ranks) - 1 - ranks[at]) * STEP_S
+        with suppress(OSError):
+            os.utime(path, (when, when), follow_symlinks=False)
+            count += 1
     return count

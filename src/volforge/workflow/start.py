@@ -46,7 +46,7 @@ def arguments(
     is_own = (own / "config.yaml").is_file()
     words = ["--snakefile", str(home / "Snakefile"), "--configfile", *map(str, files)]
     words += ["--profile", str(own if is_own else home / own)]
-    if slurm and not is_own:  # the profile names the file from the working directory
+    if slurm and not (is_own and PARTITIONS.is_file()):  # the profile names the file from the working directory
         partitions = PARTITIONS if PARTITIONS.is_file() else home / PARTITIONS
         words += ["--volforge-slurm-partition-config", str(partitions)]
     return [*words, *(["--dry-run"] if dry_run else []), *others]

@@ -152,10 +152,13 @@ def _source(studies: Mapping[str, ResolvedStudy], study: ResolvedStudy, arm: str
 
 
 def _role(studies: Mapping[str, ResolvedStudy], study: ResolvedStudy, arm: str) -> str:
-    """What an arm is beside the others: `ours`, `published`, `baseline`, or `reference` (competes with none)."""
+    """What an arm is beside the others: `ours`, `published`, `baseline`, `reference` (competes with none), or `variant`
+    (of ours, named `volforge_...`: the overview compares ours with methods of others)."""
     kind = study.task.kind(study.settings.arms[arm])
     if arm == OURS:
         return "ours"
+    if arm.startswith(f"{OURS}_"):
+        return "variant"
     source = _source(studies, study, arm)
     if kind == "ceiling" or arm == study.task.reference_arm(study.settings):
         return "reference"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 STATE = Path(os.environ["CLUSTER_STUB"])
 LIMIT_S = int(os.environ.get("CLUSTER_STUB_LIMIT_S", "180"))
-WITH_VALUE = {"-A", "-p", "-t", "-C", "-J", "-n", "-c", "--job-name", "--output", "--comment", "--mem", "-D", "--name"}
+WITH_VALUE = {"-A", "-p", "-t", "-C", "-J", "-n", "-c", "--job-name", "--output", "--comment", "--mem", "-D", "--name", "--format"}
 
 
 @contextlib.contextmanager
@@ -143,8 +143,12 @@ def sacct(arguments):
 
 
 def squeue(arguments):
-    for number, _ in jobs():
-        print(f"{number}|{state_of(number)}")
+    options, _ = parse(arguments)
+    for number, job in jobs():
+        if options.get("--format") != "%i":
+            print(f"{number}|{state_of(number)}")
+        elif job["name"] == options["--name"] and state_of(number) == "RUNNING":
+            print(number)
 
 
 def scancel(arguments):

@@ -109,7 +109,9 @@ for (const block of document.querySelectorAll(".block")) {
 
 // A link into a closed part opens it; paper shows what stands on the page, with all pictures of it.
 const reveal = () => {
-  const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  let name = location.hash.slice(1);
+  try { name = decodeURIComponent(name); } catch { /* a percent sign that is none */ }
+  const target = name && document.getElementById(name);
   for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
 };
 addEventListener("hashchange", reveal);

@@ -21,10 +21,12 @@ class Segmentation(Task):
     measure = "volforge.tasks.segmentation.measure:measure"
     baselines = BASELINES
     learns = LEARNS
-    by_hand = {"start": "volforge.tasks.segmentation.starter:start"}
     first = (("", "dice"), ("", "nsd_1mm"), ("", "hd95_mm"))
     shown = ("dice", "hd95_mm", "assd_mm", "nsd_1mm")
-    by_hand = {"published": "volforge.tasks.segmentation.published_weights:import_published"}
+    by_hand = {
+        "start": "volforge.tasks.segmentation.starter:start",
+        "published": "volforge.tasks.segmentation.published_weights:import_published",
+    }
     published = {
         "localiser": "V-Net that finds the joints",
         "condyle": "U-Net, U-Net with attention gates, or V-Net of the mandibular condyle",

@@ -227,8 +227,8 @@ class Lesson:
             return
         seen = {k: set(v) for k, v in about["subjects"].items()}
         own = {k: set(v) for k, v in self.subjects.items()}
-        pairs = seen["pairs"]
-        crossed = (seen["target"] & own["source"]) | (seen["source"] & own["target"])
+        pairs = seen.get("pairs", set())
+        crossed = (seen.get("target", set()) & own["source"]) | (seen.get("source", set()) & own["target"])
         if pairs or crossed:
             what = "registered pairs" if pairs else "the other side"
             names = ", ".join(sorted(pairs or crossed)[:5])
