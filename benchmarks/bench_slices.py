@@ -77,7 +77,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         f"CT of {size} cut into slices and written",
         write_store,
         (
-            Peer("RGB PNG, 8 bit, stretched by slice", write_png, as_png, least=20.0),
+            Peer("RGB PNG, 8 bit, stretched by slice", write_png, as_png, least=10.0),
             Peer("zarr, its default codec, same chunks", write_zarr, as_zarr, **zarr_peer),
         ),
     )

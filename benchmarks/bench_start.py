@@ -176,7 +176,7 @@ def networks(folder: Path, limit: Callable[..., Peer], measures: dict[str, objec
             command("predict", "model", "predict", *words),
             (
                 limit("`import torch`", said("import torch; "), predict_why),
-                Peer("`import torch, monai`", said("import torch, monai; "), both),
+                limit("`import torch, monai`", said("import torch, monai; "), predict_why),
             ),
             **measures,  # type: ignore[arg-type]
         )
