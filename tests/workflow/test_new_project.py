@@ -145,6 +145,13 @@ def test_crops_are_all_body(tmp_path, spacing, is_crop):
     assert (cohort.get("body_mask") == {"method": "none"}) == is_crop
 
 
+def test_the_folder_that_one_stands_in_is_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VolforgeError, match="the folder that you stand in"):
+        new_template(Path())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path):
     raw(tmp_path / "data", {"a": 1})
     (tmp_path / "project").mkdir()

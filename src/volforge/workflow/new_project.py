@@ -96,6 +96,8 @@ def _fresh_folder(folder: Path) -> Iterator[Path]:
     Raises:
         VolforgeError: There is a file, or a folder that holds something.
     """
+    if folder.absolute() == Path.cwd():  # it is replaced as a whole, and a shell would stand in what is gone
+        raise VolforgeError("a new project cannot be the folder that you stand in", str(folder), "name it from outside")
     if folder.is_dir() and any(os.scandir(folder)):
         raise VolforgeError("the folder holds files already", str(folder), "name a new or an empty folder")
     if folder.exists() and not folder.is_dir():

@@ -20,7 +20,22 @@ from pathlib import Path
 
 STATE = Path(os.environ["CLUSTER_STUB"])
 LIMIT_S = int(os.environ.get("CLUSTER_STUB_LIMIT_S", "180"))
-WITH_VALUE = {"-A", "-p", "-t", "-C", "-J", "-n", "-c", "--job-name", "--output", "--comment", "--mem", "-D", "--name", "--format"}
+WITH_VALUE = {
+    "-A",
+    "-p",
+    "-t",
+    "-C",
+    "-J",
+    "-n",
+    "-c",
+    "--job-name",
+    "--output",
+    "--comment",
+    "--mem",
+    "-D",
+    "--name",
+    "--format",
+}
 
 
 @contextlib.contextmanager
