@@ -128,7 +128,7 @@ def _most_inflated(head: bytes) -> int:
     header = kind(head[: kind.template_dtype.itemsize], check=False)
     try:  # some programs leave bitpix at 0, and nibabel goes by the type as well
         width = header.get_data_dtype().itemsize
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):  # a type that no program knows
         width = WIDEST
     promised = math.prod(max(0, n) for n in header.get_data_shape()) * width
     return ROOM + 2 * max(0, promised)
