@@ -65,10 +65,15 @@ def test_hashes_of_code_and_schemas_need_no_clone(site, tmp_path):
     assert title == "Configuration"
 
 
+def without_libraries(text: str) -> str:
+    """What was said, without the installed libraries: they may stand in an environment within the clone."""
+    return text.replace(str(Path(sys.prefix)), "").replace(str(ROOT / ".venv"), "")
+
+
 def test_the_embedded_default_is_planned_from_the_wheel(site, tmp_path):
     done = volforge_of(site, "run", site / "volforge/shipped/config/config.yaml", "-n", "--", "--quiet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert str(ROOT) not in done.stdout + done.stderr
+    assert str(ROOT) not in without_libraries(done.stdout + done.stderr)
 
 
 @pytest.mark.slow
@@ -94,7 +99,7 @@ def test_the_page_of_the_first_cohort_works_as_printed_from_the_wheel_alone(site
     code = json.loads((project / "results/provenance.json").read_text())["code"]
     assert set(code) == {"sha256"}
     said = done.stdout + done.stderr + "".join(p.read_text() for p in (project / "logs").rglob("*.log"))
-    assert str(ROOT) not in said + (project / "results/report.html").read_text()
+    assert str(ROOT) not in without_libraries(said) + (project / "results/report.html").read_text()
     again = volforge_of(site, "run", "-n", cwd=project)
     assert "Nothing to be done" in again.stdout + again.stderr
 
