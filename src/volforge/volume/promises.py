@@ -104,7 +104,8 @@ def first_inflated(content: bytes, count: int) -> bytes:
     Raises:
         zlib.error: It is damaged.
     """
-    return zlib.decompressobj(wbits=31).decompress(content, count)
+    # a part is enough, and what is not consumed is copied
+    return zlib.decompressobj(wbits=31).decompress(content[:_BLOCK], count)
 
 
 def inflated_size(path: Path, start: int, most: int, wbits: int = 47, length: int | None = None) -> int:
