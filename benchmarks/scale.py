@@ -16,6 +16,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.bench_plan import write_cohort
 from volforge.report.provenance import hardware
 from volforge.whole_file import write_whole
 
@@ -30,21 +31,12 @@ COMMANDS = {
 
 def write_project(folder: Path, scans: int, arms: int) -> None:
     """A cohort of CTs with labels, one recipe, and a study whose arms are predictions made elsewhere."""
-    (folder / "data").mkdir()
+    write_cohort(folder, scans)
     (folder / "made").mkdir()
-    lines = ["subject\tscan\tmodality\timage\tlabels\tlabel_source"]
-    for n in range(scans):
-        for kind in ("image", "labels"):
-            (folder / f"data/{n}_{kind}.nii.gz").touch()
-        lines.append(f"p{n:05d}\ts{n:05d}\tCT\tdata/{n}_image.nii.gz\tdata/{n}_labels.nii.gz\texpert")
-    (folder / "sheet.tsv").write_text("\n".join(lines) + "\n")
     (folder / "sheet.structures.tsv").write_text("structure\tid\nliver\t1\n")
     names = "".join(f"      arm_{i}: {{predictions: made}}\n" for i in range(arms))
-    (folder / "config.yaml").write_text(
-        "cohorts:\n  large: {sheet: sheet.tsv, recipes: [axial]}\n"
-        "recipes:\n  axial: {kind: slices, size: [256, 256]}\n"
-        f"studies:\n  s:\n    task: segmentation\n    cohort: large\n    arms:\n{names}"
-    )
+    with (folder / "config.yaml").open("a") as file:
+        file.write(f"studies:\n  s:\n    task: segmentation\n    cohort: large\n    arms:\n{names}")
 
 
 def measured(command: list[str], folder: Path) -> tuple[float, float, float]:

@@ -16,30 +16,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.conftest import ROOT, hearing_ctrl_c
-from tests.faults.project import tables, write_project
+from tests.faults.project import KINDS, tables, write_project
 from volforge.workflow.run import load_run
 from volforge.workflow.status import read_journal, standings
 
-KINDS = {
-    "cohort phantoms": "make_phantoms",
-    "scan label": "make_labels",
-    "scan import": "import_scan",
-    "cohort collect": "collect_scans",
-    "scan cut": "cut_scan",
-    "cohort index": "index_recipe",
-    "scan export": "export_slices",
-    "model distances": "make_distances",
-    "model train-encoder": "train_slice_encoder",
-    "model train-judge": "train_judging_segmenter",
-    "model train": "train_model",
-    "model predict": "predict",
-    "study measure": "measure",
-    "study collect": "collect_measures",
-    "study table": "make_table",
-    "study figures": "draw_figures",
-    "study report": "report",
-}
-"""Kinds of jobs that run our code, by the words of their command."""
 WITHIN = ("kill", "term", "time limit", "full disk", "file limit", "memory", "unwritable", "clock", "lost")
 LEADER = ("kill all", "kill leader", "ctrl-c", "terminate", "disk filled")
 DISK_MB = 12

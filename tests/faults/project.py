@@ -11,6 +11,26 @@ import numpy as np
 
 from tests.conftest import ball_ct, save
 
+KINDS = {
+    "cohort phantoms": "make_phantoms",
+    "scan label": "make_labels",
+    "scan import": "import_scan",
+    "cohort collect": "collect_scans",
+    "scan cut": "cut_scan",
+    "cohort index": "index_recipe",
+    "scan export": "export_slices",
+    "model distances": "make_distances",
+    "model train-encoder": "train_slice_encoder",
+    "model train-judge": "train_judging_segmenter",
+    "model train": "train_model",
+    "model predict": "predict",
+    "study measure": "measure",
+    "study collect": "collect_measures",
+    "study table": "make_table",
+    "study figures": "draw_figures",
+    "study report": "report",
+}
+"""Kinds of jobs that run our code, by the words of their command."""
 CONFIGURATION = """
 cohorts:
   balls: {{sheet: balls.tsv, recipes: [axial], labels_command: {{command: ["{python}", label.py, "{{image}}", "{{labels}}"], mem_mb: 500}}}}

@@ -116,10 +116,7 @@ def import_published(path: Path, part: str, out: Path, say: Callable[[str], obje
     Raises:
         VolforgeError: An unknown part; a file that cannot be read, holds more than tensors, or another network.
     """
-    from safetensors.torch import save
-
-    from volforge.training.trained_files import versions, write_files
-    from volforge.volume.folders import sha256_of, whole_folder, write_json
+    from volforge.training.imported import write_imported
     from volforge.weights import load_state
 
     name, _, order = part.partition(":")
@@ -131,25 +128,14 @@ def import_published(path: Path, part: str, out: Path, say: Callable[[str], obje
     made = read_network(load_state(path), order or ORDERS[0], str(path))
     settings = _settings(name, made)
     region = REGIONS.get(name)
-    with whole_folder(out) as folder:
-        cost = {"device_hours": 0.0, "seconds": 0.0, "peak_memory_gib": 0.0, "device": "", "threads": 0}
-        digest = write_files(folder, save(dict(made.state)), [], cost)
-        about = {
-            **asdict(settings),
-            "patch": region[2] if region else COARSE_PATCH,
-            "channels": settings.channels,
-            "parameters": sum(p.numel() for p in made.network().parameters()),
-            "step": 0,
-            "steps": 0,
-            "expected": {},
-            "subjects": {},
-            "prior": None if region else PRIOR,
-            "import": {"background": "air", "body_mask": {}, "modality": "CT", "unit": "hu"},
-            "imported": {"file": path.name, "sha256": sha256_of(path), "part": part},
-            "sha256": digest,
-            "versions": versions(),
-        }
-        write_json(folder / "model.json", about)
+    about = {
+        **asdict(settings),
+        "patch": region[2] if region else COARSE_PATCH,
+        "channels": settings.channels,
+        "prior": None if region else PRIOR,
+        "import": {"background": "air", "body_mask": {}, "modality": "CT", "unit": "hu"},
+    }
+    write_imported(out, path, part, made.state, made.network(), about)
     say(str(out))
 
 

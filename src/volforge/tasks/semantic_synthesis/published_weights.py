@@ -107,10 +107,7 @@ def import_published(path: Path, part: str, out: Path, say: Callable[[str], obje
     Raises:
         VolforgeError: An unknown part; a file that cannot be read, holds more than tensors, or another network.
     """
-    from safetensors.torch import save
-
-    from volforge.training.trained_files import versions, write_files
-    from volforge.volume.folders import sha256_of, whole_folder, write_json
+    from volforge.training.imported import write_imported
     from volforge.weights import load_state
 
     if part not in PARTS:
@@ -119,23 +116,8 @@ def import_published(path: Path, part: str, out: Path, say: Callable[[str], obje
         raise VolforgeError("file not found", str(path), "check the path")
     made = read_generator(load_state(path), 1 + len(PARTS[part]), str(path))
     settings = _settings(part, made)
-    with whole_folder(out) as folder:
-        cost = {"device_hours": 0.0, "seconds": 0.0, "peak_memory_gib": 0.0, "device": "", "threads": 0}
-        digest = write_files(folder, save(dict(made.state)), [], cost)
-        about = {
-            **asdict(settings),
-            "channels": settings.channels,
-            "size": SIZE,
-            "parameters": sum(p.numel() for p in made.network().parameters()),
-            "step": 0,
-            "steps": 0,
-            "expected": {},
-            "subjects": {},
-            "imported": {"file": path.name, "sha256": sha256_of(path), "part": part},
-            "sha256": digest,
-            "versions": versions(),
-        }
-        write_json(folder / "model.json", about)
+    about = {**asdict(settings), "channels": settings.channels, "size": SIZE}
+    write_imported(out, path, part, made.state, made.network(), about)
     say(str(out))
 
 

@@ -140,33 +140,15 @@ def import_published(
         VolforgeError: As `read_published`; a setting that is read off the weights and contradicted; a folder that
             cannot be written.
     """
-    from safetensors.torch import save
-
-    from volforge.training.trained_files import versions, write_files
-    from volforge.volume.folders import sha256_of, whole_folder, write_json
+    from volforge.training.imported import write_imported
 
     made = read_published(path, part)
     content = {**_settings(made), **(settings or {})}
     if dict(content["network"]) != dict(made.spec) or content["kind"] != KINDS[part]:
         text = f"the file holds the network {dict(made.spec)} of the kind {KINDS[part]}"
         raise VolforgeError(text, str(path), "leave `network` and `kind` out")
-    with whole_folder(out) as folder:
-        cost = {"device_hours": 0.0, "seconds": 0.0, "peak_memory_gib": 0.0, "device": "", "threads": 0}
-        digest = write_files(folder, save(dict(made.state)), [], cost)
-        about = {
-            **content,
-            **made.given,
-            "size": content["recipe_settings"]["size"],
-            "parameters": sum(p.numel() for p in made.network().parameters()),
-            "step": 0,
-            "steps": 0,
-            "expected": {},
-            "subjects": {},
-            "imported": {"file": path.name, "sha256": sha256_of(path), "part": part},
-            "sha256": digest,
-            "versions": versions(),
-        }
-        write_json(folder / "model.json", about)
+    about = {**content, **made.given, "size": content["recipe_settings"]["size"]}
+    write_imported(out, path, part, made.state, made.network(), about)
     say(str(out))
     return made
 
