@@ -88,6 +88,7 @@ def test_the_shape_extractor_is_needed_in_training_alone(tmp_path):
         ({"translation": {"method": "cycle", "shape": 10}}, "a loss of shape needs one shape extractor"),
         ({"translation": {"method": "cycle", "select": "painted"}}, "only `painted` paints"),
         ({"translation": {"method": "cycle", "pairs": 3}}, "others see none"),
+        ({"translation": {"method": "paired", "targets": 3}}, "learns from pairs alone"),
         ({"translation": {"correlation": 2}}, "belongs to adversarial methods"),
         ({"translation": {"position": 0.1}}, "draw slices of both domains"),
         ({"translation": {"method": "one_way", "adversarial": 0}}, "the discriminator alone sees real targets"),

@@ -19,6 +19,18 @@ def subjects(rows):
     return {r["subject"] for r in rows}
 
 
+def test_fewer_targets_are_among_more_of_one_seed_and_sources_stay(rows):
+    every = domains(settings(method="cycle"), rows, 0)
+    by_count = [domains(settings(method="cycle", targets=n), rows, 0, seed=5) for n in (1, 2, 3)]
+    assert [len(subjects(d.targets)) for d in by_count] == [1, 2, 3]
+    assert subjects(by_count[0].targets) < subjects(by_count[1].targets) < subjects(by_count[2].targets)
+    assert all(d.sources == every.sources for d in by_count)
+    others = {tuple(sorted(subjects(domains(settings(targets=2), rows, 0, seed=s).targets))) for s in range(12)}
+    assert len(others) > 1  # another seed learns from others
+    with pytest.raises(VolforgeError, match="targets of 40 subjects are asked for"):
+        domains(settings(targets=40), rows, 0)
+
+
 def test_no_subject_gives_both_a_source_and_a_target(rows):
     found = domains(settings(method="cycle"), rows, 0)
     sources, targets = subjects(found.sources), subjects(found.targets)

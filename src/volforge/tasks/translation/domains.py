@@ -44,20 +44,21 @@ class Domains:
         return {name: sorted({r["subject"] for r in rows}) for name, rows in parts.items()}
 
 
-def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int) -> Domains:
+def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int, seed: int = 0) -> Domains:
     """Deal the scans that are not tested to source, target, pairs and validation.
 
     Without pairs no subject gives both a source and a target: subjects that could give both are ranked by a hash and
     dealt in turn. With `pairs: n`, the first n subjects of another hash that have a pair are shown as pairs, and give
-    nothing else.
+    nothing else. With `targets: n`, the first n subjects of a hash of the seed give targets: fewer ones are among more.
 
     Args:
         settings: The model.
         rows: Accepted scans of the cohort.
         fold: Fold that is tested (0 for the split `test`).
+        seed: Of the training; it chooses who gives targets, where `targets` asks for some.
 
     Raises:
-        VolforgeError: Fewer subjects have pairs than are asked for, or a part is empty that the method needs.
+        VolforgeError: Fewer subjects have pairs or targets than are asked for, or a part is empty that the method needs.
     """
     free = free_rows(rows, settings.by_fold, fold)
     chooses = settings.kind == EXTRACTOR or settings.translation["select"] != "latest"
@@ -86,7 +87,7 @@ def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int) -> Do
         for_sources, for_targets = set(both[0::2]), set(both[1::2])
         found = Domains(
             [r for r in sources if r["subject"] not in for_targets],
-            [r for r in targets if r["subject"] not in for_sources],
+            some_targets(settings, [r for r in targets if r["subject"] not in for_sources], seed),
             shown,
             paired_rows(settings, judged),
             of_modality(judged, settings.target),
@@ -100,6 +101,23 @@ def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int) -> Do
                 "look at source, target, and the sheet's columns modality, contrast, frame, split and fold",
             )
     return found
+
+
+def some_targets(settings: TranslationSettings, targets: list[Row], seed: int) -> list[Row]:
+    """The targets of as many subjects as the model learns from.
+
+    Raises:
+        VolforgeError: There are fewer.
+    """
+    wanted = settings.translation["targets"]
+    if wanted is None:
+        return targets
+    able = rank({r["subject"] for r in targets}, seed, "targets")
+    if len(able) < wanted:
+        text = f"targets of {wanted} subjects are asked for, {len(able)} are left to learn from"
+        raise VolforgeError(text, settings.place, "lower `targets`, or leave it out for all")
+    kept = set(able[:wanted])
+    return [r for r in targets if r["subject"] in kept]
 
 
 def parts_of(settings: TranslationSettings) -> tuple[str, ...]:

@@ -96,6 +96,12 @@ class TranslationOptions(Model):
     pairs: int = Field(
         default=0, ge=0, description="`painted`: subjects whose registered pairs are shown too, every second step"
     )
+    targets: int | None = Field(
+        default=None,
+        ge=1,
+        description="subjects whose target scans are learnt from, chosen by a hash of the seed; empty: all (`paired`: "
+        "see `pairs` of `painted` instead)",
+    )
     start: str = Field(default="", description="word of `needs`: the model whose generator the training starts from")
     select: Literal["structure", "painted", "pairs", "latest"] = Field(
         default="latest",
@@ -109,6 +115,8 @@ class TranslationOptions(Model):
             return "select", "only `painted` paints"
         if self.pairs and self.method != "painted":
             return "pairs", "the method `paired` sees all pairs; others see none"
+        if self.targets is not None and self.method == "paired":
+            return "targets", "the method `paired` learns from pairs alone"
         if self.consistency and self.method != "painted":
             return "consistency", "a second stage of `painted` only"
         if self.position and self.method not in ADVERSARIAL:

@@ -88,7 +88,7 @@ class Lesson:
         self.folder = job.scans.parent / "recipes" / settings.recipe
         self.recipe = SliceRecipe(**settings.recipe_settings)
         self.used: list[SliceSet] = []
-        parts = domains(settings, self.cohort.rows, job.fold)
+        parts = domains(settings, self.cohort.rows, job.fold, job.seed)
         self.parts, self.subjects = parts, dict(parts.subjects)
         self.judged = 0
         content = read_json(job.scans.parent / "settings.json")
