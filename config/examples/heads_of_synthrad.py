@@ -7,6 +7,8 @@ Roles are dealt by a hash within each centre, so that no order of files and no l
 
     <view>               training without pairs: a subject that trains gives its MR or its CT, never both, and no frame
     <view>_tune          the same training, measured on the subjects that tune; those that are tested do not stand in it
+    <view>_ablation      CT of all subjects that train, MR of the volunteers: how much scans and terms of a loss are worth;
+                         measured on the subjects that tune
     <view>_paired        both scans of every training subject, aligned: for the ceiling with pairs
     <view>_without_1BA   (1BB, 1BC) nothing of that centre trains or tunes; its subjects that did not tune are tested
 
@@ -131,6 +133,8 @@ def sheets_of(data: Path) -> dict[str, list[Row]]:
         tuned, tested = pairs(view, "tune", "val"), pairs(view, "test", "test")
         sheets[view] = apart + beside + tuned + tested
         sheets[f"{view}_tune"] = apart + beside + pairs(view, "tune", "test")
+        learnt = [slice_row(view, s, "CT", "", "train", "train") for s in subjects if roles[s] == "train"]
+        sheets[f"{view}_ablation"] = learnt + beside + pairs(view, "tune", "test")
         sheets[f"{view}_paired"] = pairs(view, "train", "train") + beside + tuned + tested
         for centre in sorted({centre_of(s) for s in subjects}):
             here = [s for s in subjects if centre_of(s) == centre]

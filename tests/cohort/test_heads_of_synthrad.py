@@ -26,7 +26,7 @@ def subjects(rows, **wanted):
 
 
 def test_every_sheet_has_no_problem_and_names_its_terms():
-    assert {*VIEWS, "axial_tune", "axial_paired", "axial_without_1BC"} == set(COMMITTED)
+    assert {*VIEWS, "axial_tune", "axial_ablation", "axial_paired", "axial_without_1BC"} == set(COMMITTED)
     for name, path in COMMITTED.items():
         rows_of(name)
         assert "CC BY-NC 4.0" in path.read_text(encoding="utf-8").splitlines()[0]
@@ -114,3 +114,13 @@ def test_a_folder_that_lacks_a_source_or_a_file_is_an_error(tmp_path):
     (tmp_path / "synthrad23_brain_slices/1BA001/axial_ct.nii.gz").touch()
     with pytest.raises(SystemExit, match="axial_mr"):
         MAKER["sheets_of"](tmp_path)
+
+
+def test_the_ablation_learns_from_the_ct_of_all_57_without_a_pair_and_looks_at_none_of_the_40():
+    rows, every = rows_of("axial_ablation"), rows_of("axial_paired")
+    learnt = subjects(rows, split="train", modality="CT")
+    assert learnt == subjects(every, split="train", modality="CT")
+    assert len(learnt) == 57
+    assert not learnt & subjects(rows, split="train", modality="MR")
+    assert subjects(rows, split="test") == subjects(every, split="val")
+    assert not subjects(rows) & subjects(every, split="test")
