@@ -7,7 +7,7 @@ Roles are dealt by a hash within each centre, so that no order of files and no l
 
     <view>               training without pairs: a subject that trains gives its MR or its CT, never both, and no frame
     <view>_tune          the same training, measured on the subjects that tune; those that are tested do not stand in it
-    <view>_ablation      CT of all subjects that train, MR of the volunteers: how much scans and terms of a loss are worth;
+    <view>_ablation      CT of all subjects that train, MR of the volunteers: what scans and terms of a loss are worth,
                          measured on the subjects that tune
     <view>_paired        both scans of every training subject, aligned: for the ceiling with pairs
     <view>_without_1BA   (1BB, 1BC) nothing of that centre trains or tunes; its subjects that did not tune are tested

@@ -1,12 +1,16 @@
 """The crate of a run by the rules of RO-Crate 1.1, and `volforge verify`."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
-from tests.conftest import volforge
+from tests.conftest import ROOT, volforge
 from volforge.errors import VolforgeError
 from volforge.report.crate import CRATE, files_of_run, read_crate, write_crate
 from volforge.report.provenance import provenance
@@ -146,3 +150,31 @@ def test_no_crate_or_a_damaged_one(results, content):
     with pytest.raises(VolforgeError) as caught:
         verify(results)
     assert caught.value.remedy
+
+
+def checked(folder):
+    """What the checker of RO-Crate finds."""
+    where = ROOT / ".venv/checker"
+    if not where.is_dir():
+        pytest.skip("the checker of RO-Crate is not installed: make .venv/checker")
+    program = Path(__file__).with_name("crate_checker.py")
+    own = {**os.environ, "PYTHONPATH": str(where)}
+    done = subprocess.run(
+        [sys.executable, str(program), str(folder)], env=own, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_checker_of_ro_crate_asks_for_an_author_and_a_publisher_and_for_nothing_else(results):
+    found = checked(results)
+    assert {(f["severity"], f["says"].split(" SHOULD ")[0][:24]) for f in found} <= {
+        ("RECOMMENDED", "The Root Data Entity"),  # an author, whom the run does not know
+        ("RECOMMENDED", "The `publisher` property"),
+    }
+    crate = json.loads((results / CRATE).read_text())
+    for entity in crate["@graph"]:
+        if entity["@id"] == "./":
+            del entity["datePublished"]
+    (results / CRATE).write_text(json.dumps(crate))
+    assert any(f["severity"] == "REQUIRED" for f in checked(results))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from volforge.volume.folders import form_of, read_json
 
@@ -26,12 +26,58 @@ class Class:
 
 
 @dataclass(frozen=True)
-class ModelSettings:
-    """A model as resolved.
+class ResolvedModel:
+    """What the settings of a model of any task begin with.
 
     Attributes:
         study, arm, model, cohort: Where it belongs.
         by_fold: Test scans are those of a fold, not of the split `test`.
+        kind: What it does, in a word of its task.
+    """
+
+    what: ClassVar[str] = "the settings of a model"
+
+    study: str
+    arm: str
+    model: str
+    cohort: str
+    by_fold: bool
+    kind: str
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Self:
+        """From plain values."""
+        return cls(**content)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read `<model>.train.json`."""
+        with form_of(path, cls.what):
+            return cls.of(read_json(path))
+
+    @property
+    def place(self) -> str:
+        """Where it belongs, for messages."""
+        return f"{self.study}, {self.arm}/{self.model}"
+
+
+def is_hounsfield(target: Mapping[str, str | None]) -> bool:
+    """Whether images of these scans are in HU; those of MR are in percent of each scan's own window."""
+    return target["modality"] != "MR"
+
+
+def window_of(target: Mapping[str, str | None], recipe: Mapping[str, Any]) -> tuple[float, float]:
+    """HU, or percent, that -1 and 1 stand for in the slices of a recipe."""
+    if not is_hounsfield(target):
+        return 0.0, 100.0
+    return float(recipe["ct_window"]["low"]), float(recipe["ct_window"]["high"])
+
+
+@dataclass(frozen=True)
+class ModelSettings(ResolvedModel):
+    """A model of segmentation as resolved.
+
+    Attributes:
         kind: `structures` or `localiser`.
         classes: What it learns, in the order of its channels; the background comes before them.
         recipe: Name of the recipe.
@@ -44,12 +90,6 @@ class ModelSettings:
         task, entry: The task that it belongs to, and the place of what trained it.
     """
 
-    study: str
-    arm: str
-    model: str
-    cohort: str
-    by_fold: bool
-    kind: str
     classes: tuple[Class, ...]
     recipe: str
     recipe_settings: Mapping[str, Any]
@@ -63,16 +103,10 @@ class ModelSettings:
     entry: str = ""
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> ModelSettings:
+    def of(cls, content: Mapping[str, Any]) -> Self:
         """From plain values."""
         classes = tuple(Class(**c) for c in content["classes"])
         return cls(**{**content, "classes": classes})
-
-    @classmethod
-    def load(cls, path: Path) -> ModelSettings:
-        """Read `<model>.train.json`."""
-        with form_of(path, "the settings of a model"):
-            return cls.of(read_json(path))
 
     @property
     def channels(self) -> int:

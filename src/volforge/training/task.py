@@ -129,3 +129,28 @@ class Plan:
     which: str | int = "best"
     workers: int = 0
     checkpoint_seconds: float = 120.0
+
+    @classmethod
+    def of(
+        cls,
+        options: Mapping[str, Any],
+        network: str,
+        workers: int,
+        checkpoint_seconds: float,
+        without: Sequence[str] = (),
+    ) -> Plan:
+        """Of the settings `training` of a model.
+
+        Args:
+            options: As in the configuration.
+            network: The one whose weights have a mean.
+            workers: Loader processes.
+            checkpoint_seconds: Time between checkpoints.
+            without: Keys that this training does not follow.
+        """
+        same = (
+            "steps", "batch", "schedule", "step_every", "warmup", "clip", "precision", "accelerator", "devices",
+            "channels_last", "compile", "threads", "validate_every", "patience", "tolerance", "which",
+        )  # fmt: skip
+        read = {key: options[key] for key in same if key not in without}
+        return cls(**read, ema={network: options["ema"]}, workers=workers, checkpoint_seconds=checkpoint_seconds)

@@ -7,7 +7,8 @@ import pytest
 from tests.tasks.translation.made import CT, MR, settings
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort
-from volforge.tasks.translation.domains import companions_of, domains, refuse_pairs
+from volforge.tasks.translation.domains import domains, refuse_pairs
+from volforge.tasks.translation.pairs import companions_of
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +101,11 @@ def test_further_contrasts_are_those_of_the_same_frame():
         row("c", "p", "g", "water"),
         row("d", "q", "f", "water"),
     ]
-    assert companions_of(rows[0], rows, ["out"], "here") == [rows[1]]
-    with pytest.raises(VolforgeError, match="scan a has no scan of contrast 'water' in its frame"):
-        companions_of(rows[0], rows, ["out", "water"], "here")
+    assert companions_of(rows[0], rows, ["out", "water"], "here") == {"out": rows[1]}
+    with pytest.raises(VolforgeError, match="two scans of the contrast out in the frame of a: b, e"):
+        companions_of(rows[0], [*rows, row("e", "p", "f", "out")], ["out"], "here")
+    nowhere = [row("a", "p", "", "in"), row("b", "p", "", "out")]  # no frame: nothing says that they are aligned
+    assert companions_of(nowhere[0], nowhere, ["out"], "here") == {}
 
 
 def test_both_directions(rows):

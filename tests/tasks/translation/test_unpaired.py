@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from tests.tasks.translation.made import settings
-from volforge.tasks.translation.unpaired import UnpairedTask, frozen
+from volforge.tasks.translation.unpaired import UnpairedTask
+from volforge.training.frozen import frozen
 from volforge.training.loop import train
 from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.stop import Stop

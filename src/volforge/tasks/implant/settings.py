@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
+from volforge.inference.model_settings import ResolvedModel
 from volforge.tasks.implant.grids import Frame, cap_frame
-from volforge.volume.folders import form_of, read_json
 from volforge.volume.geometry import Array, Grid
 
 
 @dataclass(frozen=True)
-class ImplantSettings:
+class ImplantSettings(ResolvedModel):
     """A model as resolved.
 
     Attributes:
-        study, arm, model, cohort: Where it belongs.
-        by_fold: Test scans are those of a fold, not of the split `test`.
         kind: `implant`.
         implant: What it predicts, and how it sees a skull; as in the configuration.
         needs: The models that it needs, in the words of the configuration.
@@ -28,12 +25,8 @@ class ImplantSettings:
         task, entry: The task that it belongs to, and the place of what trained it.
     """
 
-    study: str
-    arm: str
-    model: str
-    cohort: str
-    by_fold: bool
-    kind: str
+    what: ClassVar[str] = "the settings of a model of implants"
+
     implant: Mapping[str, Any]
     needs: tuple[str, ...]
     network: Mapping[str, Any]
@@ -44,22 +37,11 @@ class ImplantSettings:
     entry: str = ""
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> ImplantSettings:
+    def of(cls, content: Mapping[str, Any]) -> Self:
         """From plain values; keys that are no settings are left out."""
         names = {f.name for f in fields(cls)}
         given = {k: v for k, v in content.items() if k in names}
         return cls(**{**given, "needs": tuple(given["needs"])})
-
-    @classmethod
-    def load(cls, path: Path) -> ImplantSettings:
-        """Read `<model>.train.json`."""
-        with form_of(path, "the settings of a model of implants"):
-            return cls.of(read_json(path))
-
-    @property
-    def place(self) -> str:
-        """Where it belongs, for messages."""
-        return f"{self.study}, {self.arm}/{self.model}"
 
     @property
     def sees(self) -> str:

@@ -97,17 +97,7 @@ def plan_of(settings: ModelSettings, job: TrainJob) -> Plan:
     """The loop's plan."""
     from volforge.training.task import Plan
 
-    options = settings.training
-    same = (
-        "steps", "batch", "schedule", "step_every", "warmup", "clip", "precision", "accelerator", "devices",
-        "channels_last", "compile", "threads", "validate_every", "patience", "tolerance", "which",
-    )  # fmt: skip
-    return Plan(
-        **{k: options[k] for k in same},
-        ema={"network": options["ema"]},
-        workers=job.workers,
-        checkpoint_seconds=job.checkpoint_seconds,
-    )
+    return Plan.of(settings.training, "network", job.workers, job.checkpoint_seconds)
 
 
 def write_model(

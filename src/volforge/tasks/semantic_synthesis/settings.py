@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from volforge.cohort.splits import rank
+from volforge.inference.model_settings import ResolvedModel, is_hounsfield, window_of
 from volforge.study.cases import Row, free_rows, of_modality
 from volforge.study.inner_split import inner_split
-from volforge.volume.folders import form_of, read_json
 from volforge.volume.geometry import Array
 
 EDGE_PERCENT = 5.0  # of the window of MR: value of the body's outline
@@ -35,12 +34,10 @@ class Painted:
 
 
 @dataclass(frozen=True)
-class SynthesisSettings:
+class SynthesisSettings(ResolvedModel):
     """A generator as resolved.
 
     Attributes:
-        study, arm, model, cohort: Where it belongs.
-        by_fold: Test scans are those of a fold, not of the split `test`.
         kind: `synthesis`.
         classes: What it paints, in the order of its channels; the background comes before them.
         recipe, recipe_settings: The slices.
@@ -52,12 +49,8 @@ class SynthesisSettings:
         task, entry: The task that it belongs to, and the place of what trained it.
     """
 
-    study: str
-    arm: str
-    model: str
-    cohort: str
-    by_fold: bool
-    kind: str
+    what: ClassVar[str] = "the settings of a generator"
+
     classes: tuple[Painted, ...]
     recipe: str
     recipe_settings: Mapping[str, Any]
@@ -71,15 +64,9 @@ class SynthesisSettings:
     entry: str = ""
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> SynthesisSettings:
+    def of(cls, content: Mapping[str, Any]) -> Self:
         """From plain values."""
         return cls(**{**content, "classes": tuple(Painted(**c) for c in content["classes"])})
-
-    @classmethod
-    def load(cls, path: Path) -> SynthesisSettings:
-        """Read `<model>.train.json`."""
-        with form_of(path, "the settings of a generator"):
-            return cls.of(read_json(path))
 
     @property
     def channels(self) -> int:
@@ -107,15 +94,12 @@ class SynthesisSettings:
     @property
     def is_hounsfield(self) -> bool:
         """Whether images are in HU; those of MR are in percent of each scan's own window."""
-        return self.target["modality"] != "MR"
+        return is_hounsfield(self.target)
 
     @property
     def window(self) -> tuple[float, float]:
         """HU, or percent, that -1 and 1 stand for."""
-        if not self.is_hounsfield:
-            return 0.0, 100.0
-        window = self.recipe_settings["ct_window"]
-        return float(window["low"]), float(window["high"])
+        return window_of(self.target, self.recipe_settings)
 
     @property
     def edge(self) -> float:

@@ -138,17 +138,8 @@ def plan_of(settings: SynthesisSettings, job: TrainJob) -> Plan:
     """The loop's plan: no clipping and no schedule, as published."""
     from volforge.training.task import Plan
 
-    options = settings.training
-    same = (
-        "steps", "batch", "precision", "accelerator", "devices", "channels_last", "compile", "threads",
-        "validate_every", "patience", "tolerance", "which",
-    )  # fmt: skip
-    return Plan(
-        **{k: options[k] for k in same},
-        ema={"generator": options["ema"]},
-        workers=job.workers,
-        checkpoint_seconds=job.checkpoint_seconds,
-    )
+    without = ("schedule", "step_every", "warmup", "clip")
+    return Plan.of(settings.training, "generator", job.workers, job.checkpoint_seconds, without)
 
 
 def write_generator(

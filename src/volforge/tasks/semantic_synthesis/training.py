@@ -28,6 +28,7 @@ from volforge.losses.semantic import (
     label_mix_loss,
 )
 from volforge.networks.spectral import settle_spectral_norms
+from volforge.training.frozen import frozen
 from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.slices import Slices
 from volforge.training.task import Batch, Hands, Task
@@ -167,7 +168,8 @@ class SemanticTask(Task):
         judge = networks.get("discriminator")
         fake, again = self._painted(networks["generator"], given, batch, step)
         logged: dict[str, Tensor] = {}
-        with _Frozen(networks["segmenter"] if is_pair else None), _Frozen(judge):
+        held = [networks["segmenter"]] if is_pair else []
+        with frozen([*held, *([] if judge is None else [judge])]):
             logged["segment"] = balanced_cross_entropy(networks["segmenter"](fake), labels, weights)
             total = self.plan.segment * logged["segment"]
             if judge is not None:
@@ -266,21 +268,6 @@ class SemanticTask(Task):
         settle_spectral_norms(networks["generator"])
         refresh(networks["generator"], self, device)
         return {} if self.judge is None else self.judge(networks["generator"], device)
-
-
-class _Frozen:
-    """A network whose weights take no gradient for a while; what it passes on to its input stays."""
-
-    def __init__(self, network: nn.Module | None):
-        self.network = network
-
-    def __enter__(self) -> None:
-        if self.network is not None:
-            self.network.requires_grad_(False)
-
-    def __exit__(self, *error: object) -> None:
-        if self.network is not None:
-            self.network.requires_grad_(True)
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

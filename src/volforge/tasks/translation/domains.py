@@ -9,9 +9,8 @@ from volforge.cohort.splits import rank
 from volforge.errors import VolforgeError
 from volforge.study.cases import Row, free_rows, of_modality
 from volforge.study.inner_split import inner_split
+from volforge.tasks.translation.pairs import Pair, paired_rows
 from volforge.tasks.translation.settings import EXTRACTOR, TranslationSettings
-
-Pair = tuple[Row, Row]
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int, seed:
         seed: Of the training; it chooses who gives targets, where `targets` asks for some.
 
     Raises:
-        VolforgeError: Fewer subjects have pairs or targets than are asked for, or a part is empty that the method needs.
+        VolforgeError: Fewer subjects have pairs or targets than are asked for, or a part that is needed is empty.
     """
     free = free_rows(rows, settings.by_fold, fold)
     chooses = settings.kind == EXTRACTOR or settings.translation["select"] != "latest"
@@ -66,10 +65,11 @@ def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int, seed:
     subjects, chosen = inner_split(free, settings.by_fold, share)
     learnt = [r for r in free if r["subject"] in subjects]
     judged = [r for r in free if r["subject"] in chosen]
-    pairs = paired_rows(settings, learnt)
+    pairs = paired_rows(learnt, settings.source, settings.target, settings.place)
+    judged_pairs = paired_rows(judged, settings.source, settings.target, settings.place)
     wanted = int(settings.translation["pairs"])
     if settings.method == "paired":
-        found = Domains([], [], pairs, paired_rows(settings, judged), of_modality(judged, settings.target))
+        found = Domains([], [], pairs, judged_pairs, of_modality(judged, settings.target))
     else:
         shown: list[Pair] = []
         if wanted:
@@ -89,7 +89,7 @@ def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int, seed:
             [r for r in sources if r["subject"] not in for_targets],
             some_targets(settings, [r for r in targets if r["subject"] not in for_sources], seed),
             shown,
-            paired_rows(settings, judged),
+            judged_pairs,
             of_modality(judged, settings.target),
         )
         refuse_pairs(found, settings.place)
@@ -139,48 +139,3 @@ def refuse_pairs(found: Domains, place: str) -> None:
     if ours:
         text = f"a training without pairs would see source and target of one subject: {', '.join(sorted(ours)[:5])}"
         raise VolforgeError(text, place, "give the two scans of a subject the same name in the column `subject`")
-
-
-def paired_rows(settings: TranslationSettings, rows: Sequence[Row]) -> list[Pair]:
-    """Sources with the target of the same subject and frame, in the order of the sources.
-
-    Raises:
-        VolforgeError: Two targets share a frame.
-    """
-    targets: dict[tuple[str, str], Row] = {}
-    for r in of_modality(rows, settings.target):
-        key = (r["subject"], r["frame"])
-        if r["frame"] and key in targets:
-            text = f"two target scans of one frame: {targets[key]['scan']} and {r['scan']}"
-            raise VolforgeError(text, settings.place, "tell them apart by `target: {contrast: ...}`, or another frame")
-        if r["frame"]:
-            targets[key] = r
-    found = []
-    for row in of_modality(rows, settings.source):
-        target = targets.get((row["subject"], row["frame"])) if row["frame"] else None
-        if target is not None:
-            found.append((row, target))
-    return found
-
-
-def companions_of(row: Row, rows: Sequence[Row], also: Sequence[str], place: str) -> list[Row]:
-    """The scans of further contrasts of a source's subject and frame, in the order of `also`.
-
-    Raises:
-        VolforgeError: One is missing, or there are two.
-    """
-    found = []
-    for contrast in also:
-        of_frame = [r for r in rows if r["frame"] and (r["subject"], r["frame"]) == (row["subject"], row["frame"])]
-        fitting = [r for r in of_frame if r["contrast"] == contrast and r["modality"] == row["modality"]]
-        if not fitting:
-            raise VolforgeError(
-                f"scan {row['scan']} has no scan of contrast '{contrast}' in its frame",
-                place,
-                "give all contrasts of one sitting the same `subject` and `frame`, or leave it out of `also`",
-            )
-        if len(fitting) > 1:
-            text = f"two scans of the contrast {contrast} in the frame of {row['scan']}"
-            raise VolforgeError(text, place, "give one of them another frame or contrast")
-        found.append(fitting[0])
-    return found

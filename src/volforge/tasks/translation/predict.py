@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from volforge.cohort.collect import as_tsv
 from volforge.errors import VolforgeError
 from volforge.scratch import remove, scratch_beside
-from volforge.study.cases import Case, Cohort, of_modality
+from volforge.study.cases import Case, Cohort
 from volforge.study.jobs import PredictJob
 from volforge.study.predict import cost, predict_without_models
 from volforge.study.predictions import Prediction, write_predictions
 from volforge.study.settings import ArmSettings
 from volforge.tasks.translation.baselines import BASELINES
-from volforge.tasks.translation.pairs import paired_cases
+from volforge.tasks.translation.pairs import companions_of, paired_cases
 from volforge.volume.folders import sha256_of, whole_folder, write_json
 from volforge.volume.restore import write_on_source_grid
 from volforge.whole_file import write_whole
@@ -94,7 +94,7 @@ def predict_by_models(
     with whole_folder(job.out) as scratch:
         for case in cases:
             named = Prediction(case.scan, case.subject, case.reference, case.label_source)
-            scans = contrasts_of(cohort, case, views.first.settings.also, settings.source)
+            scans = contrasts_of(cohort, case, views.first.settings.also)
             if not scans:
                 predictions.append(asdict(named))
                 continue
@@ -120,7 +120,7 @@ def _refuse_equal_names(cases: Sequence[Case], views: Views) -> None:
             raise VolforgeError(text, "the sample sheet", "rename one of them")
 
 
-def contrasts_of(cohort: Cohort, case: Case, also: Sequence[str], source: Mapping[str, str | None]) -> list[str]:
+def contrasts_of(cohort: Cohort, case: Case, also: Sequence[str]) -> list[str]:
     """The scans that a case is translated from: the source, then the further contrasts of its subject and frame.
 
     Returns:
@@ -130,15 +130,9 @@ def contrasts_of(cohort: Cohort, case: Case, also: Sequence[str], source: Mappin
         VolforgeError: Two scans of one contrast.
     """
     own = next(r for r in cohort.rows if r["scan"] == case.scan)
-    scans, missing = [case.scan], []
-    for contrast in also:
-        rows = of_modality(cohort.rows, {"modality": source["modality"], "contrast": contrast})
-        found = [r["scan"] for r in rows if r["subject"] == own["subject"] and r["frame"] == own["frame"]]
-        if len(found) > 1:
-            text = f"two scans of the contrast {contrast} in the frame of {case.scan}: {', '.join(found)}"
-            raise VolforgeError(text, str(cohort.scans), "give one of them another frame or contrast")
-        scans += found
-        missing += [] if found else [f"the contrast {contrast}"]
+    found = companions_of(own, cohort.rows, also, str(cohort.scans))
+    scans = [case.scan, *(r["scan"] for r in found.values())]
+    missing = [f"the contrast {c}" for c in also if c not in found]
     missing += [f"the image of {s}" for s in scans if not cohort.has(s, "image")]
     if missing:
         print(f"{case.scan} is not translated: {', '.join(missing)} is missing", file=sys.stderr)

@@ -25,7 +25,8 @@ from volforge.tasks.translation.painting.paint import paint
 from volforge.tasks.translation.painting.warp import warped
 from volforge.tasks.translation.settings import TranslationSettings
 from volforge.tasks.translation.slices import SliceSet
-from volforge.tasks.translation.unpaired import BETA2, Judge, frozen
+from volforge.tasks.translation.unpaired import BETA2, Judge
+from volforge.training.frozen import frozen
 from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.task import Batch, Hands, Task
 from volforge.volume.geometry import Array

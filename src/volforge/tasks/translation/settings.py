@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from volforge.volume.folders import form_of, read_json
+from volforge.inference.model_settings import ResolvedModel, is_hounsfield, window_of
 
 KIND = "translation"
 EXTRACTOR = "shape_extractor"
 
 
 @dataclass(frozen=True)
-class TranslationSettings:
+class TranslationSettings(ResolvedModel):
     """A model as resolved.
 
     Attributes:
-        study, arm, model, cohort: Where it belongs.
-        by_fold: Test scans are those of a fold, not of the split `test`.
         kind: `translation`, or `shape_extractor`.
         recipe, recipe_settings: The slices; their axis is the view.
         source, target: Modality and contrast.
@@ -33,12 +30,8 @@ class TranslationSettings:
         task, entry: The task that it belongs to, and the place of what trained it.
     """
 
-    study: str
-    arm: str
-    model: str
-    cohort: str
-    by_fold: bool
-    kind: str
+    what: ClassVar[str] = "the settings of a model of translation"
+
     recipe: str
     recipe_settings: Mapping[str, Any]
     source: Mapping[str, str | None]
@@ -54,20 +47,9 @@ class TranslationSettings:
     entry: str = ""
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> TranslationSettings:
+    def of(cls, content: Mapping[str, Any]) -> Self:
         """From plain values."""
         return cls(**{**content, "also": tuple(content["also"]), "needs": tuple(content.get("needs") or ())})
-
-    @classmethod
-    def load(cls, path: Path) -> TranslationSettings:
-        """Read `<model>.train.json`."""
-        with form_of(path, "the settings of a model of translation"):
-            return cls.of(read_json(path))
-
-    @property
-    def place(self) -> str:
-        """Where it belongs, for messages."""
-        return f"{self.study}, {self.arm}/{self.model}"
 
     @property
     def method(self) -> str:
@@ -92,12 +74,9 @@ class TranslationSettings:
     @property
     def is_hounsfield(self) -> bool:
         """Whether images are in HU; those of MR are in percent of each scan's own window."""
-        return self.target["modality"] != "MR"
+        return is_hounsfield(self.target)
 
     @property
     def window(self) -> tuple[float, float]:
         """HU, or percent, that -1 and 1 stand for."""
-        if not self.is_hounsfield:
-            return 0.0, 100.0
-        window = self.recipe_settings["ct_window"]
-        return float(window["low"]), float(window["high"])
+        return window_of(self.target, self.recipe_settings)

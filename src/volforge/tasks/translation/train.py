@@ -10,7 +10,8 @@ from volforge.config.models import SliceRecipe
 from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort, Row
 from volforge.study.jobs import TrainJob
-from volforge.tasks.translation.domains import Domains, Pair, companions_of, domains
+from volforge.tasks.translation.domains import Domains, domains
+from volforge.tasks.translation.pairs import Pair, companions_of
 from volforge.tasks.translation.settings import EXTRACTOR, TranslationSettings
 from volforge.training.attempt import note_attempt
 from volforge.training.trained_files import multiply_adds, versions, write_trained
@@ -159,14 +160,26 @@ class Lesson:
             return put_beside(self.cohort, self.recipe, self.folder, scan, other)
 
         also = self.settings.also
-        more = {
-            r["scan"]: [beside(r["scan"], o) for o in companions_of(r, self.cohort.rows, also, self.settings.place)]
-            for r in usable
-            if also
-        }
+        more = {r["scan"]: [beside(r["scan"], o) for o in self._companions(r, also)] for r in usable if also}
         others = None if partners is None else {r["scan"]: beside(r["scan"], partners[r["scan"]]) for r in usable}
         self.used.append(SliceSet(self.folder, usable, context=self.settings.context, beside=more, partners=others))
         return self.used[-1]
+
+    def _companions(self, row: Row, also: Sequence[str]) -> list[Row]:
+        """Scans of all further contrasts of a source.
+
+        Raises:
+            VolforgeError: One is missing, or there are two.
+        """
+        found = companions_of(row, self.cohort.rows, also, self.settings.place)
+        for contrast in also:
+            if contrast not in found:
+                raise VolforgeError(
+                    f"scan {row['scan']} has no scan of contrast '{contrast}' in its frame",
+                    self.settings.place,
+                    "give all contrasts of one sitting the same `subject` and `frame`, or leave it out of `also`",
+                )
+        return list(found.values())
 
     def _pairs(self, pairs: Sequence[Pair]) -> SliceSet:
         return self._sources([a for a, _ in pairs], {a["scan"]: b for a, b in pairs})
@@ -292,17 +305,7 @@ def plan_of(settings: TranslationSettings, job: TrainJob) -> Plan:
     """The loop's plan."""
     from volforge.training.task import Plan
 
-    options = settings.training
-    same = (
-        "steps", "batch", "schedule", "step_every", "warmup", "clip", "precision", "accelerator", "devices",
-        "channels_last", "compile", "threads", "validate_every", "patience", "tolerance", "which",
-    )  # fmt: skip
-    return Plan(
-        **{k: options[k] for k in same},
-        ema={"generator": options["ema"]},
-        workers=job.workers,
-        checkpoint_seconds=job.checkpoint_seconds,
-    )
+    return Plan.of(settings.training, "generator", job.workers, job.checkpoint_seconds)
 
 
 def write_model(settings: TranslationSettings, made: Lesson, plan: Plan, done: Trained, out: Path) -> None:

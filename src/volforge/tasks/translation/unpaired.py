@@ -6,8 +6,7 @@ outline); Park et al., ECCV 2020 (contrast of patches).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from volforge.tasks.translation.pool import FakePool, pool_generator
 from volforge.tasks.translation.settings import TranslationSettings
 from volforge.tasks.translation.slices import SliceSet
 from volforge.tasks.translation.structure import LEVELS, structure_term
+from volforge.training.frozen import frozen
 from volforge.training.slice_augment import SliceAugmentation
 from volforge.training.task import Batch, Hands, Task
 
@@ -303,15 +303,3 @@ class UnpairedTask(Task):
         """Take up the pools."""
         for name, pool in self.pools.items():
             pool.load(state[name])
-
-
-@contextmanager
-def frozen(networks: list[nn.Module]) -> Iterator[None]:
-    """Networks whose weights take no gradient for a while; what they pass on to their input stays."""
-    for network in networks:
-        network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for network in networks:
-            network.requires_grad_(True)
