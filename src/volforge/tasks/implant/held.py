@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,13 +33,13 @@ class Volume:
     def of(cls, values: Array) -> Volume:
         """Bits of a boolean volume; 16-bit numbers of any other."""
         if values.dtype == bool:
-            return cls(np.packbits(values, axis=-1), values.shape)
+            return cls(np.packbits(values.ravel()), values.shape)  # flat: along an axis it is ten times slower
         return cls(values.astype(np.float16), values.shape)
 
     def whole(self) -> Array:
         """Boolean, or float32."""
         if self.values.dtype == np.uint8:
-            return np.unpackbits(self.values, axis=-1, count=self.shape[-1]).astype(bool)
+            return np.unpackbits(self.values, count=math.prod(self.shape)).view(bool).reshape(self.shape)
         return self.values.astype(np.float32)
 
 
