@@ -8,6 +8,7 @@ import numpy as np
 
 from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array
+from volforge.volume.intensity import values_in
 from volforge.volume.picture import GAP, grey_range, plane, render, spread
 
 FILE = "background.png"
@@ -31,7 +32,7 @@ def takes_much(image: Array, body: Array, air: float, modality: str) -> bool:
     if modality == "CT":
         level = air + BRIGHT_HU
     else:
-        inside = image[body][:: max(1, int(np.count_nonzero(body)) // 200_000)]
+        inside = values_in(image, body)[:: max(1, int(np.count_nonzero(body)) // 200_000)]
         level = air + BRIGHT_SHARE * float(np.percentile(inside, 95) - air) if inside.size else np.inf
     return bool(np.count_nonzero((image > level) & ~body) > LEAST * image.size)
 

@@ -24,6 +24,7 @@ from volforge.config.models import BodyMask
 from volforge.volume.boxes import bounding_box
 from volforge.volume.cavities import COARSE_MM, cut_faces, fill_cavities
 from volforge.volume.geometry import Array
+from volforge.volume.intensity import values_in
 from volforge.volume.local_noise import tissue_above
 from volforge.volume.morphology import (
     Spacing,
@@ -181,7 +182,7 @@ def _outside(bone: Array, mask: Array) -> float:
 
 def _is_no_patient(image: Array, found: Array, bone: Array) -> bool:
     """Whether what was found is not mostly soft tissue, or is a solid thing without bone beside much bone."""
-    values = image[found]
+    values = values_in(image, found)
     if not values.size or ((values >= -150) & (values <= 150)).mean() < 0.5:
         return True
     return _outside(bone, found) > 0.9 and int(bone.sum()) >= 0.2 * values.size

@@ -15,6 +15,7 @@ from volforge.config.models import HuWindow, RecipeBase, RegionRecipe, SliceReci
 from volforge.errors import ScanError
 from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array, Grid
+from volforge.volume.intensity import values_in
 from volforge.volume.legacy_threshold import remove_background, stretch_slice
 from volforge.volume.resample import resample_to
 
@@ -162,7 +163,7 @@ def window_of(image: Array, body: Array | None, unit: str, recipe: RecipeBase) -
         low, high = window.low, window.high
         kind = "hu" if unit == "hu" else "fixed"
     else:
-        inside = image[body > 0] if body is not None and body.any() else image.ravel(order="K")
+        inside = values_in(image, body > 0) if body is not None and body.any() else image.ravel(order="K")
         low, high = (
             float(v) for v in np.percentile(inside[:: max(1, inside.size // 2_000_000)], [window.low, window.high])
         )

@@ -121,6 +121,16 @@ def outside_value(unit: str, values: Array) -> int | float:
     return AIR_HU if unit != "arbitrary" else min(0, values.min().item())
 
 
+def values_in(image: Array, mask: Array) -> Array:
+    """Values of an image where a mask is true, in the order in which they lie in memory where both lie alike.
+
+    An index by a mask walks in C order, which costs four times as much in volumes that lie in Fortran order.
+    """
+    if image.flags.f_contiguous and mask.flags.f_contiguous:
+        return image.T[mask.T]
+    return image[mask]
+
+
 def percentiles(values: Array) -> dict[str, float]:
     """Selected percentiles of values, for the record (at most a million values, evenly drawn)."""
     if not values.size:

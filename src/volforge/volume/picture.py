@@ -8,6 +8,7 @@ import numpy as np
 
 from volforge.volume.boxes import bounding_box
 from volforge.volume.geometry import Array
+from volforge.volume.intensity import values_in
 from volforge.volume.morphology import face
 
 RGB = tuple[int, int, int]
@@ -23,7 +24,7 @@ def grey_range(image: Array, modality: str, body: Array | None = None) -> tuple[
         return -1000.0, 1000.0
     if modality == "mask":
         return 0.0, float(max(1, image.max(initial=1)))
-    values = image[body] if body is not None and body.any() else image.ravel(order="K")
+    values = values_in(image, body) if body is not None and body.any() else image.ravel(order="K")
     low, high = np.percentile(values[:: max(1, values.size // 200_000)], [0.5, 99.5])
     return float(min(low, 0)), float(high if high > low else low + 1)
 

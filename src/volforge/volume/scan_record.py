@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from volforge.volume.geometry import Array, axis_codes
-from volforge.volume.intensity import percentiles
-from volforge.volume.label_map import LabelMap, Target, present_ids
+from volforge.volume.intensity import percentiles, values_in
+from volforge.volume.label_map import LabelMap, Target, voxels_by_id
 from volforge.volume.source_volume import SourceVolume
 from volforge.volume.straighten import planes_record
 
@@ -50,7 +50,7 @@ def values_record(image: Array, body: Array | None) -> dict[str, Any]:
         "percentiles": percentiles(image),
     }
     if body is not None:
-        record["body_percentiles"] = percentiles(image[body])
+        record["body_percentiles"] = percentiles(values_in(image, body))
     return record
 
 
@@ -65,14 +65,13 @@ def labels_record(
         structures: Id by name; empty: structures are called by their ids.
     """
     names = {value: name for name, value in structures.items()}
-    counts = np.bincount(labels.array.ravel(order="K"))
-    voxels = {names.get(i, str(i)): int(counts[i]) for i in present_ids(labels.array)}
+    voxels = {names.get(i, str(i)): n for i, n in voxels_by_id(labels.array).items()}
     flags = [] if voxels else ["labels_empty"]
     if voxels and not names:
         flags.append("structures_without_names")
     entry: dict[str, Any] = {"voxels": voxels, "overlap_voxels": labels.overlap_voxels}
     if body is not None and voxels:
-        outside = int(((labels.array > 0) & ~body).sum())
+        outside = int(np.count_nonzero((labels.array > 0) & ~body))
         entry["outside_body_voxels"] = outside
         if outside > 0.001 * sum(voxels.values()):
             flags.append("labels_outside_body")
