@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from volforge.volume.boxes import foreground_box, grown, structure_boxes, union
+from volforge.volume.boxes import foreground_box, grown, holding, structure_boxes, union
 
 
 @given(hnp.arrays(np.int16, hnp.array_shapes(min_dims=1, max_dims=4, max_side=5), elements=st.integers(-2, 2)))
@@ -28,6 +28,17 @@ def test_boxes_of_all_structures_equal_those_of_each_alone(labels, kind, order):
     ids = [7, 3, 1, 4]
     found = structure_boxes(np.asarray(labels, dtype=kind, order=order), ids)
     assert found == {i: foreground_box(labels == i) for i in ids if (labels == i).any()}
+
+
+@given(
+    hnp.arrays(np.uint16, hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5), elements=st.integers(0, 9)),
+    st.lists(st.integers(-1, 70000), max_size=6),
+    st.sampled_from("CF"),
+)
+def test_where_ids_are_held_is_what_isin_says(labels, ids, order):
+    found = holding(np.asarray(labels, order=order), ids)
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, np.isin(labels, ids))
 
 
 def test_ids_far_beyond_those_of_the_map_and_no_ids_at_all():

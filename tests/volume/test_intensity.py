@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from tests.conftest import ball_ct
 from volforge.errors import ScanError
-from volforge.volume.intensity import canonical_values, outside_value
+from volforge.volume.intensity import canonical_values, outside_value, values_in
 
 
 def test_integers_within_int16_stay_identical():
@@ -139,3 +139,11 @@ def test_hu_taken_for_shifted_ones_and_shifted_twice_are_refused():
         canonical_values(noisy_ct(), "hu+1000")
     with pytest.raises(ScanError, match="below -1100 HU"):
         canonical_values(noisy_ct() - 1000, "hu")
+
+
+@pytest.mark.parametrize("orders", ["CC", "FF", "CF", "FC"])
+def test_values_in_a_mask_are_the_same_in_every_order_of_memory(orders):
+    rng = np.random.default_rng(0)
+    image = np.asarray(rng.integers(-1000, 1000, (7, 6, 5)), np.int16, order=orders[0])
+    mask = np.asarray(rng.random((7, 6, 5)) > 0.5, order=orders[1])
+    np.testing.assert_array_equal(np.sort(values_in(image, mask)), np.sort(image[mask]))

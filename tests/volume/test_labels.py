@@ -2,10 +2,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import trimesh
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from tests.conftest import save
 from volforge.errors import ScanError
+from volforge.volume import label_map
 from volforge.volume.geometry import Grid, Reorientation, reorientation_of
 from volforge.volume.label_map import Target
 from volforge.volume.labels import read_labels
@@ -169,3 +173,15 @@ def test_folder_errors(tmp_path, target, array):
         read(folder, target)
     with pytest.raises(ScanError, match="needs their ids"):
         read(folder, target, ids={})
+
+
+@given(
+    hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=6), elements=st.integers(0, 5)),
+    st.integers(1, 40),
+)
+def test_voxels_are_counted_by_id_whatever_is_counted_at_once(labels, at_once):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_map, "AT_ONCE", at_once)
+        found = label_map.voxels_by_id(labels)
+    ids, counts = np.unique(labels[labels > 0], return_counts=True)
+    assert found == dict(zip(ids.tolist(), counts.tolist(), strict=True))

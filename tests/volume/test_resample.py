@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from volforge.volume.resample import SLAB, gaussian_along
+from volforge.volume import resample
+from volforge.volume.geometry import Grid
+from volforge.volume.resample import SLAB, about, gaussian_along, resample_to
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -23,3 +25,28 @@ def test_equals_the_gaussian_of_scipy(axis, order, shape, sigma):
 
 def test_what_is_even_stays_even():
     assert np.allclose(gaussian_along(np.full((4, 4, 4), 7.5, np.float32), 1.0, 1), 7.5)
+
+
+def oblique(spacing, shape):
+    turn = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn @ np.diag(spacing), (-40.0, 12.5, 300.0)
+    return Grid(shape, affine)
+
+
+@pytest.mark.parametrize("nearest, smooth", [(True, False), (False, False), (False, True)])
+@pytest.mark.parametrize("place", ["inside", "at a corner", "nowhere"])
+def test_what_lies_outside_of_a_thing_changes_nothing(monkeypatch, nearest, smooth, place):
+    rng = np.random.default_rng(3)
+    grid = oblique((0.5, 0.5, 2.0), (64, 56, 30))
+    image = np.full(grid.shape, -1024, np.int16, order="F")
+    box = {"inside": np.s_[20:40, 25:40, 8:19], "at a corner": np.s_[:17, 40:, :12], "nowhere": np.s_[:0]}[place]
+    image[box] = rng.integers(-1024, 1500, image[box].shape)
+    onto = Grid((20, 22, 34), grid.affine @ np.diag([2.73, 2.17, 0.93, 1.0])  # no centre lies between two voxels)
+    found = resample_to(image, grid, onto, nearest=nearest, outside=-1024.0, smooth=smooth)
+    assert about(image, grid, onto, -1024.0)[0].size < image.size
+    monkeypatch.setattr(resample, "about", lambda array, grid, onto, outside: (array, grid))
+    np.testing.assert_array_equal(
+        found, resample_to(image, grid, onto, nearest=nearest, outside=-1024.0, smooth=smooth)
+    )
+    assert (place == "nowhere") == bool((found == -1024).all())

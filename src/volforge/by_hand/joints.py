@@ -13,6 +13,7 @@ from volforge.shape.frame import back_on_scan
 from volforge.shape.joint import FLAGS, Joint, JointSettings, measure_joint
 from volforge.shape.joint_files import negative_volume_mesh, write_meshes
 from volforge.shape.joint_record import FILE, asymmetry_record, side_record
+from volforge.volume.boxes import holding
 from volforge.volume.folders import whole_folder, write_json
 from volforge.volume.geometry import Array, Grid, describe, reorientation_of, same_place
 from volforge.volume.read import read_volume
@@ -124,7 +125,7 @@ def _mask(path: Path, ids: str | None, like: tuple[Grid, Path] | None) -> tuple[
         raise VolforgeError(f"'{ids}' are no ids", remedy="write 3 or 3,4") from None
     if min(wanted) < 1:
         raise VolforgeError(f"'{ids}' are no ids", remedy="ids begin with 1: 0 is the background")
-    mask = np.isin(values, wanted)
+    mask = holding(values, wanted)
     if not mask.any():
         present = ", ".join(f"{v:g}" for v in np.unique(values)[:12])
         raise VolforgeError(f"no voxel has the id {ids}", str(path), f"ids of the file: {present}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from volforge.study.volumes import Volumes
-from volforge.volume.boxes import bounding_box
+from volforge.volume.boxes import bounding_box, holding
 from volforge.volume.geometry import Array
 from volforge.volume.intensity import AIR_HU
 from volforge.volume.picture import GAP, RGB, contact_sheet, plane, render, spread
@@ -38,7 +38,7 @@ def label_picture(volumes: Volumes, ids: list[int], colours: Mapping[int, RGB], 
         (rows, columns, 3) uint8.
     """
     assert volumes.prediction is not None
-    focus = np.isin(volumes.reference, ids) | np.isin(volumes.prediction, ids)
+    focus = holding(volumes.reference, ids) | holding(volumes.prediction, ids)
     return _sheet(volumes, focus, rows, lambda flat, size: _label_row(flat, size, colours, ids))
 
 
@@ -118,7 +118,7 @@ def _label_row(
         grey = (0.0, float(max(image.max(), 1)))
     if flat["boundary"] is not None:  # implants: the skull itself is the picture
         image, grey = flat["boundary"].astype(np.float32), (0.0, 1.6)
-    predicted, true = (np.where(np.isin(v, ids), v, 0).astype(np.int64) for v in (prediction, reference))
+    predicted, true = (np.where(holding(v, ids), v, 0).astype(np.int64) for v in (prediction, reference))
     wrong = np.where(predicted == true, 0, np.where(true == 0, 1, 2))
     return [
         render(image, grey, size),

@@ -12,6 +12,7 @@ from volforge.metrics.measure import Measure, nothing
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures, near_dice, near_name
 from volforge.study.settings import ArmSettings
 from volforge.study.volumes import CaseResult, Volumes, in_sides
+from volforge.volume.boxes import holding
 from volforge.volume.geometry import Array
 
 NEAR_MM = 10.0  # calibration of labels: voxels further from any structure are not asked
@@ -82,7 +83,7 @@ def _near(settings: ArmSettings, volumes: Volumes) -> list[tuple[str, Measure]]:
                 near_dice(
                     volumes.prediction == part.id,
                     volumes.reference == part.id,
-                    np.isin(volumes.reference, others),
+                    holding(volumes.reference, others),
                     volumes.spacing,
                     wanted["mm"],
                     part.structure,
@@ -100,7 +101,7 @@ def _label_uncertainty(
     from volforge.volume.morphology import dilate
 
     assert volumes.prediction is not None
-    prediction, reference = (np.where(np.isin(v, ids), v, 0) for v in (volumes.prediction, volumes.reference))
+    prediction, reference = (np.where(holding(v, ids), v, 0) for v in (volumes.prediction, volumes.reference))
     box = foreground_box(reference)  # the same voxels for every arm, whatever it predicts
     region = "structures"
     if box is None:

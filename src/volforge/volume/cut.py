@@ -13,11 +13,11 @@ import numpy as np
 
 from volforge.config.models import HuWindow, RecipeBase, RegionRecipe, SliceRecipe
 from volforge.errors import ScanError
-from volforge.volume.boxes import bounding_box
+from volforge.volume.boxes import bounding_box, holding
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.intensity import values_in
 from volforge.volume.legacy_threshold import remove_background, stretch_slice
-from volforge.volume.resample import resample_to
+from volforge.volume.resample import about, resample_to
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 LEVELS = 65534
@@ -83,7 +83,8 @@ def take(array: Array, grid: Grid, placement: Placement, *, outside: float, kind
     if kind == "labels":
         return resample_to(array, grid, placement.grid, nearest=True, outside=outside)
     if kind == "mask":
-        share = resample_to(array.astype(np.float32), grid, placement.grid, nearest=False, outside=outside, smooth=True)
+        part, place = about(array, grid, placement.grid, outside)
+        share = resample_to(part.astype(np.float32), place, placement.grid, nearest=False, outside=outside, smooth=True)
         return (share >= 0.5).astype(array.dtype)
     return resample_to(array, grid, placement.grid, nearest=False, outside=outside, smooth=True)
 
@@ -224,7 +225,7 @@ def region_placement(
         else:
             if labels is None:
                 raise ScanError("the region lies around structures, and the scan has no labels")
-            focus = np.isin(labels, [structures[s] for s in recipe.around if s in structures])
+            focus = holding(labels, [structures[s] for s in recipe.around if s in structures])
         if not focus.any():
             raise ScanError(
                 f"nothing to cut a region around: {recipe.around} is not in the scan",

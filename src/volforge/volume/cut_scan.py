@@ -26,6 +26,7 @@ from volforge.volume.folders import read_object, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.label_map import present_ids
 from volforge.volume.read import read_canonical
+from volforge.volume.resample import about
 from volforge.volume.store import write_array
 from volforge.whole_file import write_whole
 
@@ -198,7 +199,8 @@ def cut_values(
         (X, Y, Z) of the cut, int16.
     """
     if placement.offset is None:  # interpolate in the unit, quantise after
-        cut = take(image.astype(np.float32), grid, placement, outside=outside, kind="image")
+        part, place = about(image, grid, placement.grid, outside)
+        cut = take(part.astype(np.float32), place, placement, outside=outside, kind="image")
         if image.dtype.kind in "iu" and unit == "hu":
             cut = np.rint(cut).astype(np.int16)
         return _requantise(cut, values)

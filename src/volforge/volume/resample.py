@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from volforge.volume.boxes import foreground_box
 from volforge.volume.geometry import Array, Grid
 
 SLAB = 32  # slices that are blurred at a time
@@ -26,6 +27,7 @@ def resample_to(array: Array, grid: Grid, onto: Grid, *, nearest: bool, outside:
     """
     import SimpleITK as sitk
 
+    array, grid = about(array, grid, onto, outside)
     source = array.astype(np.uint8) if array.dtype == bool else array
     working = source if nearest else source.astype(np.float32)
     if smooth and not nearest:
@@ -48,12 +50,41 @@ def resample_to(array: Array, grid: Grid, onto: Grid, *, nearest: bool, outside:
     return result.astype(array.dtype)
 
 
+def about(array: Array, grid: Grid, onto: Grid, outside: float) -> tuple[Array, Grid]:
+    """The part of a volume that is not `outside`, and as much around it as smoothing reads: the rest stays as it is.
+
+    Args:
+        array: (X, Y, Z) on `grid`.
+        grid, onto: Source and target grid.
+        outside: Value beyond the source.
+
+    Returns:
+        A view of the array, and its grid; one voxel where nothing else is in it.
+    """
+    box = foreground_box(array if outside == 0 else array != outside)
+    if box is None:
+        box = (slice(0, 1),) * 3
+    reach = [_radius(s) + 2 for s in _sigmas(grid, onto)]  # of the blur, and of the interpolation
+    every = zip(box, reach, array.shape, strict=True)
+    wide = tuple(slice(max(0, b.start - r), min(n, b.stop + r)) for b, r, n in every)
+    return array[wide], grid.part(wide)
+
+
+def _sigmas(grid: Grid, onto: Grid) -> list[float]:
+    """Width of the blur along each axis in voxels, 0 where there is none."""
+    # full width at half maximum of the remaining blur: that of a box of the coarse voxel's width
+    both = zip(grid.spacing_mm, onto.spacing_mm, strict=True)
+    return [float(np.sqrt(c**2 - f**2) / np.sqrt(12) / f) if c > 1.2 * f else 0.0 for f, c in both]
+
+
+def _radius(sigma: float) -> int:
+    return int(4 * sigma + 0.5)
+
+
 def _smoothed(array: Array, grid: Grid, onto: Grid) -> Array:
-    for axis, (fine, coarse) in enumerate(zip(grid.spacing_mm, onto.spacing_mm, strict=True)):
-        if coarse > 1.2 * fine:
-            # full width at half maximum of the remaining blur: that of a box of the coarse voxel's width
-            sigma = np.sqrt(coarse**2 - fine**2) / np.sqrt(12) / fine
-            array = gaussian_along(array, float(sigma), axis)
+    for axis, sigma in enumerate(_sigmas(grid, onto)):
+        if sigma:
+            array = gaussian_along(array, sigma, axis)
     return array
 
 
@@ -71,7 +102,7 @@ def gaussian_along(array: Array, sigma: float, axis: int) -> Array:
     Returns:
         Shape, dtype and memory order of `array`.
     """
-    radius = int(4 * sigma + 0.5)
+    radius = _radius(sigma)
     weights = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
     weights = (weights / (2 * weights[1:].sum() + weights[0])).astype(array.dtype)  # from the middle outwards
     n, result = array.shape[axis], np.empty_like(array)

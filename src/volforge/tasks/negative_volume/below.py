@@ -13,6 +13,7 @@ from volforge.shape.joint_files import WIDEST_MM, widths_on
 from volforge.shape.mesh import Mesh
 from volforge.study.strips import Strip
 from volforge.tasks.negative_volume.ids import BONE_IDS, IDS
+from volforge.volume.boxes import holding
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.resample import gaussian_along, resample_to
 
@@ -79,7 +80,7 @@ def view_of(scan: str, side: str, values: Array, grid: Grid) -> View | None:
         values: (X, Y, Z) ids of negative volumes.
         grid: Their grid.
     """
-    places = np.argwhere(np.isin(values, list(IDS[side].values())))
+    places = np.argwhere(holding(values, list(IDS[side].values())))
     if not len(places):
         return None
     low, high = places.min(axis=0) - 0.5, places.max(axis=0) + 0.5
@@ -132,7 +133,7 @@ def _shown(view: View, scene: Scene, axes: Array) -> Array:
     near = _box(view, scene.grid, scene.values.shape)
     parts = {
         "bone": scene.bones == BONE_IDS[view.side]["barrier"],
-        "space": np.isin(scene.values, list(ids.values())),
+        "space": holding(scene.values, list(ids.values())),
         "joint": scene.values == ids["joint_space"],
     }
     grid = scene.grid.part(near)

@@ -10,6 +10,7 @@ import numpy as np
 
 from volforge.errors import VolforgeError
 from volforge.shape.joint import Joint, JointSettings, measure_joint
+from volforge.volume.boxes import holding
 from volforge.volume.geometry import Array, Grid
 
 SIDES = ("left", "right")
@@ -46,17 +47,17 @@ def masks_of_side(labels: Array, grid: Grid, joint: Mapping[str, Any], side: str
     if joint["derive"] is not None:
         return _derived(labels, grid, joint["derive"], side, region_mm(joint))
     ids = joint["sides"][side]
-    others = np.isin(labels, ids["others"]) if ids["others"] else None
-    drawn = np.isin(labels, ids["drawn"]) if ids["drawn"] else None
-    return Masks(np.isin(labels, ids["condyle"]), np.isin(labels, ids["barrier"]), others, drawn)
+    others = holding(labels, ids["others"]) if ids["others"] else None
+    drawn = holding(labels, ids["drawn"]) if ids["drawn"] else None
+    return Masks(holding(labels, ids["condyle"]), holding(labels, ids["barrier"]), others, drawn)
 
 
 def _derived(labels: Array, grid: Grid, ids: Mapping[str, Any], side: str, reach_mm: float) -> Masks:
     from volforge.shape.derive import derive_barrier, derive_condyle, split_sides
 
-    skull = np.isin(labels, ids["skull"])
+    skull = holding(labels, ids["skull"])
     own = ids["mandible"][side]
-    mandible = np.isin(labels, own) if own else split_sides(np.isin(labels, ids["mandible"]["whole"]), grid)[side]
+    mandible = holding(labels, own) if own else split_sides(holding(labels, ids["mandible"]["whole"]), grid)[side]
     found = derive_condyle(mandible, grid)
     barrier = derive_barrier(skull, found.condyle, grid, reach_mm)
     return Masks(found.condyle & ~barrier, barrier, found.rest & ~barrier)

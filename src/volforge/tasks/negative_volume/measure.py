@@ -24,6 +24,7 @@ from volforge.study.predictions import Prediction, read_predictions
 from volforge.study.settings import ArmSettings
 from volforge.tasks.negative_volume.ids import BONES, IDS
 from volforge.tasks.negative_volume.joints import SIDES
+from volforge.volume.boxes import holding
 from volforge.volume.folders import read_json, whole_folder, write_json
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.restore import on_scan_grid
@@ -148,7 +149,7 @@ def _of_asymmetry(found: Mapping[str, Any]) -> list[tuple[str, Measure]]:
 
 def _masks(values: Array, side: str) -> dict[str, Array]:
     ids = IDS[side]
-    return {"joint_space": values == ids["joint_space"], "negative_volume": np.isin(values, list(ids.values()))}
+    return {"joint_space": values == ids["joint_space"], "negative_volume": holding(values, list(ids.values()))}
 
 
 def _compared(

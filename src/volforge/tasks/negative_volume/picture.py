@@ -6,7 +6,7 @@ import numpy as np
 
 from volforge.tasks.negative_volume.ids import IDS
 from volforge.tasks.negative_volume.joints import SIDES
-from volforge.volume.boxes import bounding_box
+from volforge.volume.boxes import bounding_box, holding
 from volforge.volume.geometry import Array
 from volforge.volume.picture import GAP, RGB, contact_sheet, plane, render
 
@@ -32,7 +32,7 @@ def joint_picture(image: Array | None, bones: Array, values: Array, spacing: tup
     colours = {ids["joint_space"]: JOINT_SPACE for ids in IDS.values()} | {ids["rest"]: REST for ids in IDS.values()}
     tiles = []
     for side in SIDES:
-        own = np.isin(values, list(IDS[side].values()))
+        own = holding(values, list(IDS[side].values()))
         if not own.any():
             tiles += [np.zeros((TILE, TILE, 3), np.uint8)] * 3
             continue
