@@ -42,7 +42,8 @@ def test_what_lies_outside_of_a_thing_changes_nothing(monkeypatch, nearest, smoo
     image = np.full(grid.shape, -1024, np.int16, order="F")
     box = {"inside": np.s_[20:40, 25:40, 8:19], "at a corner": np.s_[:17, 40:, :12], "nowhere": np.s_[:0]}[place]
     image[box] = rng.integers(-1024, 1500, image[box].shape)
-    onto = Grid((20, 22, 34), grid.affine @ np.diag([2.73, 2.17, 0.93, 1.0])  # no centre lies between two voxels)
+    # no centre of a voxel lies between two others, where the nearest is either
+    onto = Grid((20, 22, 34), grid.affine @ np.diag([2.73, 2.17, 0.93, 1.0]))
     found = resample_to(image, grid, onto, nearest=nearest, outside=-1024.0, smooth=smooth)
     assert about(image, grid, onto, -1024.0)[0].size < image.size
     monkeypatch.setattr(resample, "about", lambda array, grid, onto, outside: (array, grid))
