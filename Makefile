@@ -42,7 +42,7 @@ run: $(VENV)/.run
 	@test ! -f results/report.html || echo "report: $(CURDIR)/results/report.html"
 
 test: $(VENV)/.test
-	@python -m pytest -n 3 --dist loadgroup $(ARGS)
+	@python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 faults: $(VENV)/.test
 	@python -m tests.faults $(ARGS)

@@ -35,8 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share what their module, or their folder, makes once go to one worker: else each of them makes it."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that share what their module, or their folder, makes once go to one worker: else each of them makes it.
+
+    Workers are given groups in the order of tests: long ones first, so that none is left alone with one at the end.
+    """
     for item in items:
         if item.get_closest_marker("xdist_group") is not None or not isinstance(item, pytest.Function):
             continue
@@ -45,6 +48,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         shared |= {f.baseid for f in made if f.scope == "module"} if not shared else set()
         if shared:
             item.add_marker(pytest.mark.xdist_group(min(shared)))
+    if hasattr(config, "workerinput"):
+        items[:] = long_ones_first(items)
+
+
+def long_ones_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Groups before tests that are none, and among each those with slow tests first."""
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        groups.setdefault(item.nodeid if mark is None else mark.args[0], []).append(item)
+
+    def rank(group: list[pytest.Item]) -> tuple[bool, int]:
+        return group[0].get_closest_marker("xdist_group") is None, -sum("slow" in i.keywords for i in group)
+
+    return [item for group in sorted(groups.values(), key=rank) for item in group]
 
 
 @pytest.fixture(scope="session")
