@@ -122,7 +122,9 @@ def volforge(
     words = list(map(str, arguments))
     variables = {**os.environ, "COLUMNS": "200", **(env or {})}
     prepared = NETWORKS if words[:1] == ["model"] else COMMANDS
-    if (done := prepared.run("volforge", words, cwd or Path.cwd(), variables)) is not None:
+    is_replaced = words[:1] == ["run"]  # by Snakemake: what was forked cannot say how that ended
+    done = None if is_replaced else prepared.run("volforge", words, cwd or Path.cwd(), variables)
+    if done is not None:
         return done
     return subprocess.run(
         [sys.executable, "-m", "volforge", *words],
