@@ -48,7 +48,7 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test
 	@$(MAKE) --no-print-directory $(VENV)/checker
-	@python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 faults: $(VENV)/.test
 	@python -m tests.faults $(ARGS)

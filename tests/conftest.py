@@ -4,27 +4,78 @@ from __future__ import annotations
 
 import os
 
-# two workers of pytest share two cores: libraries that take all of them wait for each other
+# workers of pytest share two cores: libraries that take all of them wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import compileall
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import nibabel as nib
 import numpy as np
 import pytest
+
+from tests import forked_call
+from tests.forked import Prepared
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"
 HU_BALL = (60, 60, 60)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Where Python may not keep what it compiles, each of a thousand processes would compile the same modules."""
+    if sys.dont_write_bytecode and not hasattr(config, "workerinput"):
+        compileall.compile_dir(ROOT / "src", quiet=1)
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that share what their module, or their folder, makes once go to one worker: else each of them makes it.
+
+    Workers are given groups in the order of tests: long ones first, so that none is left alone with one at the end.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is not None or not isinstance(item, pytest.Function):
+            continue
+        made = [f for found in item._fixtureinfo.name2fixturedefs.values() for f in found]
+        shared = {f.baseid for f in made if f.scope == "session" and f.baseid.startswith("tests/")}
+        shared |= {f.baseid for f in made if f.scope == "module"} if not shared else set()
+        if shared:
+            item.add_marker(pytest.mark.xdist_group(min(shared)))
+    if hasattr(config, "workerinput"):
+        items[:] = long_ones_first(items)
+
+
+def long_ones_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Groups before tests that are none, and among each those with slow tests first."""
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        groups.setdefault(item.nodeid if mark is None else mark.args[0], []).append(item)
+
+    def rank(group: list[pytest.Item]) -> tuple[bool, int]:
+        return group[0].get_closest_marker("xdist_group") is None, -sum("slow" in i.keywords for i in group)
+
+    return [item for group in sorted(groups.values(), key=rank) for item in group]
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this tree, unpacked; tests that ask for it belong to the group `wheel`, so that it is built once."""
+    from tests.wheel import unpacked_wheel
+
+    return unpacked_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")
@@ -55,16 +106,32 @@ def ct(tmp_path: Path) -> Path:
     return save(tmp_path / "ct.nii.gz", ball_ct())
 
 
+NOUNS = ("scan", "cohort", "study", "measure", "model", "validate", "status")
+COMMANDS = Prepared(
+    *(f"volforge.cli.{noun}" for noun in NOUNS), "volforge.volume.import_scan", "volforge.workflow.run", "SimpleITK",
+    "pandas", "scipy.stats", "scipy.ndimage", "matplotlib.figure",
+)  # fmt: skip
+NETWORKS = Prepared("volforge.cli.model", "torch._dynamo", "lightning_fabric", "monai")
+WORKFLOW = Prepared("snakemake.cli", "volforge.workflow.run", "volforge.workflow.jobs", "volforge.workflow.code_hash")
+
+
 def volforge(
     *arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
+    """Run the command line in a process of its own, forked (tests/forked.py)."""
+    words = list(map(str, arguments))
+    variables = {**os.environ, "COLUMNS": "200", **(env or {})}
+    prepared = NETWORKS if words[:1] == ["model"] else COMMANDS
+    is_replaced = words[:1] == ["run"]  # by Snakemake: what was forked cannot say how that ended
+    done = None if is_replaced else prepared.run("volforge", words, cwd or Path.cwd(), variables)
+    if done is not None:
+        return done
     return subprocess.run(
-        [sys.executable, "-m", "volforge", *map(str, arguments)],
+        [sys.executable, "-m", "volforge", *words],
         capture_output=True,
         text=True,
         cwd=cwd,
-        env={**os.environ, "COLUMNS": "200", **(env or {})},
+        env=variables,
         check=False,
         stdin=subprocess.DEVNULL,
     )
@@ -75,23 +142,40 @@ def snakemake(
 ) -> subprocess.CompletedProcess[str]:
     """Run Snakemake on the project's Snakefile in a folder of the test's own.
 
-    A run that does not end is a failure that shows its last output and where each of its threads was.
+    It and its jobs are forked (tests/forked.py). A run that does not end is a failure that shows its last output and
+    where each of its threads was.
     """
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *map(str, arguments)]
+    words = ["--snakefile", str(ROOT / "Snakefile"), *map(str, arguments)]
+    variables = {**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}
+    if "-n" not in words:
+        call = shlex.join([sys.executable, "-IS", forked_call.__file__])
+        variables["BASH_FUNC_volforge%%"] = (
+            f'() {{ {call} "$@"; }}'  # bash looks for functions before it looks for files
+        )
+        variables |= {"VOLFORGE_TEST_COMMANDS": COMMANDS.place, "VOLFORGE_TEST_NETWORKS": NETWORKS.place}
+    try:
+        if (done := WORKFLOW.run("snakemake", words, cwd, variables, timeout)) is not None:
+            return done
+    except subprocess.TimeoutExpired as late:
+        _fail(arguments, timeout, str(late.stderr))
+    command = [sys.executable, "-m", "snakemake", *words]
     process = subprocess.Popen(
-        command, cwd=cwd, env={**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})}, text=True,
+        command, cwd=cwd, env=variables, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGABRT)
-        err = _said_at_last(process)
-        pytest.fail(f"snakemake {' '.join(map(str, arguments))}: no end within {timeout} s; it said:\n{err[-8000:]}")
+        _fail(arguments, timeout, _said_at_last(process))
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def _fail(arguments: Sequence[str | Path], timeout: int, said: str) -> NoReturn:
+    pytest.fail(f"snakemake {' '.join(map(str, arguments))}: no end within {timeout} s; it said:\n{said[-8000:]}")
 
 
 HEARING = (

@@ -125,9 +125,13 @@ class Watch:
 def main(expected: str, out: str, *more: str) -> None:
     """Ask until standard input is closed."""
     watch = Watch(json.loads(Path(expected).read_text()), "--cluster" in more)
+    pause_s = 0.5
     with Path(out).open("a", encoding="utf-8") as file:
-        while not select.select([sys.stdin], [], [], 0.5)[0]:
-            for text in watch.look():
+        while not select.select([sys.stdin], [], [], pause_s)[0]:
+            began = time.monotonic()
+            wrong = watch.look()
+            pause_s = max(0.5, 3 * (time.monotonic() - began))  # at most a quarter of a core of the two
+            for text in wrong:
                 file.write(json.dumps({"wrong": text, "time": time.time()}) + "\n")
                 file.flush()
         file.write(json.dumps({"asked": watch.asked, "states": watch.states}) + "\n")

@@ -7,15 +7,14 @@ import shutil
 import pytest
 
 from tests.conftest import ROOT
-from tests.wheel import unpacked_wheel, volforge_of
+from tests.wheel import volforge_of
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.xdist_group("wheel")]
 LONGEST_S = 300.0
 NAMES = ("001", "003", "004", "006", "007", "008", "011", "014")
 
 
-def test_eight_scans_to_a_report_in_five_minutes(tmp_path, real):
-    site = unpacked_wheel(tmp_path / "wheel")
+def test_eight_scans_to_a_report_in_five_minutes(tmp_path, site, real):
     for kind in ("images", "labels"):
         (tmp_path / "data" / kind).mkdir(parents=True)
         for name in NAMES:

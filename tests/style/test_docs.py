@@ -2,12 +2,10 @@
 
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import ROOT, snakemake
+from tests.conftest import ROOT, snakemake, volforge
 from volforge.cohort.sheet import COLUMNS
 
 PAGES = sorted([ROOT / "README.md", ROOT / "config/README.md", *(ROOT / "docs").glob("*.md")])
@@ -41,9 +39,7 @@ def test_printed_command_is_understood(page, command, tmp_path):
         verb = [w for w in words[1:] if re.fullmatch(r"[a-z]+", w)][:2]
         if words[1] in ("validate",):
             verb = ["validate"]
-        done = subprocess.run(
-            [sys.executable, "-m", "volforge", *verb, "--help"], capture_output=True, text=True, check=False
-        )
+        done = volforge(*verb, "--help")
         assert done.returncode == 0, (page, command)
         own = words[: words.index("--")] if "--" in words else words  # what follows is Snakemake's
         for option in [w.split("=")[0] for w in own if w.startswith("--")]:

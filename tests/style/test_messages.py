@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 
 import pytest
 
@@ -9,8 +10,10 @@ from tests.conftest import ROOT
 
 PAGE = ROOT / "docs/what-went-wrong.md"
 VARIES = "\0"
+pytestmark = pytest.mark.xdist_group("messages")  # the code is read once
 
 
+@cache
 def templates() -> list[str]:
     """Every text of the code, with a mark where a value is put in."""
     found = []
@@ -30,9 +33,6 @@ def quoted() -> list[str]:
     return re.findall(r"^\| `(.+?)` \|", text, re.MULTILINE) + re.findall(r"ends the run \(`(.+?)`\)", text)
 
 
-TEMPLATES = templates()
-
-
 def test_there_are_twenty():
     assert len(re.findall(r"^\| `", PAGE.read_text(), re.MULTILINE)) == 20
     assert len(quoted()) == 21
@@ -43,7 +43,7 @@ def test_a_quoted_message_is_one_of_the_code(message):
     pieces = [re.escape(piece) for piece in re.split(r"\.\.\.", message)]
     wanted = re.compile(".*".join(pieces).strip(), re.DOTALL)
     # what stands between two pieces is a value: the text of the code has its mark there
-    hits = [t for t in TEMPLATES if wanted.search(t)]
+    hits = [t for t in templates() if wanted.search(t)]
     assert hits, message
     between = [i for i, piece in enumerate(pieces[:-1]) if piece and pieces[i + 1]]
     assert not between or any(t.count(VARIES) >= len(between) for t in hits), message

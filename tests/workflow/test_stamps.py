@@ -141,9 +141,9 @@ def test_values_that_lie_in_many_files_are_part_of_a_record(tmp_path):
 def test_stamps_of_plain_files_are_cheap(tmp_path):
     """A plan asks once for each file of a cohort; ten thousand must not be felt."""
     path = str(write(tmp_path / "ct.nii.gz", "x"))
-    began = time.perf_counter()
+    began = time.process_time()
     file_stamps([path] * 10_000)
-    assert time.perf_counter() - began < 2  # 0.15 s on two cores
+    assert time.process_time() - began < 2  # 0.15 s of one core: so it holds beside other tests too
 
 
 def test_the_workflow_imports_a_scan_anew_whose_labels_were_edited_in_place(tmp_path):
