@@ -83,7 +83,6 @@ rule make_table:
     input:
         measures="results/studies/{study}/measures.tsv",
         settings="results/studies/{study}/table.settings.json",
-        published=published_file,
         predictions=costs_of_study,
     output:
         report(
@@ -107,7 +106,7 @@ rule make_table:
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(20),
-        failure_key=failure_key,
+        failure_key=failure_key_with(published_file),
     params:
         folder=output_folder,
         published=published_stamps,
@@ -123,7 +122,6 @@ rule draw_figures:
     input:
         measures="results/studies/{study}/measures.tsv",
         settings="results/studies/{study}/table.settings.json",
-        published=published_file,
         parts=measures_of_study,
     output:
         "results/studies/{study}/figures/figures.json",
@@ -135,7 +133,7 @@ rule draw_figures:
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(20),
-        failure_key=failure_key,
+        failure_key=failure_key_with(published_file),
     params:
         folder=output_folder,
         published=published_stamps,

@@ -29,7 +29,6 @@ rule report:
         tables=targets.of_studies(RUN, "table.json"),
         figures=targets.of_studies(RUN, "figures/figures.json"),
         cases=targets.of_parts(RUN, "cases/cases.tsv"),
-        published=report_published(),
     output:
         page=report("results/report.html", category="Page"),
         provenance="results/provenance.json",
@@ -42,7 +41,7 @@ rule report:
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(20 + number_of_scans() // 20),  # all files are hashed
-        failure_key=failure_key,
+        failure_key=failure_key_with(lambda wildcards: RUN.published),
     params:
         results=output_folder,
         templates=jobs.report_templates(),
