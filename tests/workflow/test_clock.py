@@ -70,6 +70,7 @@ def test_a_run_goes_on_from_results_and_images_of_the_future(tmp_path):
     assert states == {
         **dict.fromkeys(("import_scan", "collect_scans", "cut_scan", "index_recipe"), "done"),
         "report": "waiting",
+        "write_crate": "waiting",
     }
 
 

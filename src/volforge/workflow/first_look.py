@@ -1,8 +1,8 @@
 """A look at configuration files before Snakemake reads them: it builds all of them, and runs Python that they hold.
 
-Snakemake (9.27) reads `--configfile` before any line of a Snakefile. Its reader builds what aliases stand for, and where
-a file says `__use_yte__: true` it evaluates the expressions in it. Our logger plugin, which both profiles name, is made
-before that, and lets the reader look first.
+Snakemake (9.27) reads `--configfile` before any line of a Snakefile. Its reader builds what aliases stand for, and
+where a file says `__use_yte__: true` it evaluates the expressions in it. Our logger plugin, which both profiles name,
+is made before that, and lets the reader look first.
 """
 
 from __future__ import annotations
