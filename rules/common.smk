@@ -196,6 +196,18 @@ def number_of_scans():
     return sum(len(cohort.rows) for cohort in RUN.cohorts.values())
 
 
+# Tables, figures and the page grow with the measures: at least one of each scan by each arm. Without a study's name
+# those of all studies count.
+def growing_with_measures(amount, each):
+    def grown(wildcards, attempt):
+        named = getattr(wildcards, "study", None)
+        studies = RUN.studies.values() if named is None else [study_of(wildcards)]
+        measures = sum(len(s.cohort.rows) * len(s.settings.arms) for s in studies)
+        return (amount + measures // each) * attempt
+
+    return grown
+
+
 def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 

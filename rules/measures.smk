@@ -47,7 +47,7 @@ rule collect_measures:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing_with_measures(1000, 2000),
         runtime=growing_minutes(10),
         failure_key=failure_key,
     params:
@@ -104,8 +104,8 @@ rule make_table:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing_minutes(20),
+        mem_mb=growing_with_measures(2000, 500),
+        runtime=growing_with_measures(20, 10_000),
         failure_key=failure_key_with(published_file),
     params:
         folder=output_folder,
@@ -131,8 +131,8 @@ rule draw_figures:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing_minutes(20),
+        mem_mb=growing_with_measures(2000, 500),
+        runtime=growing_with_measures(20, 10_000),
         failure_key=failure_key_with(published_file),
     params:
         folder=output_folder,

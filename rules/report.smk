@@ -38,8 +38,8 @@ rule report:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing_minutes(20 + number_of_scans() // 100),
+        mem_mb=growing_with_measures(2000, 500),
+        runtime=growing_with_measures(20, 10_000),
         failure_key=failure_key_with(lambda wildcards: RUN.published),
     params:
         results=output_folder,
