@@ -53,8 +53,9 @@ def _problem_of(file: Path) -> Problem | None:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.ScalarEvent) and event.value == TEMPLATE:
                 mark = event.start_mark
+                line, column = (mark.line + 1, str(mark.column + 1)) if mark else (0, "")
                 message = "expressions in it would be run by Snakemake (YTE)"
-                return Problem(str(file), mark.line + 1, str(mark.column + 1), TEMPLATE, message, "write plain values")
+                return Problem(str(file), line, column, TEMPLATE, message, "write plain values")
     except yaml.YAMLError:
         return None
     return None
