@@ -22,6 +22,7 @@ rule all:
     default_target: True
     input:
         rules.report.output,
+        rules.write_crate.output,
 
 
 rule cohorts:

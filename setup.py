@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: a wheel holds the workflow too, which stands at the top of the repository."""
+"""What pyproject.toml cannot say: a wheel holds the workflow and the pages of docs/ too, which stand at the top."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 WORKFLOW = ("Snakefile", "rules", "envs", "config", "profiles")
+PAGES = "docs/*.md"  # what messages and new configurations name; pictures and results stay in the repository
 HOME = Path("volforge", "shipped")  # found by volforge.workflow.shipped
 
 
@@ -31,7 +32,7 @@ class BuildWithWorkflow(build_py):
         return [*super().get_outputs(include_bytecode), *copies]
 
     def _copies(self) -> list[tuple[Path, Path]]:
-        found = [file for name in WORKFLOW for file in _files_of(ROOT / name)]
+        found = [file for name in WORKFLOW for file in _files_of(ROOT / name)] + sorted(ROOT.glob(PAGES))
         return [(file, Path(self.build_lib) / HOME / file.relative_to(ROOT)) for file in found]
 
 

@@ -1,32 +1,43 @@
-"""How planning, checking and asking for the state grow with the number of scans, with a study of 100 arms.
+"""How planning, checking and asking for the state grow with the number of scans, and so do tables and the page.
 
-Usage: python -m benchmarks.scale [--scans 100 1000 10000] [--arms 100] [--out docs/results]
+Usage: python -m benchmarks.scale [--scans 100 1000 10000] [--arms 100] [--only plan|page] [--out docs/results]
 
-Writes scale.md and scale.svg. Files of scans are empty: only what needs no image is done.
+Writes scale.json (what was measured, and when), and of it scale.md and scale.svg; rows not measured again stay.
+Files of scans are empty for the plan: only what needs no image is done. The page is made of made-up results
+(benchmarks/made_up.py).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from benchmarks import made_up
 from benchmarks.bench_plan import write_cohort
 from volforge.report.provenance import hardware
+from volforge.volume.folders import write_json
 from volforge.whole_file import write_whole
 
 ROOT = Path(__file__).parents[1]
+VOLFORGE = [sys.executable, "-m", "volforge"]
 PLAN = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n", "--quiet", "rules", "--cores", "1"]
 COMMANDS = {
-    "`volforge validate`": [sys.executable, "-m", "volforge", "validate", "config.yaml"],
+    "`volforge validate`": [*VOLFORGE, "validate", "config.yaml"],
     "`snakemake -n`": [*PLAN, "--configfile", "config.yaml"],
-    "`volforge status`": [sys.executable, "-m", "volforge", "status", "config.yaml"],
+    "`volforge status`": [*VOLFORGE, "status", "config.yaml"],
 }
+SIZE = "size of `report.html`"
+Used = tuple[float, float, float]
+"""Seconds by the wall and of the processor, and MiB; of a file its MB alone, at the last place."""
 
 
 def write_project(folder: Path, scans: int, arms: int) -> None:
@@ -52,25 +63,68 @@ def measured(command: list[str], folder: Path) -> tuple[float, float, float]:
     return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-def write_page(out: Path, arms: int, found: dict[str, dict[int, tuple[float, float, float]]]) -> None:
-    """The table, and growth on logarithmic axes."""
+def plan(folder: Path, scans: int, arms: int) -> dict[str, Used]:
+    """What looks at a project before anything runs."""
+    write_project(folder, scans, arms)
+    return {name: measured(command, folder) for name, command in COMMANDS.items()}
+
+
+def page(folder: Path, scans: int, arms: int) -> dict[str, Used]:
+    """The tables of a cohort and a study, its figures, and the page of made-up results."""
+    results, names = folder / "results", made_up.arm_names(arms)
+    study, cohort = results / "studies/s", results / "cohorts/c"
+    parts = made_up.write_arms(study, scans, names)
+    settings, request, out = study / "table.settings.json", results / "report.json", results / "report.html"
+    write_json(settings, made_up.study_settings(names))
+    write_json(request, made_up.report_request())
+    sheet, measures = made_up.write_scans(cohort, scans), study / "measures.tsv"
+    of_study = ("--measures", measures, "--settings", settings)
+    calls: dict[str, tuple[str | Path, ...]] = {
+        "`volforge cohort collect` (scans.tsv)": (
+            "cohort", "collect", "--sheet", sheet, "--records", cohort / "scans", "--settings", made_up.SPLITS,
+            "--out", cohort / "scans.tsv",
+        ),
+        "`volforge study collect`": ("study", "collect", *parts, "--out", measures),
+        "`volforge study table`": ("study", "table", *of_study, "--out", study),
+        "`volforge study figures`": ("study", "figures", *of_study, "--out", study / "figures"),
+        "`volforge study report`": (
+            "study", "report", "--results", results, "--out", out, "--provenance", results / "provenance.json",
+            "--settings", request,
+        ),
+    }  # fmt: skip
+    found = {name: measured([*VOLFORGE, *map(str, words)], folder) for name, words in calls.items()}
+    return {**found, SIZE: (0.0, 0.0, out.stat().st_size / 1e6)}
+
+
+PARTS = {"plan": plan, "page": page}
+
+
+def write_page(out: Path, content: Mapping[str, Any]) -> None:
+    """The table, and growth on logarithmic axes.
+
+    Args:
+        out: Folder.
+        content: Of scale.json: by row when and on what it was measured, its number of arms, and what by scans.
+    """
     from matplotlib.figure import Figure
 
-    counts = sorted(next(iter(found.values())))
-    head = ["command", *(f"{n:,} scans" for n in counts)]
+    counts = sorted({int(n) for row in content.values() for n in row["used"]})
+    head = ["command", *(f"{n:,} scans" for n in counts), "measured"]
+    (arms,) = {row["arms"] for row in content.values()}
     lines = [
         "# How it grows with the number of scans",
         "",
-        f"Written by `python -m benchmarks.scale`: a cohort with one recipe, a study of {arms} arms.",
-        f"{datetime.now(UTC):%F}, {os.cpu_count()} cores, {hardware()['processor']}; other work may run beside.",
-        "Seconds of one processor (by the wall), and the memory of the process.",
+        f"Written by `python -m benchmarks.scale`: a cohort with one recipe, a study of {arms} arms. Seconds of one",
+        "processor (by the wall), and the memory of the process; other work may run beside. Tables and the page are",
+        "made of made-up results: one measure of each scan by each arm (10,000 scans: a million rows), 400 pictures of",
+        f"cases. {' '.join(sorted({row['machine'] for row in content.values()}))}",
         "",
         f"| {' | '.join(head)} |",
         f"|{' --- |' * len(head)}",
     ]
-    for name, by_count in found.items():
-        cells = [f"{cpu:.1f} s ({wall:.1f}), {mib:,.0f} MiB" for wall, cpu, mib in (by_count[n] for n in counts)]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for name, row in content.items():
+        cells = [_cell(name, row["used"].get(str(n))) for n in counts]
+        lines.append(f"| {name} | {' | '.join(cells)} | {row['date']} |")
     lines += [
         "",
         "Jobs: for each scan its import and one for each recipe; for each arm, fold and seed three (predictions,",
@@ -80,15 +134,23 @@ def write_page(out: Path, arms: int, found: dict[str, dict[int, tuple[float, flo
         "![Seconds against scans](scale.svg)",
     ]
     write_whole(out / "scale.md", "\n".join(lines) + "\n")
-    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
-    for name, by_count in found.items():
-        axis.loglog(counts, [by_count[n][1] for n in counts], "o-", label=name.strip("`"))
+    for name, row in content.items():
+        used = sorted((int(n), u[1]) for n, u in row["used"].items())
+        if name != SIZE:
+            axis.loglog(*zip(*used, strict=True), "o-", label=name.replace("`", ""))
     axis.loglog(counts, [0.5 * n / counts[0] for n in counts], "--", color="grey", label="in proportion")
     axis.set_xlabel("scans")
     axis.set_ylabel("seconds of one processor")
-    axis.legend(frameon=False)
+    axis.legend(frameon=False, fontsize=8)
     figure.savefig(out / "scale.svg", metadata={"Date": None})
+
+
+def _cell(name: str, used: Used | None) -> str:
+    if used is None:
+        return "-"
+    return f"{used[2]:.1f} MB" if name == SIZE else f"{used[1]:.1f} s ({used[0]:.1f}), {used[2]:,.0f} MiB"
 
 
 def main() -> None:
@@ -96,16 +158,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scans", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--arms", type=int, default=100)
+    parser.add_argument("--only", choices=PARTS, help="measure this part alone; the rows of the other one stay")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results")
     options = parser.parse_args()
-    found: dict[str, dict[int, tuple[float, float, float]]] = {name: {} for name in COMMANDS}
-    for count in options.scans:
-        with tempfile.TemporaryDirectory() as name:
-            write_project(Path(name), count, options.arms)
-            for title, command in COMMANDS.items():
-                found[title][count] = measured(command, Path(name))
-                print(title, count, *(f"{v:.1f}" for v in found[title][count]), flush=True)
-    write_page(options.out, options.arms, found)
+    file = options.out / "scale.json"
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    machine = f"{os.cpu_count()} cores of {hardware()['processor']}."
+    for name, work in PARTS.items():
+        fresh: dict[str, Any] = {}
+        for count in options.scans if options.only in (None, name) else ():
+            with tempfile.TemporaryDirectory() as folder:
+                for title, used in work(Path(folder), count, options.arms).items():
+                    print(title, count, *(f"{v:.1f}" for v in used), flush=True)
+                    about = {"date": f"{datetime.now(UTC):%F}", "machine": machine, "arms": options.arms, "used": {}}
+                    fresh.setdefault(title, about)["used"][str(count)] = used
+        content |= fresh
+    write_json(file, content)
+    write_page(options.out, content)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,6 @@ rule write_cohort_settings:
 
 rule make_labels:
     """Run the cohort's own program for scans that have no labels (a public segmenter, say)."""
-    input:
-        image_files,
     output:
         record="results/cohorts/{cohort}/made_labels/{scan}.json",
     log:
@@ -60,7 +58,7 @@ rule make_labels:
         gpu=labels_resource("gpu"),
         mem_mb=labels_resource("mem_mb"),
         runtime=labels_resource("runtime_min"),
-        failure_key=failure_key,
+        failure_key=failure_key_with(image_files),
     params:
         image=image_path,
         stamps=image_stamps,
@@ -78,7 +76,7 @@ rule import_scan:
     """One scan: canonical image, labels, body mask, QC picture. A refused scan leaves its record alone."""
     input:
         settings="results/cohorts/{cohort}/settings.json",
-        files=source_files,
+        made=source_inputs,
     output:
         record="results/cohorts/{cohort}/scans/{scan}/record.json",
     log:
@@ -89,7 +87,7 @@ rule import_scan:
     resources:
         mem_mb=import_memory,
         runtime=growing_minutes(20),
-        failure_key=failure_key,
+        failure_key=failure_key_with(source_files),
     params:
         arguments=import_arguments,
         stamps=source_stamps,

@@ -72,6 +72,15 @@ wildcard_constraints:
     seed="[0-9]+",
 
 
+# Files of the user are stamped in parameters, and are no inputs (`jobs.source_inputs`).
+def failure_key_with(files):
+    def key(wildcards, input, attempt, rulename):
+        read = [*input, *files(wildcards)]
+        return failure_key(wildcards, read, attempt, rulename)
+
+    return key
+
+
 def cohort_of(wildcards):
     if wildcards.cohort not in RUN.cohorts:
         raise WorkflowError(
@@ -109,6 +118,10 @@ def phantom_arguments(wildcards):
     return jobs.phantom_arguments(cohort)
 
 
+def source_inputs(wildcards):
+    return jobs.source_inputs(checked_scan(wildcards), wildcards.scan)
+
+
 def source_files(wildcards):
     return jobs.source_files(checked_scan(wildcards), wildcards.scan)
 
@@ -127,8 +140,7 @@ def image_path(wildcards):
 
 
 def image_files(wildcards):
-    files = jobs.existing_files([image_path(wildcards)])
-    return [path for path in files if jobs.is_plain(path)]
+    return jobs.existing_files([image_path(wildcards)])
 
 
 def image_stamps(wildcards):
@@ -182,6 +194,18 @@ def memory_of_import(cohort, scan, attempt):
 
 def number_of_scans():
     return sum(len(cohort.rows) for cohort in RUN.cohorts.values())
+
+
+# Tables, figures and the page grow with the measures: at least one of each scan by each arm. Without a study's name
+# those of all studies count.
+def growing_with_measures(amount, each):
+    def grown(wildcards, attempt):
+        named = getattr(wildcards, "study", None)
+        studies = RUN.studies.values() if named is None else [study_of(wildcards)]
+        measures = sum(len(s.cohort.rows) * len(s.settings.arms) for s in studies)
+        return (amount + measures // each) * attempt
+
+    return grown
 
 
 def growing(amount):
@@ -350,7 +374,7 @@ def cases_folder(wildcards, output):
 
 def published_file(wildcards):
     path = study_of(wildcards).published
-    return [path] if path and jobs.is_plain(path) else []
+    return [path] if path else []
 
 
 def published_stamps(wildcards):
@@ -393,7 +417,3 @@ def jobs_left():
 
 def report_settings(wildcards):
     return jobs.report_settings(RUN)
-
-
-def report_published():
-    return [path for path in RUN.published if jobs.is_plain(path)]

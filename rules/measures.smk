@@ -47,7 +47,7 @@ rule collect_measures:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing_with_measures(1000, 2000),
         runtime=growing_minutes(10),
         failure_key=failure_key,
     params:
@@ -83,7 +83,6 @@ rule make_table:
     input:
         measures="results/studies/{study}/measures.tsv",
         settings="results/studies/{study}/table.settings.json",
-        published=published_file,
         predictions=costs_of_study,
     output:
         report(
@@ -105,9 +104,9 @@ rule make_table:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing_minutes(20),
-        failure_key=failure_key,
+        mem_mb=growing_with_measures(2000, 500),
+        runtime=growing_with_measures(20, 10_000),
+        failure_key=failure_key_with(published_file),
     params:
         folder=output_folder,
         published=published_stamps,
@@ -123,7 +122,6 @@ rule draw_figures:
     input:
         measures="results/studies/{study}/measures.tsv",
         settings="results/studies/{study}/table.settings.json",
-        published=published_file,
         parts=measures_of_study,
     output:
         "results/studies/{study}/figures/figures.json",
@@ -133,9 +131,9 @@ rule draw_figures:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing_minutes(20),
-        failure_key=failure_key,
+        mem_mb=growing_with_measures(2000, 500),
+        runtime=growing_with_measures(20, 10_000),
+        failure_key=failure_key_with(published_file),
     params:
         folder=output_folder,
         published=published_stamps,

@@ -29,20 +29,18 @@ rule report:
         tables=targets.of_studies(RUN, "table.json"),
         figures=targets.of_studies(RUN, "figures/figures.json"),
         cases=targets.of_parts(RUN, "cases/cases.tsv"),
-        published=report_published(),
     output:
         page=report("results/report.html", category="Page"),
         provenance="results/provenance.json",
-        crate="results/ro-crate-metadata.json",
     log:
         "logs/report.log",
     conda:
         "../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing_minutes(20 + number_of_scans() // 20),  # all files are hashed
-        failure_key=failure_key,
+        mem_mb=growing_with_measures(2000, 500),
+        runtime=growing_with_measures(20, 10_000),
+        failure_key=failure_key_with(lambda wildcards: RUN.published),
     params:
         results=output_folder,
         templates=jobs.report_templates(),
@@ -52,6 +50,32 @@ rule report:
         "unless_lasting {resources.failure_key} {log:q}; "
         "volforge study report --results {params.results:q} --out {output.page:q} "
         "--provenance {output.provenance:q} --settings {input.settings:q} > {log:q} 2>&1"
+
+
+rule write_crate:
+    """The run as a research object: every file of the results with its hash. It follows the page, which need not wait."""
+    input:
+        settings="results/report.json",
+        page=rules.report.output.page,
+        provenance=rules.report.output.provenance,
+    output:
+        "results/ro-crate-metadata.json",
+    log:
+        "logs/write_crate.log",
+    conda:
+        "../envs/cpu.yaml"
+    threads: 4
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing_minutes(20 + number_of_scans() // 20),  # all files are read
+        failure_key=failure_key,
+    params:
+        results=output_folder,
+        code=code_hash("volforge.cli.study:crate"),
+    shell:
+        "unless_lasting {resources.failure_key} {log:q}; "
+        "volforge study crate {params.results:q} --settings {input.settings:q} "
+        "--provenance {input.provenance:q} > {log:q} 2>&1"
 
 
 onstart:

@@ -21,6 +21,7 @@ PARTS = (
     "envs",
     "config",
     "profiles",
+    "docs",
 )
 
 

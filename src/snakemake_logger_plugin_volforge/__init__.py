@@ -17,6 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_volforge.journal import Journal
 from snakemake_logger_plugin_volforge.time_left import DURATIONS, TimeLeft, key_of, read_durations, write_durations
+from volforge.workflow.first_look import let_snakemake_look_first
 
 LINE_EVERY_S = 15.0
 SHOWN = ("Nothing to be done", "SLURM run ID", "No accounting on this cluster")
@@ -37,7 +38,8 @@ class LogHandler(LogHandlerBase):
     """Writes progress to standard error."""
 
     def __post_init__(self) -> None:
-        """Prepare for a terminal or for lines."""
+        """Prepare for a terminal or for lines; this is before Snakemake reads a configuration."""
+        let_snakemake_look_first()
         self._earlier = read_durations(DURATIONS)
         self._time = TimeLeft(self._earlier)
         self._began = time.monotonic()

@@ -16,11 +16,12 @@ TYPICAL_S = {
     "train_model": 60.0, "train_slice_encoder": 20.0, "train_judging_segmenter": 20.0, "predict": 10.0, "measure": 8.0,
     "make_phantoms": 6.0, "report": 12.0, "draw_figures": 5.0, "make_table": 2.0, "import_scan": 1.5, "cut_scan": 1.0,
     "make_distances": 2.0, "collect_measures": 0.5, "index_recipe": 0.5, "collect_scans": 0.5,
+    "write_crate": 2.0,
 }  # fmt: skip
 OTHER_S = 0.02  # settings, written by the leading process
 WEIGHT = 1.0  # of what was known before, in jobs
 OVERDUE = 1.3  # a job that takes longer than expected is thought to take so much longer than it has
-LAST = ("predict", "measure", "draw_figures", "report")  # of the last study, one after the other
+LAST = ("predict", "measure", "draw_figures", "report", "write_crate")  # of the last study, one after the other
 FEWEST_S = 20.0  # of work that must have ended before the speed of this machine is judged
 
 

@@ -364,6 +364,7 @@ COPY envs envs
 COPY rules rules
 COPY profiles profiles
 COPY config config
+COPY docs docs
 COPY src src
 RUN pip install --no-cache-dir -c envs/constraints.txt ".[train]"
 ENTRYPOINT ["volforge"]

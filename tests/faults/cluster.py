@@ -28,6 +28,7 @@ from tests.faults.local import (
 )
 from tests.faults.project import copied, tables
 from tests.slurm.one_node import OneNode
+from volforge.report.crate import CRATE
 
 RULES = ("cut_scan", "make_distances", "train_model", "predict", "measure", "make_table", "draw_figures")
 """Rules whose jobs are hit; what comes before them is taken from the undisturbed run."""
@@ -58,7 +59,7 @@ def half_done(reference: Reference, folder: Path, rules: Sequence[str]) -> Path:
         shutil.rmtree(results / "studies/parts")
         cuts = results / "cohorts/balls/recipes/whole"
         shutil.rmtree(cuts / "s2")
-        for path in (cuts / "index.tsv", results / "report.html", results / "provenance.json"):
+        for path in (cuts / "index.tsv", results / "report.html", results / "provenance.json", results / CRATE):
             path.unlink()
     (project / "profiles").symlink_to(ROOT / "profiles")
     return project

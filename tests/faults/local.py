@@ -210,15 +210,19 @@ def _disturbed(
     (faults / "plan.json").write_text(json.dumps(plan))
     (faults / "usual.json").write_text(json.dumps(reference.usual))
     result = Result([Fault(n) for n in leader])
+    moments = moments_of(len(leader), reference.jobs, draw)
+    finished: set[object] = set()
     said_done: set[object] = set()
     with watched(project, reference, result):
-        for number in range(len(leader) + 4):
-            end = result.faults[number] if number < len(leader) else None
-            code, text = one_start(project, faults, end, draw)
+        for _ in range(len(leader) + 6):
+            end = next((f for f in result.faults if not f.happened), None)
+            after = moments[result.faults.index(end)] if end else 0
+            code, text = one_start(project, faults, end, draw, after - len(finished))
             result.starts += 1
             result.jobs += started(project)
             result.untrue += made_again(project, said_done)
             said_done = done_now(project)
+            finished |= finished_in(project)
             if code == 0:
                 break
             result.said = text[-6000:]
@@ -236,8 +240,28 @@ def _disturbed(
     return result
 
 
-def one_start(project: Path, faults: Path, end: Fault | None, draw: random.Random) -> tuple[int, str]:
-    """Start Snakemake once, and let the leading process meet its end. Its exit code, and what it said."""
+def moments_of(count: int, jobs: int, draw: random.Random) -> list[int]:
+    """How many jobs have ended before each of some faults of the leading process: drawn, each in a stretch of its own.
+
+    Moments are counted in jobs, since seconds differ from machine to machine: a run that is quicker than the seconds
+    drawn has no such fault. The last tenth of the jobs is left, for a run must go on when the last fault comes.
+    """
+    stretch = 0.9 * jobs / max(1, count)
+    return [int(stretch * (k + draw.random())) for k in range(count)]
+
+
+def finished_in(project: Path) -> set[object]:
+    """Jobs that have ended well in the last run in a folder."""
+    journal = read_journal(project / ".snakemake/volforge/journal.jsonl")
+    return {job.key for job in journal.jobs if job.state == "finished"} if journal else set()
+
+
+def one_start(project: Path, faults: Path, end: Fault | None, draw: random.Random, after: int = 0) -> tuple[int, str]:
+    """Start Snakemake once, and let the leading process meet its end when so many of its jobs have ended.
+
+    Returns:
+        Its exit code, and what it said.
+    """
     unlock = [*command("--unlock"), "--cores", "1"]
     if (project / ".snakemake/locks").is_dir() and any((project / ".snakemake/locks").iterdir()):
         subprocess.run(unlock, cwd=project, env=environment(faults), capture_output=True, check=True)
@@ -249,7 +273,7 @@ def one_start(project: Path, faults: Path, end: Fault | None, draw: random.Rando
         )  # fmt: skip
     try:
         if end is not None:
-            meet(process, end, draw, project)
+            meet(process, end, draw, project, after)
         process.wait(timeout=600)
     finally:
         with suppress(ProcessLookupError):
@@ -259,16 +283,17 @@ def one_start(project: Path, faults: Path, end: Fault | None, draw: random.Rando
     return process.returncode, said.read_text()
 
 
-def meet(process: subprocess.Popen[bytes], end: Fault, draw: random.Random, project: Path) -> None:
-    """Wait until jobs run and for a drawn time, then end the leading process in the way of the fault."""
+def meet(process: subprocess.Popen[bytes], end: Fault, draw: random.Random, project: Path, after: int) -> None:
+    """Wait until so many jobs have ended and for a drawn time, then end the leading process in the way of the fault."""
     journal = project / ".snakemake/volforge/journal.jsonl"
-    asked = time.time()
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 600
     while process.poll() is None and time.monotonic() < limit:
-        if journal.exists() and journal.stat().st_mtime > asked:
+        own = read_journal(journal)
+        jobs = own.jobs if own is not None and own.pid == process.pid else []
+        if jobs and sum(job.state == "finished" for job in jobs) >= after:
             break
-        time.sleep(0.1)
-    stop = time.monotonic() + draw.uniform(1, 12)
+        time.sleep(0.05)
+    stop = time.monotonic() + draw.uniform(0, 1)
     while process.poll() is None and time.monotonic() < stop:
         time.sleep(0.05)
     if process.poll() is not None:

@@ -29,6 +29,7 @@ KINDS = {
     "study table": "make_table",
     "study figures": "draw_figures",
     "study report": "report",
+    "study crate": "write_crate",
 }
 """Kinds of jobs that run our code, by the words of their command."""
 CONFIGURATION = """

@@ -1,6 +1,7 @@
 """The short form of the faults, with seeds that stay; the long one is `make faults` (docs/faults.md)."""
 
 import json
+import random
 import shutil
 import subprocess
 
@@ -16,6 +17,7 @@ from tests.faults.local import (
     inside,
     made_again,
     may_mount,
+    moments_of,
     standings_of,
 )
 from tests.faults.project import copied, tables
@@ -39,6 +41,7 @@ def test_a_fault_in_every_kind_of_job_and_ends_of_the_leading_process(reference,
     result = disturbed(reference, tmp_path, 1, WITHIN, leader)
     assert_nothing_was_lost(result)
     assert len(result.faults) == len(reference.usual) + len(leader)
+    assert [f.name for f in result.faults[: len(leader)] if not f.happened] == []
     assert sum(f.happened for f in result.faults) > len(leader) + len(reference.usual) / 2
     assert result.jobs > 0
 
@@ -80,6 +83,17 @@ def test_faults_of_a_cluster(reference, tmp_path):
         result = disturbed_on_cluster(reference, tmp_path, cluster, 1, names, FEW_RULES)
     assert_nothing_was_lost(result)
     assert sum(f.happened for f in result.faults) >= len(names) - 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_fault_of_the_leading_process_has_a_moment_within_the_run(seed):
+    """It was: moments in seconds, and on a quick machine the run was over before three of five came."""
+    for count, jobs in ((1, 12), (4, 30), (5, 49)):
+        moments = moments_of(count, jobs, random.Random(seed))
+        assert moments == sorted(moments)
+        assert moments[0] >= 0
+        assert moments[-1] < 0.9 * jobs
+        assert all(k * 0.9 * jobs / count - 1 < m for k, m in enumerate(moments))
 
 
 def test_what_is_looked_for_is_found(reference, tmp_path):

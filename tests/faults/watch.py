@@ -26,7 +26,7 @@ from volforge.workflow.status import Journal, Standing, read_journal, standings
 JOURNAL = Path(".snakemake/volforge/journal.jsonl")
 SLACK_S = 4.0
 """How long a job may be said to run before or after its process is there: Snakemake starts and ends it meanwhile."""
-SHELL_ONLY = ("write_", "export_png")
+SHELL_ONLY = "_settings"  # rules that write a file by the shell alone
 
 
 def commands() -> list[str]:
@@ -111,7 +111,7 @@ class Watch:
         said = {}
         for s in found:
             job = running.get(s.step.key)
-            if s.state != "running" or job is None or s.step.rule.startswith(SHELL_ONLY):
+            if s.state != "running" or job is None or s.step.rule.endswith(SHELL_ONLY):
                 continue
             log = job.log[0] if job.log else ""
             if log and not any(log in w for w in words):

@@ -1,19 +1,23 @@
 """Sheets and configurations that are damaged, or made to hang or to run something."""
 
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, snakemake
 from tests.hostile.damage import bounded, damages, fuzz
 from volforge.cohort.sheet import COLUMNS, read_sheet
 from volforge.errors import ProblemsError, VolforgeError, errors_of
 from volforge.tables.structures import read_structures
+from volforge.workflow.first_look import look_first
 from volforge.workflow.load import load_configuration
 from volforge.workflow.run import load_run, resolve
+from volforge.workflow.start import arguments
 from volforge.workflow.yaml_limits import DEEPEST, MOST_VALUES, excess_of
 
 ANY = damages()
@@ -126,6 +130,43 @@ def test_configurations_that_are_made_to_hang_or_to_run_something(tmp_path, monk
     with bounded(), pytest.raises(ProblemsError, match=expected):
         load_run([tmp_path / "c.yaml"])
     assert not (tmp_path / "owned").exists()
+
+
+HANGS = ("lists", "mappings", "merges", "deep list", "long", "template")
+TEMPLATE = "__use_yte__: true\n__definitions__:\n- open('owned', 'w')\ncohorts: {}\n"
+
+
+@pytest.mark.parametrize("kind", HANGS)
+def test_no_snakemake_starts_on_a_configuration_that_hangs_it_or_runs_in_it(tmp_path, monkeypatch, kind):
+    """It was: Snakemake's own reader built the values that aliases stand for, and ran what stands in a template."""
+    monkeypatch.chdir(tmp_path)
+    text, expected = BOMBS.get(kind, (TEMPLATE, "would be run by Snakemake"))
+    (tmp_path / "c.yaml").write_text(text)
+    with bounded(), pytest.raises(ProblemsError, match=expected):
+        arguments([Path("c.yaml")])
+    assert not (tmp_path / "owned").exists()
+
+
+def test_snakemake_by_our_profile_refuses_before_it_reads(tmp_path):
+    for kind in ("mappings", "template"):
+        (tmp_path / f"{kind}.yaml").write_text(BOMBS[kind][0] if kind in BOMBS else TEMPLATE)
+        done = snakemake(
+            "-n", "--profile", ROOT / "profiles/local", "--configfile", f"{kind}.yaml", cwd=tmp_path, timeout=120
+        )
+        assert done.returncode == 1
+        assert "values, aliases counted out" in done.stderr or "would be run by Snakemake" in done.stderr
+        assert not (tmp_path / "owned").exists()
+
+
+def test_every_profile_names_the_logger_that_looks_first():
+    for profile in (ROOT / "profiles").glob("*/config.yaml"):
+        assert re.search(r"^logger: volforge\b", profile.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_what_others_say_of_a_configuration_is_left_to_them(tmp_path):
+    (tmp_path / "tabs.yaml").write_text("a:\n\t- b\n")
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xe9\n")
+    look_first([tmp_path / "none.yaml", tmp_path / "tabs.yaml", tmp_path / "latin.yaml", *CONFIGURATIONS])
 
 
 def test_a_pipe_or_device_in_place_of_the_configuration(tmp_path):

@@ -12,6 +12,7 @@ from volforge.cli.model import app
 from volforge.errors import VolforgeError
 from volforge.study.jobs import TrainJob
 from volforge.study.start import checked_start
+from volforge.tasks import registry
 from volforge.training.start import Start, begin_with, read_start
 
 pytestmark = pytest.mark.xdist_group("training")
@@ -103,3 +104,32 @@ def test_folders_that_are_no_model_are_refused(first, tmp_path):
         read_start(tmp_path)
     with pytest.raises(VolforgeError, match=r"are missing: weight, bias; \d+ have no place"):
         begin_with(Start(first / "weights.safetensors", {}), torch.nn.Linear(2, 2))
+
+
+OWN = """
+from pathlib import Path
+from volforge.tasks.protocol import Task
+
+class Own(Task):
+    train = ":train"
+
+def train(path, job):
+    Path("trained").touch()
+    return ""
+"""
+
+
+def test_a_task_that_does_not_begin_with_weights_is_told_so_before_it_trains(tmp_path, monkeypatch, scans, first):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    monkeypatch.setenv("VOLFORGE_OWN_CODE", "own.py")
+    done = run(tmp_path, scans, content(task="own.py:Own", entry="own.py:train", network=None), "--from", first)
+    assert isinstance(done.exception, VolforgeError), done.output
+    assert "does not begin with other weights" in str(done.exception)
+    assert "own.py:Own" in done.exception.where
+    assert not (tmp_path / "trained").exists()
+
+
+def test_tasks_say_whether_their_trainings_begin_with_weights():
+    trained = {name for name in registry.TASKS if registry.task(name).train}
+    assert trained == {name for name in registry.TASKS if registry.task(name).begins_with_weights}

@@ -198,6 +198,10 @@ def light_jobs(folder: Path) -> dict[str, Callable[[], None]]:
             "study", "report", "--results", folder / "results", "--out", folder / "results/report.html",
             "--provenance", folder / "results/provenance.json", "--settings", folder / "report.json",
         ),
+        "crate": job(
+            "study", "crate", folder / "results", "--settings", folder / "report.json",
+            "--provenance", folder / "results/provenance.json",
+        ),
     }  # fmt: skip
 
 

@@ -70,4 +70,31 @@ def test_a_run_goes_on_from_results_and_images_of_the_future(tmp_path):
     assert states == {
         **dict.fromkeys(("import_scan", "collect_scans", "cut_scan", "index_recipe"), "done"),
         "report": "waiting",
+        "write_crate": "waiting",
     }
+
+
+def test_a_source_file_from_the_future_is_not_read_again_when_its_time_has_come(tmp_path):
+    """One that changed meanwhile is."""
+    for name in ("a", "b"):
+        save(tmp_path / f"{name}.nii.gz", ball_ct())
+    os.utime(tmp_path / "a.nii.gz", (time.time() + AHEAD_S,) * 2)
+    (tmp_path / "s.tsv").write_text(SHEET)
+    (tmp_path / "c.yaml").write_text("cohorts:\n  c: {sheet: s.tsv}\n")
+    later = tmp_path / "later"
+    later.mkdir()
+    (later / "sitecustomize.py").write_text(
+        f"import time\nnow = time.time\ntime.time = lambda: now() + {2 * AHEAD_S}\n"
+    )
+    command = ("--configfile", "c.yaml", "--cores", "1", "cohorts")
+    done = snakemake(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    env = {"PYTHONPATH": os.pathsep.join(filter(None, (str(later), os.environ.get("PYTHONPATH"))))}
+    said = snakemake("-n", *command, cwd=tmp_path, env=env)
+    assert "Nothing to be done" in said.stdout + said.stderr, said.stdout + said.stderr
+    found = (tmp_path / "a.nii.gz").stat()
+    os.utime(tmp_path / "a.nii.gz", ns=(found.st_atime_ns, found.st_mtime_ns + 1))
+    said = snakemake("-n", *command, cwd=tmp_path, env=env)
+    planned = said.stdout + said.stderr
+    assert "scans/one/record.json" in planned
+    assert "output: results/cohorts/c/scans/two/record.json" not in planned

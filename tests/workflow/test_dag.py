@@ -24,6 +24,7 @@ def test_every_target_of_the_table_of_contents_dry_runs(tmp_path):
         "tables",
         "figures",
         "report",
+        "write_crate",
         "all",
     ):
         done = snakemake("-n", target, "--cores", "1", cwd=tmp_path)

@@ -263,7 +263,7 @@ def test_every_rule_that_runs_a_command_is_guarded():
             if re.search(r'(^|")volforge ', command):
                 found += 1
                 assert command.startswith('"unless_lasting {resources.failure_key} {log:q}; "\n'), rule
-                assert "        failure_key=failure_key,\n" in rule, rule
+                assert re.search(r"\n        failure_key=failure_key(_with\(.+\))?,\n", rule), rule
     assert found > 10
 
 

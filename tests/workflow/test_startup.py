@@ -48,6 +48,7 @@ JOBS = {
     "table": {"pandas", "scipy"},
     "figures": {"matplotlib", "pandas", "scipy"},
     "report": {"pandas", "scipy"},
+    "crate": set(),
     "train": TRAINING,
     "train, augmented": TRAINING | MONAI,
     "train, validated by windows": TRAINING | MONAI,

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, ball_ct, save, snakemake, volforge
+from volforge.report.crate import CRATE
+from volforge.report.verify import verify
 from volforge.workflow.incomplete import note_of
 from volforge.workflow.leader import began_of
 from volforge.workflow.status import read_journal, why_failed
@@ -52,11 +54,35 @@ def test_before_a_run_all_waits_and_after_it_the_refused_scan_has_its_reason(fol
     assert found["import_scan", "good"]["state"] == "done"
     assert found["import_scan", "bad"]["state"] == "refused"
     assert "damaged" in found["import_scan", "bad"]["why"]
-    assert found["report", ""]["state"] == "done"
+    assert found["report", ""]["state"] == found["write_crate", ""]["state"] == "done"
     shown = volforge("status", cwd=folder).stdout
     assert "the last run ended" in shown
     assert "refused: cohort c, scan bad" in shown
     assert "cohort c, recipe r" in shown
+    assert verify(folder / "results").is_good
+    (folder / "results/report.json").write_text("{}")  # of another configuration: both would be made again
+    found, _ = entries(folder)
+    assert found["report", ""]["state"] == found["write_crate", ""]["state"] == "waiting"
+
+
+def test_the_crate_follows_the_page_and_that_of_another_page_does_not_stay(folder):
+    """It was: all files were hashed before the page was there."""
+    assert run(folder, "--until", "report").returncode == 0
+    results = folder / "results"
+    assert (results / "report.html").exists()
+    assert not (results / CRATE).exists()
+    found, _ = entries(folder)
+    assert found["report", ""]["state"] == "done"
+    assert found["write_crate", ""]["state"] == "waiting"
+    assert run(folder).returncode == 0
+    assert verify(results).is_good
+    page = ("--results", results, "--settings", results / "report.json")
+    elsewhere = ("--out", folder / "page.html", "--provenance", folder / "provenance.json")
+    assert volforge("study", "report", *page, *elsewhere, cwd=folder).returncode == 0
+    assert (results / CRATE).exists()
+    here = ("--out", results / "report.html", "--provenance", results / "provenance.json")
+    assert volforge("study", "report", *page, *here, cwd=folder).returncode == 0
+    assert not (results / CRATE).exists()
 
 
 def test_a_failed_job_shows_the_end_of_its_log_and_then_recovers(folder):

@@ -39,6 +39,22 @@ def test_the_wheel_holds_the_workflow_and_nothing_of_it_is_left_behind(site):
             assert (shipped / file.relative_to(ROOT)).read_bytes() == file.read_bytes(), file
 
 
+def test_every_page_that_a_new_project_or_a_message_names_is_in_the_wheel(site, tmp_path):
+    """It was: the configuration of a new project named pages that only a clone has."""
+    assert volforge_of(site, "new", "mine", cwd=tmp_path).returncode == 0
+    text = (tmp_path / "mine/config.yaml").read_text(encoding="utf-8")
+    home = re.search(r"lie in (.+)", text)
+    assert home is not None
+    assert Path(home[1]) == site / "volforge/shipped"
+    named = set(re.findall(r"docs/[\w-]+\.md", text))
+    assert {"docs/configuration.md", "docs/studies.md"} <= named
+    for file in (site / "volforge").rglob("*.py"):
+        if file.name != "bundle.py":  # a bundle has a page of its own
+            named |= set(re.findall(r"docs/[\w-]+\.md", file.read_text(encoding="utf-8")))
+    assert len(named) > 8
+    assert [name for name in named if not (site / "volforge/shipped" / name).is_file()] == []
+
+
 def test_hashes_of_code_and_schemas_need_no_clone(site, tmp_path):
     program = (
         "import volforge, json; from volforge.workflow import shipped, code_hash\n"

@@ -16,6 +16,8 @@ from volforge.errors import VolforgeError
 
 app = typer.Typer(no_args_is_help=True, help="Models and baselines of a study: train, predict, export.")
 
+LEAVE_OUT = "leave out --from; a task of your own that reads `job.start` says `begins_with_weights = True`"
+
 Settings = Annotated[Path, typer.Option(help="settings.json of the arm.")]
 Scans = Annotated[Path, typer.Option(help="scans.tsv of the cohort.")]
 Fold = Annotated[int, typer.Option(help="Fold that is tested; 0 for the split `test`.")]
@@ -72,11 +74,15 @@ def train(
         read,
         start,
     )
-    content = read_object(settings, "the settings of a model", "entry")
+    content = read_object(settings, "the settings of a model", "entry", "task")
     entry = content["entry"]
     if start is not None:
         from volforge.study.start import checked_start
+        from volforge.tasks import registry
 
+        if not registry.task(content["task"]).begins_with_weights:
+            text = "this kind of training does not begin with other weights"
+            raise VolforgeError(text, f"{settings}: task {content['task']}", LEAVE_OUT)
         begun = checked_start(start, content, scans, fold).record
         typer.echo(f"begins with {begun['study']}, {begun['arm']}/{begun['model']} of step {begun['step']}", err=True)
     with failure_kept(checkpoints, attempt, code):
@@ -90,8 +96,8 @@ def train(
         and is_first
         and "started_from" not in read_object(out / "model.json", "the description of a model")
     ):
-        text = "this kind of training does not begin with other weights: it began with its own"
-        raise VolforgeError(text, entry, "leave out --from")
+        text = "its task says that trainings begin with the weights of --from, and this one began with its own"
+        raise VolforgeError(text, entry, LEAVE_OUT)
     typer.echo(f"model in {out}")
 
 

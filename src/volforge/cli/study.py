@@ -106,19 +106,39 @@ def report(
     provenance: Annotated[Path, typer.Option(help="provenance.json to write.")],
     settings: Annotated[Path, typer.Option(help="report.json: title, cohorts, recipes, configuration.")],
 ) -> None:
-    r"""Write the report page, the provenance of a run, and the crate that names all its files.
+    r"""Write the report page and the provenance of a run.
 
     Example: volforge study report --results results --out report.html \
       --provenance provenance.json --settings results/report.json
     """
-    from volforge.report.crate import write_crate
+    from volforge.report.crate import CRATE
     from volforge.report.page import write_report
     from volforge.volume.folders import read_object
 
     request = read_object(settings, "the settings of a report", "configuration", "report", "cohorts")
+    if out.resolve().is_relative_to(results.resolve()):
+        (results / CRATE).unlink(missing_ok=True)  # it names another page by its hash
     write_report(results, out, provenance, request, ran=_ran())
-    write_crate(results, request, read_object(provenance, "the provenance of a run", "versions", "input_sha256"))
     typer.echo(str(out))
+
+
+@app.command()
+def crate(
+    results: Annotated[Path, typer.Argument(help="Folder of results.")],
+    settings: Annotated[Path, typer.Option(help="report.json: title, cohorts, studies.")],
+    provenance: Annotated[Path, typer.Option(help="provenance.json of the run.")],
+) -> None:
+    r"""Write ro-crate-metadata.json: every file of a run with its hash, for `volforge verify`.
+
+    Example: volforge study crate results --settings results/report.json \
+      --provenance results/provenance.json
+    """
+    from volforge.report.crate import write_crate
+    from volforge.volume.folders import read_object
+
+    request = read_object(settings, "the settings of a report", "report", "cohorts", "studies")
+    origin = read_object(provenance, "the provenance of a run", "versions", "input_sha256")
+    typer.echo(str(write_crate(results, request, origin)))
 
 
 @app.command("report-so-far")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volforge.metrics.measure import FAILURES
-from volforge.study.measures import read_measures
+from volforge.study.measures import COLUMNS, read_measures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,12 @@ def measures_frame(path: Path) -> pd.DataFrame:
     """measures.tsv with numbers where they belong; an empty value is NaN."""
     import pandas as pd
 
-    frame = pd.DataFrame(read_measures(path), dtype=object)
+    try:  # cells that are alike are one text: a million rows of mappings would be gigabytes
+        frame = pd.read_csv(path, sep="\t", dtype=object, na_filter=False, encoding="utf-8")
+    except (OSError, ValueError):
+        frame = pd.DataFrame()
+    if not set(COLUMNS) <= set(frame.columns):
+        frame = pd.DataFrame(read_measures(path), dtype=object)  # says what is wrong
     if frame.empty:
         return frame
     frame["value"] = [float(v) if v else math.nan for v in frame["value"]]

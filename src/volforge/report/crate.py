@@ -95,7 +95,7 @@ def read_crate(results: Path) -> dict[str, tuple[int, str]]:
 
     path = results / CRATE
     if not path.is_file():
-        remedy = "let the run end: its report writes it; or name the folder of results"
+        remedy = "let the run end: it is the last that is written; or name the folder of results"
         raise VolforgeError(f"no {CRATE} lies there", str(results), remedy)
     graph = read_object(path, "a description of results", "@graph")["@graph"]
     with form_of(path, "a description of results"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 48  # of a box plot: structures times arms
 MOST_PUBLISHED = 24
 FEW_POINTS = 8
+MOST_POINTS = 20_000  # of a box plot: a browser draws each of them
 LINE = 0.21  # inch of a row
 
 
@@ -74,6 +75,8 @@ def _boxes(values: pd.DataFrame, measure: str, arms: Sequence[str], judged_in: S
         for a in present
     }
     rows = {key: points for key, points in rows.items() if points.size}
+    most = MOST_POINTS // max(1, len(rows))
+    thinned = f"; {most} points of a row, evenly by rank" if any(p.size > most for p in rows.values()) else ""
     figure, (axis,) = new_figure(0.75 + LINE * (len(rows) + 1.4 * len(shown)))
     ticks, names, y, before = [], [], 0.0, ""
     for (structure, arm), points in rows.items():
@@ -88,8 +91,9 @@ def _boxes(values: pd.DataFrame, measure: str, arms: Sequence[str], judged_in: S
             capprops={"color": colour},
         )  # fmt: skip
         # spread aside by rank, so that the figure does not depend on chance
-        aside = (np.argsort(np.argsort(points, kind="stable")) % 5 - 2) * 0.08
-        axis.plot(points, y + aside, marker_of(arm, arms), ms=3, color=colour, alpha=0.6, mew=0)
+        dots = points if points.size <= most else thin(points, most)
+        aside = (np.argsort(np.argsort(dots, kind="stable")) % 5 - 2) * 0.08
+        axis.plot(dots, y + aside, marker_of(arm, arms), ms=3, color=colour, alpha=0.6, mew=0)
         ticks.append(y)
         names.append(arm)
         y += 1
@@ -100,7 +104,12 @@ def _boxes(values: pd.DataFrame, measure: str, arms: Sequence[str], judged_in: S
     axis.grid(axis="x", lw=0.4, alpha=0.5)
     scale_axis(axis, measure, np.concatenate(list(rows.values())) if rows else np.zeros(0))
     left = f"; {len(structures) - len(shown)} further structures in the table" if len(structures) > len(shown) else ""
-    return Drawn(figure, "measures", f"{measure} by structure and arm, a point per subject{left}")
+    return Drawn(figure, "measures", f"{measure} by structure and arm, a point per subject{thinned}{left}")
+
+
+def thin(points: np.ndarray, most: int) -> np.ndarray:
+    """So many of the points (N,), evenly by rank: the lowest and the highest among them; at least two."""
+    return np.sort(points)[np.linspace(0, points.size - 1, max(2, most)).round().astype(int)]
 
 
 def _published(table: StudyTable) -> dict[str, Drawn]:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from volforge.metrics.measure import better
 from volforge.report.aggregate import measures_frame
@@ -18,9 +18,11 @@ from volforge.report.overview_words import BETTER, MARKS, line_of
 from volforge.report.published import PublishedNumber, read_published
 from volforge.report.strips import strip_pictures
 from volforge.report.table import LESS, Cell, StudyTable, TableRow, study_table
-from volforge.study.measures import read_measures
 from volforge.study.predictions import PANEL
 from volforge.volume.folders import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SECTIONS = {
     "measures": "Measures by arm",
@@ -40,7 +42,7 @@ CASE_NOTE = (
 
 @dataclass
 class CaseRow:
-    """A case of an arm: its values, its slices where they are embedded, and its surfaces as JSON where they turn."""
+    """A case of an arm that is opened: its values, its slices, and its surfaces as JSON where they turn."""
 
     arm: str
     scan: str
@@ -97,10 +99,10 @@ def view_study(results: Path, name: str) -> StudyView:
     settings = read_json(folder / "table.settings.json")
     measures = folder / "measures.tsv"
     table = study_table(measures, settings)
-    found = headline(measures_frame(measures), table)
-    wanted, cases = _cases(folder, table, settings["parts"])
-    shown = [c for c in cases if c.slices is not None]
-    typical, thumb = _typical(shown, table, found)
+    frame = measures_frame(measures)
+    found = headline(frame, table)
+    wanted, cases, rows = _cases(folder, frame, table, settings["parts"])
+    typical, thumb = _typical(cases, table, found)
     return StudyView(
         name,
         f"{table.task.replace('_', ' ')} on the cohort {table.cohort}",
@@ -117,8 +119,8 @@ def view_study(results: Path, name: str) -> StudyView:
         [*table.notes, *(f"{arm}: {note}" for arm, note in table.arm_notes.items())],
         _figures(folder / "figures"),
         wanted,
-        shown,
-        [[c.scan, c.subject, c.arm, c.place, *c.values] for c in cases],
+        cases,
+        rows,
         _networks(folder, settings["parts"]),
         table.made_from,
         table.display.note or CASE_NOTE,
@@ -231,40 +233,63 @@ def _figure(path: Path, caption: str) -> Picture:
     return Picture(uri, size, caption)
 
 
-def _cases(folder: Path, table: StudyTable, parts: list[list[Any]]) -> tuple[list[str], list[CaseRow]]:
-    """Every case with its main measures; some open to their slices."""
+CASE = ["arm", "fold", "seed", "scan", "sample"]
+
+
+def _cases(
+    folder: Path, frame: pd.DataFrame, table: StudyTable, parts: list[list[Any]]
+) -> tuple[list[str], list[CaseRow], list[list[str]]]:
+    """The main measures, cases that are open to their slices, and every case as a row of the long table."""
     from PIL import Image
 
-    rows = [r for r in read_measures(folder / "measures.tsv") if r["scan"]]
+    if frame.empty:
+        return [], [], []
+    own = frame[frame["scan"] != ""]
     only = table.display.judged_in  # image measures have rows by tissue too
-    rows = [r for r in rows if not only or r["structure"] in only]
-    present = [m for m in table.display.shown if any(r["measure"] == m for r in rows)]
-    found: dict[tuple[str, ...], dict[str, list[float | None]]] = {}
-    subjects: dict[tuple[str, ...], str] = {}
-    for r in rows:
-        key = (r["arm"], r["fold"], r["seed"], r["scan"], r["sample"])
-        subjects[key] = r["subject"]
-        if r["measure"] in present:
-            found.setdefault(key, {}).setdefault(r["measure"], []).append(float(r["value"]) if r["value"] else None)
-    opened: dict[tuple[str, ...], tuple[str, Path]] = {}
+    own = own[own["structure"].isin(only)] if only else own
+    named = set(own["measure"])
+    present = [m for m in table.display.shown if m in named]
+    subjects = own.drop_duplicates(CASE, keep="last").set_index(CASE)["subject"]
+    own = own[own["measure"].isin(present)]
+    order = own.drop_duplicates(CASE).set_index(CASE).index
+    texts = [_means(own[own["measure"] == m], order) for m in present]
+    opened: dict[tuple[Any, ...], tuple[str, Path]] = {}
     for arm, fold, seed in parts:
         path = folder / arm / f"fold{fold}" / f"seed{seed}" / "cases" / "cases.tsv"
         for line in read_rows(path):
-            opened[arm, str(fold), str(seed), line["scan"], line["sample"]] = (line["rank"], path.parent / line["file"])
-    cases = []
-    for case, values in found.items():
+            key = (arm, int(fold), int(seed), line["scan"], int(line["sample"]))
+            opened[key] = (line["rank"], path.parent / line["file"])
+    shown_cases, rows = [], []
+    places: dict[tuple[int, int, int], str] = {}
+    for case, subject, *values in zip(order, subjects.reindex(order), *texts, strict=True):
         arm, fold, seed, scan, sample = case
-        rank, file = opened.get(case, ("", None))
-        place = f"fold {fold}, seed {seed}" + (f", sample {sample}" if sample != "0" else "")
-        texts = [_mean_text(values.get(m, [])) for m in present]
-        caption = f"{scan}, {arm}{', ' + rank if rank else ''}: {table.display.picture}. " + ", ".join(
-            f"{m} {t}" for m, t in zip(present, texts, strict=True)
+        place = places.setdefault(
+            (fold, seed, sample), f"fold {fold}, seed {seed}" + (f", sample {sample}" if sample else "")
         )
-        slices = picture(Image.open(file), caption) if file is not None else None
-        turning = file.with_suffix(".view.json") if file is not None else None
-        view = turning.read_text(encoding="utf-8") if turning is not None and turning.exists() else ""
-        cases.append(CaseRow(arm, scan, subjects[case], place, rank, texts, slices, view, file))
-    return present, cases
+        rows.append([scan, subject, arm, place, *values])
+        if case not in opened:
+            continue
+        rank, file = opened[case]
+        caption = f"{scan}, {arm}{', ' + rank if rank else ''}: {table.display.picture}. " + ", ".join(
+            f"{m} {t}" for m, t in zip(present, values, strict=True)
+        )
+        turning = file.with_suffix(".view.json")
+        view = turning.read_text(encoding="utf-8") if turning.exists() else ""
+        slices = picture(Image.open(file), caption)
+        shown_cases.append(CaseRow(arm, scan, subject, place, rank, list(values), slices, view, file))
+    return present, shown_cases, rows
+
+
+def _means(own: pd.DataFrame, order: pd.MultiIndex) -> list[str]:
+    """Means of a measure over structures and sides by case, with the number of failures; cases without it have none."""
+    found = own.groupby(CASE, sort=False)["value"].agg(["mean", "count", "size"]).reindex(order)
+    made: dict[str, str] = {}
+    texts = []
+    for mean, known, size in zip(found["mean"], found["count"].fillna(0), found["size"].fillna(0), strict=True):
+        text, failed = shown(mean) if known else "–", int(size - known)
+        text += f" ({failed} without a value)" if failed else ""
+        texts.append(made.setdefault(text, text))  # few texts stand for many cases
+    return texts
 
 
 def _samples(folder: Path, parts: list[list[Any]]) -> list[Picture]:
@@ -282,14 +307,6 @@ def _samples(folder: Path, parts: list[list[Any]]) -> list[Picture]:
         caption = f"{scan}, {arm}: label map, real image where there is one, and the samples, as they are."
         found[arm] = picture(Image.open(panels[scan]), caption)
     return list(found.values())
-
-
-def _mean_text(values: list[float | None]) -> str:
-    """Mean over structures and sides, with the number of failures."""
-    known = [v for v in values if v is not None]
-    failed = len(values) - len(known)
-    text = shown(sum(known) / len(known)) if known else "–"
-    return text + (f" ({failed} without a value)" if failed else "")
 
 
 def _networks(folder: Path, parts: list[list[Any]]) -> list[str]:

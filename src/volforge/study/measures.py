@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +73,12 @@ def read_measures(path: Path) -> list[dict[str, str]]:
 
 def collect(parts: Sequence[Path], out: Path) -> int:
     """Join the measures of all arms, folds and seeds of a study, in the order given."""
-    rows: list[dict[str, object]] = []
-    for part in parts:
-        rows += [dict(r) for r in read_measures(part)]
-    write_measures(out, rows)
-    return len(rows)
+    text, count = io.StringIO(newline=""), 0
+    writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n", restval="")
+    writer.writeheader()
+    for part in parts:  # a million rows are text at once, and mappings a part at a time
+        rows = read_measures(part)
+        writer.writerows(rows)
+        count += len(rows)
+    write_whole(out, text.getvalue())
+    return count

@@ -98,6 +98,8 @@ class Task:
         compares_sides: Measures by which a cohort's left sides are compared with its right ones.
         trains_with_needs: Whether the models that a model `needs` are read in its training, not in predictions alone.
         is_fitted: Whether its models are fitted at once, not trained in steps.
+        begins_with_weights: Whether its trainings begin with the weights of `job.start`; else `volforge model train
+            --from` is refused before they run.
         memory: Memory of its jobs, as a multiple of what importing the largest scan asks for.
         by_hand: What commands beside studies call: places by name. `predict_<kind>` is what `volforge model predict
             --image` calls for a model of this kind: `(image, weights, out, modality, unit, confidence)`, and keywords
@@ -126,6 +128,7 @@ class Task:
     compares_sides: ClassVar[tuple[str, ...]] = ()
     trains_with_needs: ClassVar[bool] = True
     is_fitted: ClassVar[bool] = False
+    begins_with_weights: ClassVar[bool] = False
     memory: ClassVar[float] = 1.0
     by_hand: ClassVar[Mapping[str, str]] = {}
     published: ClassVar[Mapping[str, str]] = {}

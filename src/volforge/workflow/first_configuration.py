@@ -118,6 +118,7 @@ def _head(first: str) -> str:
         "#   volforge run -n     what would run\n"
         "#   volforge run        runs it; the page to read is results/report.html\n"
         "# The sizes here are for a first look on a laptop. Change settings at any time: what they touch runs again.\n"
+        f"# Pages that are named docs/... here and in messages lie in {shipped.folder()}\n"
     )
 
 

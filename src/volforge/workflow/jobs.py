@@ -12,7 +12,6 @@ import math
 import os
 import shlex
 import stat
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -80,15 +79,6 @@ def made_labels(cohort: str, scan: str) -> str:
     return f"{RESULTS}/cohorts/{cohort}/made_labels/{scan}.json"
 
 
-def is_plain(path: str) -> bool:
-    """Whether Snakemake may be told of a path: it fills in braces, its cluster jobs quote by `repr` only, and it takes
-    a job for failed that reads a file from the future (copied from a machine whose clock is ahead)."""
-    if set(path) & set("{}'\"`$\\\n*?[]"):
-        return False
-    found = stat_of(path)
-    return found is None or found.st_mtime <= time.time()
-
-
 def existing_files(paths: Iterable[str]) -> list[str]:
     """The files with their companions (`.img` of `.hdr` ...), without those that do not exist."""
     found = []
@@ -115,15 +105,20 @@ def _stamp(path: str) -> str:
 
 
 def source_files(cohort: ResolvedCohort, scan: str) -> list[str]:
-    """Input files of an import that exist before the run, or that a rule makes; what stands behind them is stamped."""
-    row = cohort.rows[scan]
+    """Files of the sheet that an import reads, without those that do not exist."""
+    return [] if cohort.settings.phantom is not None else existing_files(cohort.rows[scan].files.values())
+
+
+def source_inputs(cohort: ResolvedCohort, scan: str) -> list[str]:
+    """Input files of an import: what a rule makes.
+
+    Files of the user are stamped (`source_stamps`) and are no inputs: Snakemake takes a job for failed that reads a
+    file from the future (copied from a machine whose clock is ahead), makes it again once that time has come, or when
+    its list of inputs has changed; it fills in braces, and its cluster jobs quote by `repr` only.
+    """
     if cohort.settings.phantom is not None:
         return [f"{RESULTS}/phantoms/{cohort.name}/truth.json"]
-    files = [channel_of(p)[0] for p in row.files.values()]
-    if cohort.settings.on_bad_scan == "exclude":
-        files = [p for p in files if os.path.exists(p)]
-    files = [p for p in dict.fromkeys(files) if is_plain(p)]
-    return [*files, made_labels(cohort.name, scan)] if makes_labels(cohort, row) else files
+    return [made_labels(cohort.name, scan)] if makes_labels(cohort, cohort.rows[scan]) else []
 
 
 def source_stamps(cohort: ResolvedCohort, scan: str) -> list[str]:

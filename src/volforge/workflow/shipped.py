@@ -1,4 +1,4 @@
-"""Where the workflow lies that belongs to this package: Snakefile, rules, environments, profiles, configurations.
+"""Where the workflow lies that belongs to this package: Snakefile, rules, envs, profiles, configurations, pages.
 
 In a clone they stand at its top, and an editable install reads them there; a wheel holds copies beside the modules.
 """

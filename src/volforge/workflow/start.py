@@ -8,6 +8,7 @@ from pathlib import Path
 
 from volforge.errors import VolforgeError
 from volforge.workflow import shipped
+from volforge.workflow.first_look import look_first
 
 REMEDY = "make a project with `volforge new FOLDER` and start it there, or name the file: `volforge run my.yaml`"
 PARTITIONS = Path("profiles/slurm/partitions.yaml")
@@ -28,7 +29,7 @@ def arguments(
         others: Further arguments of Snakemake, which win over all that stands before them.
 
     Raises:
-        VolforgeError: There is no such configuration; the package lacks its workflow.
+        VolforgeError: There is no such configuration, or one that must not be read; the package lacks its workflow.
     """
     files = list(configfiles)
     if not files:
@@ -40,6 +41,7 @@ def arguments(
     for file in files:
         if not file.is_file():
             raise VolforgeError("there is no such configuration", str(file), REMEDY)
+    look_first(files)
     home = shipped.folder()
     name = "slurm" if slurm else "local"
     own = Path("profiles") / name

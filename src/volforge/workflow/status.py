@@ -180,7 +180,7 @@ def standings(run: Run, journal: Journal | None, folder: Path = Path()) -> list[
         elif job is not None and job.state == "failed" and not _is_newer(output, job.since):
             why = with_cause(why_failed(job, folder), run, step, folder)
             found.append(Standing(step, "failed", 0.0, why, job.slurm, job.attempts))
-        elif output.exists() and not is_torn and (step.rule != "report" or _is_of(run, folder)):
+        elif output.exists() and not is_torn and (step.part != "report" or _is_of(run, folder)):
             reason = refusals.of(step) if step.scan else ""
             found.append(Standing(step, "refused" if reason else "done", why=reason))
         elif is_torn or (job is not None and job.state == "running"):

@@ -71,6 +71,7 @@ def steps(run: Run) -> Iterator[Step]:
         yield from _of_study(study)
     # the page of a run that failed is there too, but has no provenance
     yield Step("report", "report", f"{RESULTS}/provenance.json")
+    yield Step("report", "write_crate", f"{RESULTS}/ro-crate-metadata.json")
 
 
 def _of_study(study: ResolvedStudy) -> Iterator[Step]:

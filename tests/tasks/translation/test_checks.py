@@ -149,6 +149,8 @@ def test_a_doubt_of_nothing_is_named(tmp_path):
 
 
 def test_a_shared_model_must_find_outlines(tmp_path):
+    begun = {"outline": {**OUTLINE["outline"], "translation": {"start": "shared/other"}}}
+    assert any("begins with weights of its own" in t for t in texts(tmp_path, shared=begun))
     found = texts(tmp_path, shared={"outline": {"network": "shape_unet", "recipe": "r"}})
     assert any("a model under `shared` finds outlines" in t for t in found)
 

@@ -32,6 +32,7 @@ class Implant(Task):
 
     study = ImplantStudy
     train = "volforge.tasks.implant.train:train"
+    begins_with_weights = True
     predict = "volforge.tasks.implant.predict:predict"
     measure = "volforge.tasks.implant.measure:measure"
     reads = ("defective", "implant")

@@ -17,6 +17,7 @@ class Segmentation(Task):
     """Deep negative volume segmentation, its first half; any cohort with labels."""
 
     train = "volforge.tasks.segmentation.train:train"
+    begins_with_weights = True
     predict = "volforge.tasks.segmentation.predict:predict"
     measure = "volforge.tasks.segmentation.measure:measure"
     baselines = BASELINES

@@ -20,6 +20,7 @@ class SemanticSynthesis(ImageTask):
 
     study = SynthesisStudy
     train = "volforge.tasks.semantic_synthesis.train:train"
+    begins_with_weights = True
     predict = "volforge.tasks.semantic_synthesis.predict:predict"
     measure = "volforge.tasks.semantic_synthesis.measure:measure"
     reads = ("labels", "image")

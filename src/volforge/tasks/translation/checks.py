@@ -77,6 +77,9 @@ def problems(loaded: Places, study: ResolvedStudy, arm: str, model: str) -> Iter
     key, fault = own.wrong()
     if fault and not extracts:
         yield loaded.problem((*keys, "translation", key), fault, "see docs/translation.md", str(getattr(own, key)))
+    if extracts and own.start:
+        text = "the shape extractor begins with weights of its own"
+        yield loaded.problem((*keys, "translation", "start"), text, "leave it out", own.start)
     if options.network is None:
         wanted = "shape_unet" if extracts else "resnet_generator"
         yield loaded.problem(keys, "a model needs a network", f"add `network: {wanted}`")

@@ -31,6 +31,7 @@ class Translation(ImageTask):
 
     study = TranslationStudy
     train = "volforge.tasks.translation.train:train"
+    begins_with_weights = True
     predict = "volforge.tasks.translation.predict:predict"
     measure = "volforge.tasks.translation.measure:measure"
     reads = ("image",)
