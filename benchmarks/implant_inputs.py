@@ -242,21 +242,29 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("part", choices=("slices", "bone"))
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="rows of subjects that it holds already are kept")
+    parser.add_argument("--only", nargs="*", help="subjects, such as 032; all if none is named")
     asked = parser.parse_args(arguments)
-    model, _ = load_kriged(asked.model)
-    heads = dict.fromkeys(TESTED, asked.data / "skullfix") if asked.part == "slices" else heads_of(asked.data)
-    with asked.out.open("w", newline="") as file:
+    is_slices = asked.part == "slices"
+    heads = dict.fromkeys(TESTED, asked.data / "skullfix") if is_slices else heads_of(asked.data)
+    done = {row[0] for row in read_rows(asked.out)} if asked.out.exists() else set()
+    todo = [s for s in heads if s not in done and (not asked.only or s in asked.only)]
+    model = load_kriged(asked.model)[0] if todo else None
+    for subject in todo:
+        assert model is not None
+        start = time.perf_counter()
+        cases = (slices_of if is_slices else bone_of)(heads[subject], subject, model)
+        append(asked.out, list(cases))
+        print(f"{subject}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    print("\n".join(lines_of(read_rows(asked.out), NATIVE if is_slices else f"{BONE_HU:g} HU")))
+
+
+def append(path: Path, rows: Sequence[Row]) -> None:
+    """Add the rows of a subject to a file, which gets its head with the first ones."""
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for subject, path in heads.items():
-            start = time.perf_counter()
-            cases = slices_of(path, subject, model) if asked.part == "slices" else bone_of(path, subject, model)
-            writer.writerows(cases)
-            file.flush()
-            print(f"{subject}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    base = NATIVE if asked.part == "slices" else f"{BONE_HU:g} HU"
-    print("\n".join(lines_of(read_rows(asked.out), base)))
+        writer.writerows([COLUMNS, *rows] if is_new else rows)
 
 
 if __name__ == "__main__":
