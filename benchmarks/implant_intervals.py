@@ -156,8 +156,7 @@ def of_learnt(data: Path, model: KrigedModel, maps: Array, used: Sequence[int], 
     for place in range(0, len(used), every):
         number = used[place]
         kind = KINDS[(place // every) % len(KINDS)]
-        own = replace(model, field=without(maps, place, model))
-        yield f"learnt-{number:03d}-{kind}", partial(_drawn, data, own, number, DefectOptions(kind), kind)
+        yield f"learnt-{number:03d}-{kind}", partial(_left_out, data, model, maps, place, number, kind)
 
 
 def of_tested(data: Path, model: KrigedModel, fold: int, every: int) -> Iterator[Task]:
@@ -168,6 +167,11 @@ def of_tested(data: Path, model: KrigedModel, fold: int, every: int) -> Iterator
         plans["large"] = DefectOptions("irregular", "any", "large")
         for kind, options in plans.items():
             yield f"tested-{number:03d}-{kind}", partial(_drawn, data, model, number, options, kind)
+
+
+def _left_out(data: Path, model: KrigedModel, maps: Array, place: int, number: int, kind: str) -> Closed | None:
+    own = replace(model, field=without(maps, place, model))
+    return _drawn(data, own, number, DefectOptions(kind), kind)
 
 
 def _own(data: Path, model: KrigedModel, number: int) -> Closed | None:
