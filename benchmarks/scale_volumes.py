@@ -3,7 +3,7 @@
 Usage: python -m benchmarks.scale_volumes [--scans 50 200] [--shape 512 512 300] [--cores 2] [--folder F] [--out O]
 
 The sheet grows from one number to the next in the same folder, so that imports and cuts go on and the study is made
-anew each time. Volumes are drawn before the run; only `DISTINCT` of them lie on the disk, under one name for each scan,
+anew each time; a run that was stopped goes on. Volumes are drawn before the run; only `DISTINCT` of them lie on the disk, under one name for each scan,
 so that the sources stay bounded. Memory is that of each job's processes, looked at several times a second.
 Writes scale_volumes.md and scale_volumes.svg.
 """
@@ -76,8 +76,9 @@ def draw(folder: Path, shape: tuple[int, int, int]) -> None:
     import nibabel as nib
 
     affine = np.diag([*SPACING, 1.0])
-    base = trunk(shape, couch=True)
-    for number in range(DISTINCT):
+    missing = [n for n in range(DISTINCT) if not (folder / f"v{n}_labels.nii.gz").exists()]
+    base = trunk(shape, couch=True) if missing else np.zeros(0)
+    for number in missing:
         rng = np.random.default_rng(number)
         image = np.roll(base, (7 * number, 5 * number), (0, 1))
         image += rng.integers(-20, 21, shape, np.int16) * (image > -1000)
@@ -255,7 +256,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = options.folder or Path(name)
-        (folder / "data").mkdir(parents=True)
+        (folder / "data").mkdir(parents=True, exist_ok=True)
         draw(folder / "data", tuple(options.shape))
         (folder / "config.yaml").write_text(CONFIG)
         (folder / "sheet.structures.tsv").write_text("structure\tid\nbone\t1\n")
