@@ -3,8 +3,10 @@
 Usage: python -m benchmarks.scale_volumes [--scans 50 200] [--shape 512 512 300] [--cores 2] [--folder F] [--out O]
 
 The sheet grows from one number to the next in the same folder, so that imports and cuts go on and the study is made
-anew each time; a run that was stopped goes on. Volumes are drawn before the run; only `DISTINCT` of them lie on the disk, under one name for each scan,
-so that the sources stay bounded. Memory is that of each job's processes, looked at several times a second.
+anew each time; a run that was stopped goes on. Volumes are drawn before the run; only `DISTINCT` of them lie on the
+disk, each under many names, so that the sources stay bounded. Memory is that of each job's processes, looked at several
+times a second.
+
 Writes scale_volumes.md and scale_volumes.svg.
 """
 
