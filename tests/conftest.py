@@ -30,6 +30,7 @@ HU_BALL = (60, 60, 60)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Where Python may not keep what it compiles, each of a thousand processes would compile the same modules."""
+    config.addinivalue_line("markers", "xdist_group(name): known also where xdist is switched off")
     if sys.dont_write_bytecode and not hasattr(config, "workerinput"):
         compileall.compile_dir(ROOT / "src", quiet=1)
 

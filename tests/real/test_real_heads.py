@@ -26,9 +26,9 @@ def test_the_sheets_are_those_that_the_program_writes(real, tmp_path):
         [sys.executable, str(program), str(real), str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.iterdir())) == 18
+    assert len(list(tmp_path.iterdir())) == 21
     committed = sorted((ROOT / "config/examples/sheets").glob("head_mr_to_ct_*.tsv"))
-    assert len(committed) == 6
+    assert len(committed) == 7
     for path in committed:
         assert path.read_text() == (tmp_path / path.name).read_text(), path.name
 

@@ -1,5 +1,7 @@
 """Generators of MR images, in percent of each scan's own window, with label maps and images of the same scans."""
 
+from dataclasses import fields
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -41,7 +43,7 @@ def scans(tmp_path_factory):
 
 def mr_settings(mode):
     own = settings(mode, training={"validation": 0.0})
-    content = {k: getattr(own, k) for k in SynthesisSettings.__dataclass_fields__}
+    content = {f.name: getattr(own, f.name) for f in fields(own)}
     content["classes"] = [vars(c) for c in own.classes]
     synthesis = dict(own.synthesis) | ({"discriminator": None} if mode == "paired" else {})
     return SynthesisSettings.of({**content, **SAME, "synthesis": synthesis})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from volforge.config.models import SliceRecipe
@@ -262,7 +262,7 @@ class Lesson:
             about, weights = read_weights(folder)
             if about["kind"] == EXTRACTOR:
                 self._refuse_leak(word, about)
-                names = set(TranslationSettings.__dataclass_fields__)
+                names = {f.name for f in fields(TranslationSettings)}
                 settings = TranslationSettings.of({k: v for k, v in about.items() if k in names})
                 if settings.window != self.settings.window:
                     text = f"the shape extractor sees HU from {settings.window}, the model {self.settings.window}"
