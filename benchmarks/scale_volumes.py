@@ -1,6 +1,6 @@
 """A cohort of large CTs through import, cut, a study of a threshold and its page: seconds, memory, disk.
 
-Usage: python -m benchmarks.scale_volumes [--scans 50 200] [--shape 512 512 300] [--cores 2] [--folder F] [--out O]
+Usage: python -m benchmarks.scale_volumes [--scans 50 200] [--tested 196] [--cores 2] [--folder F]
 
 The sheet grows from one number to the next in the same folder, so that imports and cuts go on and the study is made
 anew each time; a run that was stopped goes on. Volumes are drawn before the run; only `DISTINCT` of them lie on the
@@ -89,16 +89,17 @@ def draw(folder: Path, shape: tuple[int, int, int]) -> None:
         nib.save(nib.Nifti1Image(labels, affine), folder / f"v{number}_labels.nii.gz")
 
 
-def write_sheet(folder: Path, count: int) -> None:
-    """`count` scans, the first four learnt from; their files are links to the distinct volumes."""
+def write_sheet(folder: Path, count: int, tested: int) -> None:
+    """`count` scans, four learnt from, `tested` of the others at most; files are links to the distinct volumes."""
     lines = ["subject\tscan\tmodality\timage\tlabels\tlabel_source\tsplit"]
     for n in range(count):
         files = [folder / f"data/s{n:03d}_{kind}.nii.gz" for kind in ("image", "labels")]
         for file, kind in zip(files, ("image", "labels"), strict=True):
             if not file.exists():
                 os.link(folder / f"data/v{n % DISTINCT}_{kind}.nii.gz", file)
+        split = "train" if n < 4 else "test" if n < 4 + tested else "val"
         names = "\t".join(f"data/{f.name}" for f in files)
-        lines.append(f"p{n:03d}\ts{n:03d}\tCT\t{names}\texpert\t{'train' if n < 4 else 'test'}")
+        lines.append(f"p{n:03d}\ts{n:03d}\tCT\t{names}\texpert\t{split}")
     (folder / "sheet.tsv").write_text("\n".join(lines) + "\n")
 
 
@@ -252,6 +253,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scans", type=int, nargs="+", default=[50, 200])
     parser.add_argument("--shape", type=int, nargs=3, default=[512, 512, 300])
+    parser.add_argument("--tested", type=int, default=10**6, help="scans that the study is about at most")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--folder", type=Path, help="where it is made and left; empty: a folder that goes")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results")
@@ -265,7 +267,7 @@ def main() -> None:
         sources = size_of(folder / "data")
         found, sizes = {}, {}
         for count in sorted(options.scans):
-            write_sheet(folder, count)
+            write_sheet(folder, count, options.tested)
             found[count] = run(folder, options.cores)
             sizes[count] = size_of(folder / "results")
             print(f"{count} scans: {found[count][0]:.0f} s, results {sizes[count]:.1f} GiB", flush=True)
