@@ -256,6 +256,7 @@ def main() -> None:
     parser.add_argument("--tested", type=int, default=10**6, help="scans that the study is about at most")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--folder", type=Path, help="where it is made and left; empty: a folder that goes")
+    parser.add_argument("--note", default="", help="a paragraph of the page: what ran beside, say")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/results")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -289,6 +290,7 @@ def write_page(options: argparse.Namespace, sources: float, sizes: dict[int, flo
         f"Volumes: {DISTINCT} distinct ones, each under many names: {sources:.1f} GiB on the disk for any number.",
         *(f"{n} scans: {found[n][0] / 60:.0f} minutes by the wall, results {gib:.1f} GiB." for n, gib in sizes.items()),
         f"The page of the last: {page:.1f} MB.",
+        *(["", options.note] if options.note else []),
         "",
         *table(found),
         "",
