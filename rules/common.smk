@@ -157,14 +157,12 @@ def refusal_flag(wildcards):
 
 
 def labels_command(wildcards):
-    command = cohort_of(wildcards).settings.labels_command
-    return json.dumps(command.command)
+    return json.dumps(cohort_of(wildcards).settings.labels_command.command)
 
 
 def labels_version_command(wildcards):
-    return json.dumps(
-        cohort_of(wildcards).settings.labels_command.version_command or []
-    )
+    command = cohort_of(wildcards).settings.labels_command
+    return json.dumps(command.version_command or [])
 
 
 def labels_resource(name):
@@ -295,33 +293,19 @@ def of_study(function):
 
 
 def of_model(function):
-    def given(wildcards):
-        return function(model_of(wildcards), wildcards.arm, wildcards.model)
-
-    return given
+    return lambda w: function(model_of(w), w.arm, w.model)
 
 
 def of_arm(function):
-    def given(wildcards):
-        return function(study_of(wildcards), wildcards.arm)
-
-    return given
+    return lambda w: function(study_of(w), w.arm)
 
 
 def of_training(function):
-    def given(wildcards):
-        w = wildcards
-        return function(RUN.studies, model_of(w), w.arm, w.model, w.fold, w.seed)
-
-    return given
+    return lambda w: function(RUN.studies, model_of(w), w.arm, w.model, w.fold, w.seed)
 
 
 def of_prediction(function):
-    def given(wildcards):
-        w = wildcards
-        return function(RUN.studies, study_of(w), w.arm, w.fold, w.seed)
-
-    return given
+    return lambda w: function(RUN.studies, study_of(w), w.arm, w.fold, w.seed)
 
 
 def of_fold(function):
@@ -378,8 +362,7 @@ def published_file(wildcards):
 
 
 def published_stamps(wildcards):
-    path = study_of(wildcards).published
-    return jobs.file_stamps([path] if path else [])
+    return jobs.file_stamps(published_file(wildcards))
 
 
 def study_memory(wildcards, attempt):
@@ -413,7 +396,3 @@ def jobs_left():
         for j in dag.jobs
         if dag.needrun(j) and not dag.finished(j)
     ]
-
-
-def report_settings(wildcards):
-    return jobs.report_settings(RUN)

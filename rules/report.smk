@@ -15,7 +15,7 @@ rule write_report_settings:
         mem_mb=100,
         runtime=5,
     params:
-        settings=report_settings,
+        settings=lambda wildcards: jobs.report_settings(RUN),
     shell:
         "printf '%s\\n' {params.settings:q} > {output:q} 2> {log:q}"
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.faults.cluster import FAULTS, RULES, disturbed_on_cluster
-from tests.faults.local import LEADER, WITHIN, Reference, disturbed, may_mount, undisturbed
+from tests.faults.disk import may_mount
+from tests.faults.local import LEADER, WITHIN, Reference, disturbed, undisturbed
 from tests.faults.page import page
 from tests.slurm.one_node import OneNode, missing_programs
 

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,14 +15,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.conftest import ROOT, hearing_ctrl_c
+from tests.faults.disk import disk_of, fill
 from tests.faults.project import KINDS, tables, write_project
 from volforge.workflow.run import load_run
 from volforge.workflow.status import read_journal, standings
 
 WITHIN = ("kill", "term", "time limit", "full disk", "file limit", "memory", "unwritable", "clock", "lost")
 LEADER = ("kill all", "kill leader", "ctrl-c", "terminate", "disk filled")
-DISK_MB = 12
-"""Of the file system that a run works on while its disk is filled: some more than it needs."""
 TARGETS = ("all", "export_png")
 INJECTED = ROOT / "tests/faults/injected"
 
@@ -312,41 +310,6 @@ def meet(process: subprocess.Popen[bytes], end: Fault, draw: random.Random, proj
         (project / "ballast").unlink()
     else:
         process.terminate()
-
-
-def may_mount() -> bool:
-    """Whether this process may mount a small file system; else no disk is filled."""
-    if os.getuid() != 0:
-        return False
-    with tempfile.TemporaryDirectory() as name:
-        try:
-            with disk_of(Path(name), True):
-                return True
-        except subprocess.CalledProcessError:
-            return False
-
-
-@contextmanager
-def disk_of(folder: Path, is_small: bool) -> Iterator[None]:
-    """A folder on a small file system of its own, in memory."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not is_small:
-        yield
-        return
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "none", folder], check=True, capture_output=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True)
-
-
-def fill(path: Path) -> None:
-    """A file that takes all that is left on its disk."""
-    with path.open("wb", buffering=0) as file, suppress(OSError):
-        for size in (1 << 20, 1 << 12):
-            with suppress(OSError):
-                while file.write(b"x" * size) == size:
-                    pass
 
 
 def done_now(project: Path) -> set[object]:

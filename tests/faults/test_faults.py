@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.faults.cluster import FEW_RULES, disturbed_on_cluster
+from tests.faults.disk import may_mount
 from tests.faults.local import (
     LOCAL,
     WITHIN,
@@ -16,7 +17,6 @@ from tests.faults.local import (
     environment,
     inside,
     made_again,
-    may_mount,
     moments_of,
     standings_of,
 )
