@@ -2,8 +2,8 @@
 
 Usage: python -m benchmarks.implant_intervals --data ../shared/data --cache FOLDER [--folds 0 1] [--every 2]
 
-In each fold 24 skulls are learnt from. Holes of the four generators are drawn in each of them, in voxels, and closed
-by the whole way from pose to surfaces, with the skull left out of the mean: their errors give the factors. The other
+In each fold 24 skulls are learnt from. As at every fit, holes of some of them, their own and drawn ones, are closed by
+the whole way from pose to surfaces, with the skull left out of the mean: their errors give the half widths. The other
 eight skulls, with their own hole, one in four places and a large one, tell what these are worth. Fits and errors are
 kept in the folder, so that another rule costs nothing. 032-039 are not looked at.
 """
@@ -14,34 +14,29 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.special import ndtri
 
 from volforge.errors import VolforgeError
 from volforge.tasks.implant.by_hand.options import CaseOptions
 from volforge.tasks.implant.by_hand.scan import read_scan
 from volforge.tasks.implant.defects.draw import DefectOptions, draw_defect
-from volforge.tasks.implant.defects.shapes import KINDS
 from volforge.tasks.implant.defects.vault import vault_of
 from volforge.tasks.implant.kriging.case import krige
-from volforge.tasks.implant.kriging.fit import KrigedModel, fit, with_gain, without
-from volforge.tasks.implant.kriging.imputed import observed
+from volforge.tasks.implant.kriging.closings import closings, scores_of
+from volforge.tasks.implant.kriging.fit import Fitted, KrigedModel, fit, with_gain
+from volforge.tasks.implant.kriging.intervals import NORMAL, SURFACES, half_widths
 from volforge.tasks.implant.kriging.model import model_from, tensors_of
 from volforge.tasks.implant.kriging.settings import KrigingSettings
 from volforge.tasks.implant.kriging.trials import calibrated
 from volforge.volume.geometry import Array
 
-LEVELS = (0.5, 0.8, 0.95)
-SURFACES = ("inner", "outer")
 PLACES = ("frontal", "temporal", "vertex", "occipital")
 SKULLS, TESTED = 32, 8
 Task = tuple[str, Callable[[], "Closed | None"]]
-NORMAL = np.asarray(ndtri((1 + np.array(LEVELS)) / 2))
-"""Half widths of the intervals in standard deviations, if errors were normal."""
 
 
 @dataclass(frozen=True)
@@ -75,24 +70,9 @@ def coverage(closed: Sequence[Closed], surface: int, half_widths: Array) -> Arra
     return np.asarray(np.mean(inside, axis=0))
 
 
-def half_widths(closed: Sequence[Closed], surface: int, levels: Sequence[float] = LEVELS) -> Array:
-    """Half widths of intervals that hold these shares of errors, in standard deviations; every hole weighs the same.
-
-    Args:
-        closed: At least one.
-        surface: 0 inner, 1 outer.
-        levels: Shares, 0 to 1.
-    """
-    scores = np.concatenate([hole.scores[surface] for hole in closed])
-    weights = np.concatenate([np.full(hole.scores.shape[1], 1 / hole.scores.shape[1]) for hole in closed])
-    order = np.argsort(scores, kind="stable")
-    share = (np.cumsum(weights[order]) - weights[order] / 2) / weights.sum()
-    return np.interp(levels, share, scores[order])
-
-
-def rules_of(learnt: Sequence[Closed], surface: int) -> dict[str, Array]:
+def rules_of(learnt: Sequence[Array], surface: int) -> dict[str, Array]:
     """Half widths at `LEVELS` by rule: as the model has them, one factor that is right at 80 %, one at each level."""
-    own = half_widths(learnt, surface)
+    own = half_widths([scores[surface] for scores in learnt])
     return {"normal": NORMAL, "one factor": NORMAL * own[1] / NORMAL[1], "by level": own}
 
 
@@ -106,15 +86,8 @@ def closed_hole(model: KrigedModel, whole: Array, holed: Array, affine: Array, k
         kind: Of hole.
     """
     found = krige(model, holed, affine)
-    if found.maps is None:
-        return None
-    truth = observed(whole, affine, found.registered.pose, model.field).radii
-    hole = np.logical_or.reduce([h.pixels for h in found.holes])
-    looked = hole & np.isfinite(truth).all(axis=0)
-    if not looked.any():
-        return None
-    error = np.abs(found.maps.maps - truth)[:, looked]
-    return Closed(kind, (error / np.maximum(found.maps.deviation[:, looked], 1e-3)).astype(np.float32))
+    scores = scores_of(found, model, whole, affine)
+    return Closed(kind, scores) if scores.shape[1] else None
 
 
 def read(data: Path, kind: str, number: int) -> tuple[Array, Array]:
@@ -151,12 +124,22 @@ def without_defect(whole: Array, affine: Array, options: DefectOptions, words: S
     return np.ascontiguousarray((whole > 0) & ~hole).view(np.uint8)
 
 
-def of_learnt(data: Path, model: KrigedModel, maps: Array, used: Sequence[int], every: int) -> Iterator[Task]:
-    """Holes of the four generators in turn, in every so many of the skulls."""
-    for place in range(0, len(used), every):
-        number = used[place]
-        kind = KINDS[(place // every) % len(KINDS)]
-        yield f"learnt-{number:03d}-{kind}", partial(_left_out, data, model, maps, place, number, kind)
+def of_learnt(data: Path, model: KrigedModel, maps: Array, used: Sequence[int], folder: Path) -> list[Array]:
+    """(2, n) errors of holes of the skulls that a model learnt from, in deviations, as its fit sees them."""
+    path = folder / "learnt.npz"
+    if not path.exists():
+        start = time.perf_counter()
+        found = Fitted(model, maps, tuple(range(len(used))), (), ())
+        names = [f"skullfix-{number:03d}" for number in used]
+
+        def defective(place: int) -> Array:
+            return read(data, "defective_skull", used[place])[0]
+
+        closed = closings(model, found, lambda place: read(data, "complete_skull", used[place]), defective, names, 1)
+        np.savez(path, *[scores for one in closed for scores in one.scores])
+        print(f"{path}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    with np.load(path) as held:
+        return [held[name] for name in held.files]
 
 
 def of_tested(data: Path, model: KrigedModel, fold: int, every: int) -> Iterator[Task]:
@@ -167,11 +150,6 @@ def of_tested(data: Path, model: KrigedModel, fold: int, every: int) -> Iterator
         plans["large"] = DefectOptions("irregular", "any", "large")
         for kind, options in plans.items():
             yield f"tested-{number:03d}-{kind}", partial(_drawn, data, model, number, options, kind)
-
-
-def _left_out(data: Path, model: KrigedModel, maps: Array, place: int, number: int, kind: str) -> Closed | None:
-    own = replace(model, field=without(maps, place, model))
-    return _drawn(data, own, number, DefectOptions(kind), kind)
 
 
 def _own(data: Path, model: KrigedModel, number: int) -> Closed | None:
@@ -198,11 +176,11 @@ def kept(task: Task, folder: Path) -> Closed | None:
     return Closed(name.split("-", 2)[2], scores) if scores.shape[1] else None
 
 
-def table_of(learnt: Sequence[Sequence[Closed]], tested: Sequence[Sequence[Closed]]) -> list[str]:
+def table_of(learnt: Sequence[Sequence[Array]], tested: Sequence[Sequence[Closed]]) -> list[str]:
     """Lines of a table in Markdown: coverage of tested holes by surface, rule and kind, means over all folds' holes.
 
     Args:
-        learnt, tested: By fold; a fold's rules come from its own learnt holes.
+        learnt, tested: By fold, errors of learnt holes (2, n) and tested ones; a fold's rules come from its own.
     """
     lines = ["| surface | rule | factors | all | kinds |", "| --- | --- | --- | --- | --- |"]
     for surface, name in enumerate(SURFACES):
@@ -228,15 +206,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1], choices=range(SKULLS // TESTED))
-    parser.add_argument("--every", type=int, default=1, help="every so many of the skulls of a fold")
+    parser.add_argument("--every", type=int, default=1, help="every so many of the tested skulls of a fold")
     asked = parser.parse_args(arguments)
     learnt, tested = [], []
     for fold in asked.folds:
         folder = asked.cache / f"fold_{fold}"
         folder.mkdir(parents=True, exist_ok=True)
         model, maps, used = fitted(asked.data, fold, asked.cache)
-        holes = [kept(t, folder) for t in of_learnt(asked.data, model, maps, used, asked.every)]
-        learnt.append([h for h in holes if h is not None])
+        learnt.append(of_learnt(asked.data, model, maps, used, folder))
         holes = [kept(t, folder) for t in of_tested(asked.data, model, fold, asked.every)]
         tested.append([h for h in holes if h is not None])
     print("\n".join(table_of(learnt, tested)))

@@ -12,10 +12,11 @@ from tests.tasks.implant.by_hand.conftest import SIDE, holed, save, shell
 from volforge.cli import main
 from volforge.errors import VolforgeError
 from volforge.tasks.implant.by_hand.case import predict_case
-from volforge.tasks.implant.kriging.alarms import alarm_limits
+from volforge.tasks.implant.kriging.closings import closings, judged
 from volforge.tasks.implant.kriging.doubts import SIGNS
 from volforge.tasks.implant.kriging.fit import fit
-from volforge.tasks.implant.kriging.model import load_kriged
+from volforge.tasks.implant.kriging.intervals import LEVELS, SURFACES
+from volforge.tasks.implant.kriging.model import load_kriged, model_from, tensors_of
 from volforge.tasks.implant.kriging.settings import KrigingSettings
 from volforge.tasks.implant.kriging.sheet import fit_sheet
 
@@ -76,12 +77,33 @@ def test_limits_come_from_the_skulls_own_holes_or_drawn_ones():
         read.append(number)
         return None if number else holed(SIDE, seed=0)[0].view(np.uint8)
 
-    limits, cases = alarm_limits(found.model, found, shell, defective, ["a", "b", "c", "d"], 1)
+    names = ["a", "b", "c", "d"]
+    cases = closings(found.model, found, shell, defective, names, 1)
     assert sorted(read) == [0, 1, 2, 3]
     assert len(cases) == 4
-    assert all(case[sign] <= limits[sign] for case in cases for sign in SIGNS)
-    again, _ = alarm_limits(found.model, found, shell, defective, ["a", "b", "c", "d"], 1)
-    assert again == limits
+    model, own = judged(found.model, found, shell, defective, names, 1)
+    assert all(case.signs[sign] <= own.limits[sign] for case in cases for sign in SIGNS)
+    assert own.skulls == 4
+    assert model.intervals is None, "a model without calibrated variances has no intervals of its own"
+    assert own.told["half_widths"] == {}
+
+
+def test_intervals_hold_the_shares_of_errors_that_they_were_learnt_from():
+    settings = KrigingSettings.of({**QUICK, "calibrated": True})
+    found = fit(4, shell, settings)
+    names = ["a", "b", "c", "d"]
+    cases = closings(found.model, found, shell, lambda _: None, names, 1)
+    holes = [s for c in cases for s in c.scores]
+    assert len(holes) == 8, "each skull's first hole, and another that is drawn"
+    model, own = judged(found.model, found, shell, lambda _: None, names, 1)
+    assert own.holes == 8
+    for surface, name in enumerate(SURFACES):
+        widths = model.intervals.half_widths[surface]
+        assert own.told["half_widths"][name] == pytest.approx(widths, abs=1e-4)
+        inside = np.mean([(s[surface][:, None] <= widths).mean(axis=0) for s in holes], axis=0)
+        assert inside == pytest.approx(LEVELS, abs=0.02)
+    back = model_from(tensors_of(model), settings)
+    assert np.array_equal(back.intervals.half_widths, model.intervals.half_widths)
 
 
 def test_commands_of_the_page_run(tmp_path, monkeypatch, capsys):

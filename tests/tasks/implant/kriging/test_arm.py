@@ -51,6 +51,8 @@ def test_an_arm_knows_its_doubts_and_writes_them_beside_its_predictions(scans, t
     assert about["subjects"]["training"] == ["s0", "s1", "s2", "s3"]
     assert set(about["thresholds"]) == set(SIGNS)
     assert about["thresholds_from"] == 4
+    assert about["half_widths"] == {}, "variances are not calibrated here"
+    assert about["half_widths_from"] == 0
     cohort = Cohort(scans)
     predictor = kriging_predictor(cohort, tmp_path / "model")
     cases = [Case("c4", "s4", "c4", "")]

@@ -27,7 +27,7 @@ MAPS = {
         "implant above (red) or below (blue) the bone beside it, at the rim",
     ),
     "thickness_mm": ("thickness", 0.0, 10.0, "Viridis", "largest sphere that fits into the implant there"),
-    "uncertainty_mm": ("uncertainty", 0.0, 3.0, "Plasma", "standard deviation of the surface, by the model"),
+    "uncertainty_mm": ("uncertainty", 0.0, 3.0, "Plasma", "half width of its interval of 68 %, by the model"),
 }
 NUMBERS = {
     "rim_gap_median_mm": ("Rim gap, median", "mm", "distance of the hole's wall from the implant"),

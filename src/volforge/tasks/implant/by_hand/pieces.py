@@ -100,7 +100,7 @@ def maps_on(piece: Made, mesh: Mesh, found: Kriged, model: KrigedModel) -> dict[
 
 
 def uncertainty(points: Array, found: Kriged, model: KrigedModel) -> Array:
-    """Standard deviation of the nearer of the two completed surfaces at places, (V,) mm.
+    """Half width of the interval of 68 % of the nearer of the two completed surfaces at places, (V,) mm.
 
     Args:
         points: (V, 3) mm, RAS.
@@ -116,4 +116,5 @@ def uncertainty(points: Array, found: Kriged, model: KrigedModel) -> Array:
         for maps in (found.maps.maps, found.maps.deviation)
     )
     inner = np.abs(radius - radii[0]) < np.abs(radius - radii[1])
-    return np.where(inner, spread[0], spread[1]) * found.registered.pose.scale
+    factors = (1.0, 1.0) if model.intervals is None else (model.intervals.factor(0), model.intervals.factor(1))
+    return np.where(inner, spread[0] * factors[0], spread[1] * factors[1]) * found.registered.pose.scale

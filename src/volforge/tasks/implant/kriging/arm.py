@@ -14,8 +14,8 @@ from volforge.study.cases import Case, Cohort, Row, cases_with, free_rows
 from volforge.study.jobs import PredictJob, TrainJob
 from volforge.study.predict import predict_each
 from volforge.study.settings import ArmSettings
-from volforge.tasks.implant.kriging.alarms import alarm_limits
 from volforge.tasks.implant.kriging.case import krige
+from volforge.tasks.implant.kriging.closings import judged
 from volforge.tasks.implant.kriging.covariance import terms
 from volforge.tasks.implant.kriging.doubts import FILE, row_of, table_of
 from volforge.tasks.implant.kriging.fit import fit
@@ -71,7 +71,7 @@ def fit_arm(path: Path, job: TrainJob) -> str:
         return np.ascontiguousarray(cohort.read(read[number], "defective") > 0).view(np.uint8)
 
     names = [r["subject"] for r in rows]
-    limits, cases = alarm_limits(model, found, lambda n: complete_skull(cohort, read[n]), defective, names, job.seed)
+    model, own = judged(model, found, lambda n: complete_skull(cohort, read[n]), defective, names, job.seed)
     told = {
         **content,
         **about(model),
@@ -79,8 +79,7 @@ def fit_arm(path: Path, job: TrainJob) -> str:
         "same_head": [[rows[a]["scan"], rows[b]["scan"]] for a, b in found.same],
         "covariance": dict(terms(model.field.covariance)),
         "deviation_factors": factors,
-        "thresholds": limits,
-        "thresholds_from": len(cases),
+        **own.told,
     }
     write_fitted(job.out, tensors_of(model), told, time.perf_counter() - start, packages=PACKAGES)
     return ""

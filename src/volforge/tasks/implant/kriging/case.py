@@ -103,7 +103,7 @@ def krige(
     maps = complete_maps(
         field, surfaces.radii, pixels, model.settings.passes, model.settings.thinning, deviation=deviation
     )
-    found = voxels_of(field, maps, registered.pose, part, own)
+    found = voxels_of(field, maps, registered.pose, part, own, model.intervals)
     return Kriged(skull.shape, _moved(found, begin, skull.shape), registered, holes, maps)
 
 

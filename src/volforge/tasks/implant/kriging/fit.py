@@ -14,6 +14,7 @@ from volforge.tasks.implant.kriging.casting import cast
 from volforge.tasks.implant.kriging.covariance import Covariance
 from volforge.tasks.implant.kriging.disc import Disc, mirrored
 from volforge.tasks.implant.kriging.fill import filled
+from volforge.tasks.implant.kriging.intervals import Intervals
 from volforge.tasks.implant.kriging.pose import Pose, Template
 from volforge.tasks.implant.kriging.settings import KrigingSettings, Region
 from volforge.tasks.implant.kriging.solve import Field
@@ -33,12 +34,14 @@ class KrigedModel:
         field: Mean, region and covariance.
         settings: What it was fitted by.
         plain: The covariance without a symmetric part, where each skull decides between the two.
+        intervals: Of its errors, learnt from holes that were closed; None: as of a normal distribution.
     """
 
     template: Template
     field: Field
     settings: KrigingSettings
     plain: Covariance | None = None
+    intervals: Intervals | None = None
 
 
 @dataclass(frozen=True)

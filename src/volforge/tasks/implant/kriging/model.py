@@ -11,6 +11,7 @@ import numpy as np
 from volforge.errors import VolforgeError
 from volforge.tasks.implant.kriging.covariance import Covariance
 from volforge.tasks.implant.kriging.fit import KrigedModel
+from volforge.tasks.implant.kriging.intervals import Intervals
 from volforge.tasks.implant.kriging.pose import Template
 from volforge.tasks.implant.kriging.settings import KrigingSettings
 from volforge.tasks.implant.kriging.solve import Field
@@ -25,6 +26,7 @@ TASK = "implant"
 def tensors_of(model: KrigedModel) -> dict[str, Array]:
     """What is written into weights.safetensors."""
     plain = {} if model.plain is None else {f"plain.{k}": v for k, v in _numbers(model.plain).items()}
+    widths = {} if model.intervals is None else {"half_widths": model.intervals.half_widths}
     return {
         "template": model.template.maps.astype(np.float32),
         "trusted": model.template.trusted,
@@ -32,6 +34,7 @@ def tensors_of(model: KrigedModel) -> dict[str, Array]:
         "region": model.field.region,
         **_numbers(model.field.covariance),
         **plain,
+        **widths,
     }
 
 
@@ -67,7 +70,8 @@ def model_from(tensors: Mapping[str, Array], settings: KrigingSettings) -> Krige
     template = Template(disc, tensors["template"].astype(np.float64), tensors["trusted"])
     field = Field(disc, tensors["mean"].astype(np.float64), tensors["region"], _covariance(tensors))
     plain = _covariance(tensors, "plain.") if "plain.variances" in tensors else None
-    return KrigedModel(template, field, settings, plain)
+    intervals = Intervals(tensors["half_widths"]) if "half_widths" in tensors else None
+    return KrigedModel(template, field, settings, plain, intervals)
 
 
 def load_kriged(folder: Path) -> tuple[KrigedModel, Mapping[str, Any]]:

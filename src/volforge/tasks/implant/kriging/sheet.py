@@ -15,7 +15,7 @@ from volforge.cohort.splits import rank
 from volforge.errors import ProblemsError, VolforgeError, errors_of
 from volforge.tasks.implant.bone import BONE_HU
 from volforge.tasks.implant.defects.files import read_complete
-from volforge.tasks.implant.kriging.alarms import MOST, alarm_limits
+from volforge.tasks.implant.kriging.closings import MOST, judged
 from volforge.tasks.implant.kriging.covariance import terms
 from volforge.tasks.implant.kriging.fit import LEAST_SKULLS, fit
 from volforge.tasks.implant.kriging.model import about, tensors_of
@@ -38,7 +38,7 @@ def fit_sheet(
     seed: int = 1,
     bone_hu: float = BONE_HU,
     root: Path | None = None,
-    limits_from: int = MOST,
+    closed: int = MOST,
     say: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Fit a model to one complete skull of every subject of a sheet; rows of the split `test` are left out.
@@ -52,7 +52,7 @@ def fit_sheet(
         seed: Of that rank, and of trial defects.
         bone_hu: Threshold of bone, for CT.
         root: Folder that the sheet's paths start from.
-        limits_from: How many skulls at most set the limits of doubt; 0: there are none.
+        closed: How many skulls at most are closed again, for limits of doubt and intervals; 0: there are none.
         say: Told what is done.
 
     Returns:
@@ -89,9 +89,9 @@ def fit_sheet(
     found = fit(len(rows), skull, asked)
     say("variances")
     model, factors = calibrated(found.model, found.maps) if asked.calibrated else (found.model, {})
-    say("limits of doubt")
+    say("limits of doubt, and intervals")
     names = [r.subject for r in rows]
-    limits, cases = alarm_limits(model, found, skull, lambda _: None, names, seed, limits_from)
+    model, own = judged(model, found, skull, lambda _: None, names, seed, closed)
     told = {
         **about(model),
         "licence": stated,
@@ -100,8 +100,7 @@ def fit_sheet(
         "same_head": [[rows[a].scan, rows[b].scan] for a, b in found.same],
         "covariance": dict(terms(model.field.covariance)),
         "deviation_factors": factors,
-        "thresholds": limits,
-        "thresholds_from": len(cases),
+        **own.told,
     }
     write_fitted(out, tensors_of(model), told, time.perf_counter() - start, packages=PACKAGES)
     return len(found.used)

@@ -9,6 +9,7 @@ import numpy as np
 
 from volforge.tasks.implant.kriging.complete import CompletedMaps
 from volforge.tasks.implant.kriging.fill import filled
+from volforge.tasks.implant.kriging.intervals import Intervals
 from volforge.tasks.implant.kriging.pose import Pose
 from volforge.tasks.implant.kriging.solve import Field
 from volforge.volume.boxes import Box
@@ -38,7 +39,7 @@ class VoxelImplant:
 
 
 def voxels_of(
-    field: Field, found: CompletedMaps, pose: Pose, skull: Array, affine: Array, *, reach_mm: float = REACH_MM
+    field: Field, found: CompletedMaps, pose: Pose, skull: Array, affine: Array, intervals: Intervals | None = None
 ) -> VoxelImplant | None:
     """The implant in voxels: between the completed surfaces, about the holes, less the bone.
 
@@ -51,7 +52,7 @@ def voxels_of(
         pose: The skull's.
         skull: (X, Y, Z), 1 is bone.
         affine: (4, 4) voxel to patient, mm, RAS.
-        reach_mm: How far from the holes bone is looked for.
+        intervals: Of the errors of both surfaces, for the probability; None: they are normal.
 
     Returns:
         None where there is no hole.
@@ -61,13 +62,13 @@ def voxels_of(
     from scipy.ndimage import binary_dilation
 
     # where both surfaces were seen there is bone, whatever cavities it has: a sinus is no hole
-    zone = binary_dilation(found.open) & (found.distance <= reach_mm) & field.region
+    zone = binary_dilation(found.open) & (found.distance <= REACH_MM) & field.region
     box = _box(field, found, pose, skull.shape, affine, zone)
     if box is None:
         return None
     spacing = tuple(float(v) for v in np.linalg.norm(affine[:3, :3], axis=0))
     bone = skull[box] > 0
-    between, probability = _between(field, found, pose, affine, box, zone)
+    between, probability = _between(field, found, pose, affine, box, zone, intervals)
     candidate = between & ~bone
     core = edt.edt(candidate, anisotropy=spacing, black_border=False) > FILM_MM
     labels = cc3d.connected_components(core.astype(np.uint8), connectivity=6)
@@ -101,7 +102,7 @@ def _box(
 
 
 def _between(
-    field: Field, found: CompletedMaps, pose: Pose, affine: Array, box: Box, zone: Array
+    field: Field, found: CompletedMaps, pose: Pose, affine: Array, box: Box, zone: Array, intervals: Intervals | None
 ) -> tuple[Array, Array]:
     """Whether voxels of a box lie between the surfaces, inside the zone; and how probable that is."""
     from scipy.ndimage import map_coordinates
@@ -127,6 +128,9 @@ def _between(
         deviations = [np.maximum(map_coordinates(d, at, order=1, mode="nearest"), 1e-3) for d in spread]
         held, chance = np.zeros(near.shape, bool), np.zeros(near.shape, np.float32)
         held[near] = (r >= inner) & (r <= outer)
-        chance[near] = ndtr((r - inner) / deviations[0]) * ndtr((outer - r) / deviations[1])
+        scores = [(r - inner) / deviations[0], (outer - r) / deviations[1]]
+        if intervals is not None:
+            scores = [intervals.normal(score, surface) for surface, score in enumerate(scores)]
+        chance[near] = ndtr(scores[0]) * ndtr(scores[1])
         inside[block], probability[block] = held, chance
     return inside, probability
