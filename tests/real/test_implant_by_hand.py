@@ -25,8 +25,8 @@ def model(real, tmp_path_factory):
     rows = ["# licence: CC BY-NC-SA 4.0", "subject\tscan\tmodality\timage"]
     rows += [f"s{n}\ts{n}\tmask\tskullfix/complete_skull/{n:03d}.nrrd" for n in SKULLS]
     (folder / "skulls.tsv").write_text("\n".join(rows) + "\n")
-    settings = {"disc": {"pixel_mm": 3.0}, "calibrated": False}
-    fit_sheet(folder / "skulls.tsv", folder / "m", settings=settings, root=real, skulls=10, closed=0)
+    settings = {"disc": {"pixel_mm": 3.0}, "calibrated": False, "closed": 0}
+    fit_sheet(folder / "skulls.tsv", folder / "m", settings=settings, root=real, skulls=10)
     return folder / "m"
 
 

@@ -129,6 +129,9 @@ class Kriging(Model):
     calibrated: bool = Field(
         default=True, description="whether variances are scaled by trial holes in the skulls that are learnt from"
     )
+    closed: int = Field(
+        default=16, ge=0, description="how many of those skulls are closed again, for limits of doubt and intervals"
+    )
     pixel_mm: float = Field(default=1.5, ge=0.5, le=6, description="pixel of the maps of the surfaces")
     colatitude_deg: float = Field(default=115.0, gt=20, le=117, description="angle from the vertex where they end")
     spread_mm: float = Field(default=9.0, gt=0, le=50, description="and where skulls differ by more than this")
@@ -139,7 +142,9 @@ class Kriging(Model):
             "disc": {"pixel_mm": self.pixel_mm},
             "region": {"colatitude_deg": self.colatitude_deg, "spread_mm": self.spread_mm},
             "passes": {"ring_mm": self.ring_mm, "count": self.passes},
-            **self.model_dump(include={"symmetric", "evidence", "offset_mm", "lengths_mm", "skulls", "calibrated"}),
+            **self.model_dump(
+                include={"symmetric", "evidence", "offset_mm", "lengths_mm", "skulls", "calibrated", "closed"}
+            ),
         }
 
     def wrong(self) -> tuple[str, str]:

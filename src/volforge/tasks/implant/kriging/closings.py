@@ -23,7 +23,6 @@ from volforge.tasks.implant.kriging.imputed import observed
 from volforge.tasks.implant.kriging.intervals import SURFACES, Intervals, intervals_of
 from volforge.volume.geometry import Array
 
-MOST = 16
 LEAST = 3
 LEAST_DEVIATION_MM = 1e-3
 
@@ -81,20 +80,18 @@ def judged(
     defective: Defective,
     names: Sequence[str],
     seed: int,
-    most: int = MOST,
 ) -> tuple[KrigedModel, Judged]:
     """The model with intervals of its errors, and its limits of doubt, from some of the skulls that it was fitted to.
 
     Args:
-        model: Fitted, with its variances as they are used.
+        model: Fitted, with its variances as they are used; its settings say how many skulls are closed.
         found: What it was made of.
         skull: Reads a complete skull by its number.
         defective: Reads the defective one.
         names: Of all skulls by number, for the choice and the seeds of drawn defects.
         seed: Of the choice.
-        most: How many skulls are closed at most.
     """
-    closed = closings(model, found, skull, defective, names, seed, most)
+    closed = closings(model, found, skull, defective, names, seed)
     scores = [s for c in closed for s in c.scores]
     intervals = intervals_of(scores) if model.settings.calibrated else None
     limits = limits_of([c.signs for c in closed]) if len(closed) >= LEAST else {}
@@ -109,10 +106,9 @@ def closings(
     defective: Defective,
     names: Sequence[str],
     seed: int,
-    most: int = MOST,
 ) -> list[Closing]:
     """Close holes of a model's own skulls; arguments as of `judged`."""
-    chosen = set(rank({names[n] for n in found.used}, seed, "alarms")[:most])
+    chosen = set(rank({names[n] for n in found.used}, seed, "alarms")[: model.settings.closed])
     closed: list[Closing] = []
     for place, number in enumerate(found.used):
         if names[number] not in chosen:

@@ -37,6 +37,7 @@ class KrigingSettings:
         evidence: Whether each skull decides by its likelihood between that covariance and one without such a part.
         offset_mm: Standard deviation of an offset of each surface.
         calibrated: Whether variances are scaled by trial holes in the skulls that are fitted.
+        closed: How many of those skulls at most are closed again, for limits of doubt and intervals; 0: it has none.
         skulls: How many of the complete skulls are learnt from, the first by rank; None: all.
     """
 
@@ -50,6 +51,7 @@ class KrigingSettings:
     evidence: bool = False
     offset_mm: float = 0.0
     calibrated: bool = True
+    closed: int = 16
     skulls: int | None = None
 
     @classmethod

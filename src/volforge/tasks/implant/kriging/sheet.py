@@ -15,7 +15,7 @@ from volforge.cohort.splits import rank
 from volforge.errors import ProblemsError, VolforgeError, errors_of
 from volforge.tasks.implant.bone import BONE_HU
 from volforge.tasks.implant.defects.files import read_complete
-from volforge.tasks.implant.kriging.closings import MOST, judged
+from volforge.tasks.implant.kriging.closings import judged
 from volforge.tasks.implant.kriging.covariance import terms
 from volforge.tasks.implant.kriging.fit import LEAST_SKULLS, fit
 from volforge.tasks.implant.kriging.model import about, tensors_of
@@ -38,7 +38,6 @@ def fit_sheet(
     seed: int = 1,
     bone_hu: float = BONE_HU,
     root: Path | None = None,
-    closed: int = MOST,
     say: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Fit a model to one complete skull of every subject of a sheet; rows of the split `test` are left out.
@@ -52,7 +51,6 @@ def fit_sheet(
         seed: Of that rank, and of trial defects.
         bone_hu: Threshold of bone, for CT.
         root: Folder that the sheet's paths start from.
-        closed: How many skulls at most are closed again, for limits of doubt and intervals; 0: there are none.
         say: Told what is done.
 
     Returns:
@@ -91,7 +89,7 @@ def fit_sheet(
     model, factors = calibrated(found.model, found.maps) if asked.calibrated else (found.model, {})
     say("limits of doubt, and intervals")
     names = [r.subject for r in rows]
-    model, own = judged(model, found, skull, lambda _: None, names, seed, closed)
+    model, own = judged(model, found, skull, lambda _: None, names, seed)
     told = {
         **about(model),
         "licence": stated,
