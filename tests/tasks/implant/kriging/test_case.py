@@ -1,12 +1,16 @@
 """Whole cases: from a skull with a hole, and nothing else, to an implant on its grid."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.tasks.implant.kriging.shells import cap, centres, voxels
 from volforge.errors import VolforgeError
+from volforge.tasks.implant.by_hand.pieces import uncertainty
 from volforge.tasks.implant.kriging.case import krige
 from volforge.tasks.implant.kriging.fit import fit
+from volforge.tasks.implant.kriging.intervals import NORMAL, Intervals
 from volforge.tasks.implant.kriging.model import about, load_kriged, model_from, tensors_of
 from volforge.tasks.implant.kriging.pose import rotation_of
 from volforge.tasks.implant.kriging.settings import KrigingSettings
@@ -53,6 +57,18 @@ def test_a_hole_is_closed_on_the_grid_of_the_skull(model):
     assert confidence.min() >= 0
     assert confidence.max() <= 1
     assert (confidence[skull > 0] > 0.99).all()
+
+
+def test_learnt_intervals_change_how_sure_it_is_and_nothing_else(model):
+    skull, _, affine = holed()
+    normal = krige(model, skull, affine)
+    wide, same = (replace(model, intervals=Intervals(np.stack([NORMAL, NORMAL]) * factor)) for factor in (3.0, 1.0))
+    unsure = krige(wide, skull, affine)
+    assert (unsure.implant == normal.implant).all()
+    assert unsure.confidence[normal.implant].mean() < normal.confidence[normal.implant].mean() - 0.02
+    assert np.allclose(krige(same, skull, affine).confidence, normal.confidence, atol=1e-6)
+    points = np.argwhere(normal.implant)[::200] @ affine[:3, :3].T + affine[:3, 3]
+    assert np.allclose(uncertainty(points, normal, wide), 3 * uncertainty(points, normal, model))
 
 
 def test_a_mirrored_skull_gets_the_mirrored_implant(model):
