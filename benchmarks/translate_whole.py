@@ -63,7 +63,8 @@ def model_in(folder: Path, view: str, network: dict[str, object]) -> Path:
     recipe = SliceRecipe(kind="slices", axis=view, ct_window={"kind": "hu", "low": -1000, "high": 1400})
     settings = TranslationSettings.of(
         {
-            "task": "translation", "study": "", "arm": "", "model": view, "cohort": "", "by_fold": False, "kind": "translation",
+            "task": "translation", "study": "", "arm": "", "model": view, "cohort": "", "by_fold": False,
+            "kind": "translation",
             "recipe": "slices", "recipe_settings": json.loads(recipe.model_dump_json()),
             "source": {"modality": "MR", "contrast": None}, "target": {"modality": "CT", "contrast": None},
             "also": [], "context": 0, "network": network, "translation": {"method": "cycle"}, "training": {},

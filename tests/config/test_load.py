@@ -1,11 +1,14 @@
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from volforge.config.models import Cohort
+from volforge.errors import ProblemsError
 from volforge.workflow.configuration import Configuration
 from volforge.workflow.load import known_keys, load_configuration
+from volforge.workflow.run import load_run
 
 
 def problems(tmp_path: Path, text: str) -> list[str]:
@@ -48,6 +51,32 @@ extra: 1
 def test_key_that_stands_twice_is_an_error(tmp_path):
     found = problems(tmp_path, "cohorts:\n  a: {sheet: a.tsv}\n  a: {sheet: b.tsv}\n")
     assert any("c.yaml:3:3" in p and "stands twice" in p for p in found)
+
+
+def test_merged_keys_stand_where_they_were_written(tmp_path):
+    """A path below `<<` starts from the folder of its file, and what is overridden has the place of its own."""
+    text = (
+        "cohorts:\n"
+        "  a: &a {sheet: a.tsv, root: data, folds: 3}\n"
+        "  b: &b {sheet: b.tsv, seed: 4, folds: 2}\n"
+        "  c: {<<: [*b, *a], sheet: c.tsv, seeed: 1}\n"
+    )
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    loaded = load_configuration([file])
+    assert loaded.folder_of(("cohorts", "c", "root")) == tmp_path
+    columns = {k: loaded.places["cohorts", "c", k] for k in ("root", "folds", "seed", "sheet")}
+    assert {k: p.line for k, p in columns.items()} == {"root": 2, "folds": 3, "seed": 3, "sheet": 4}
+    assert len(loaded.problems) == 1
+    assert "c.yaml:4:35: cohorts.c.seeed: unknown key" in str(loaded.problems[0])
+
+
+def test_a_root_that_is_not_there_is_said_once(tmp_path):
+    (tmp_path / "a.tsv").write_text("subject\tscan\tmodality\timage\np1\ts1\tCT\ta.nii.gz\np2\ts2\tCT\tb.nii.gz\n")
+    (tmp_path / "c.yaml").write_text("cohorts:\n  a: {sheet: a.tsv, root: data}\n")
+    with pytest.raises(ProblemsError) as raised:
+        load_run([tmp_path / "c.yaml"])
+    assert [p.message for p in raised.value.problems] == ["cohorts.a.root: folder not found"]
 
 
 def test_yaml_error_has_line_and_column(tmp_path):

@@ -20,6 +20,7 @@ from volforge.workflow.configuration import Configuration
 from volforge.workflow.yaml_limits import MOST_BYTES, excess_of
 
 Keys = tuple[str | int, ...]
+MERGE = "tag:yaml.org,2002:merge"  # of the key `<<`
 
 
 @dataclass(frozen=True)
@@ -202,11 +203,21 @@ def _misread(file: str, node: yaml.Node, loaded: Loaded, above: frozenset[int] =
     return len(loaded.problems) > before
 
 
-def _collect_places(file: str, node: yaml.Node, keys: Keys, loaded: Loaded) -> None:
+def _collect_places(
+    file: str, node: yaml.Node, keys: Keys, loaded: Loaded, overridden: frozenset[str] = frozenset()
+) -> None:
+    """Note where keys stand; `overridden` are keys of a mapping that the one which merges it (`<<`) has itself."""
     if isinstance(node, yaml.MappingNode):
+        own = overridden | {str(k.value) for k, _ in node.value}
+        for value_node in reversed([v for k, v in node.value if k.tag == MERGE]):
+            several = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+            for merged in reversed(several):  # of several the first wins
+                _collect_places(file, merged, keys, loaded, own)
         seen: dict[str, int] = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
+            if key in overridden:
+                continue
             line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
             if key in seen:
                 loaded.problems.append(

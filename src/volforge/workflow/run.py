@@ -145,6 +145,7 @@ def _resolve_cohort(
         root = loaded.folder_of((*keys, "root")) / Path(settings.root).expanduser()
         if check_files and not os.path.isdir(root):  # noqa: PTH112 (Path.is_dir raises for a name too long)
             loaded.problems.append(loaded.problem((*keys, "root"), "folder not found", "check the path", settings.root))
+            check_files = False  # said once, and not of every file below it
     table = read_sheet(
         sheet,
         root=root,
