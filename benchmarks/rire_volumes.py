@@ -103,10 +103,9 @@ def write_configuration(folder: Path, steps: int, precision: str, seeds: list[in
     return path
 
 
-def model_of(folder: Path, arm: str, model: str, seed: int, seeds: list[int]) -> Path:
+def model_of(folder: Path, arm: str, model: str, seed: int) -> Path:
     """Folder of a trained model."""
-    place = f"seed{seed}" if len(seeds) > 1 else ""
-    return folder / "results/studies" / STUDY / arm / "fold0" / place / "models" / model
+    return folder / "results/studies" / STUDY / arm / f"fold0/seed{seed}/models" / model
 
 
 def main() -> None:
@@ -125,7 +124,7 @@ def main() -> None:
         write_cohort(given.data.resolve(), folder)
     configuration = write_configuration(folder, given.steps, given.precision, given.seeds)
     wanted = sorted({m for models in ARMS.values() for m in models})
-    folders = [model_of(folder, *m, seed, given.seeds) for m in wanted for seed in given.seeds]
+    folders = [model_of(folder, *m, seed) for m in wanted for seed in given.seeds]
     targets = [str((f / "model.json").relative_to(folder)) for f in folders]
     words = ["--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles/local", "--cores", given.cores]
     command = [sys.executable, "-m", "snakemake", *words, *targets, "--configfile", configuration]
@@ -134,7 +133,7 @@ def main() -> None:
     for arm, models in ARMS.items():
         for seed in given.seeds:
             out = folder / f"{arm.replace(', ', '_').replace(' ', '_')}-{seed}.nii.gz"
-            weights = [w for m in models for w in ("--weights", str(model_of(folder, *m, seed, given.seeds)))]
+            weights = [w for m in models for w in ("--weights", str(model_of(folder, *m, seed)))]
             mr = given.data.resolve() / FOLDER / "mri_t1_example.nii.gz"
             said = ["--image", str(mr), "--modality", "MR", *weights, "--out", str(out)]
             subprocess.run([sys.executable, "-m", "volforge", "model", "predict", *said], check=True)
