@@ -206,11 +206,9 @@ class Painter:
             options = replace(self.options, flip=flips)
             slab = warped(slab, rng, options=options, pixel_mm=targets.pixel_mm, air=low)
         hu, body, middle = slab["hu"], slab["body"], self.model.context
-        painted = [
-            paint(hu, body, rng, options=self.options, labels=slab.get("labels"), **lengths)
-            for _ in range(1 + len(self.model.also))
-        ]
+        contrasts, labels_of = 1 + len(self.model.also), slab.get("labels")
+        painted = paint(hu, body, rng, options=self.options, labels=labels_of, contrasts=contrasts, **lengths)
         here = body[middle : middle + 1]
         unit = (hu[middle : middle + 1] - np.float32(low)) * np.float32(2 / (high - low)) - 1
         target = np.where(here, unit, np.float32(-1)).astype(np.float32)
-        return {"image": np.concatenate(painted), "target": target, "body": here.astype(np.float32)}
+        return {"image": painted, "target": target, "body": here.astype(np.float32)}

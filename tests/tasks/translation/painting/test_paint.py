@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,10 +15,11 @@ STILL = Painting(outline_mm=0, slack=0)
 CLEAN = Painting(outline_mm=0, slack=0, noise=(0.0, 0.002), lesions=0, fluid=False)
 
 
-def painted(scan, seed=0, options=STILL, pixel_mm=2.0, between_mm=2.0, labels=None):
+def painted(scan, seed=0, options=STILL, pixel_mm=2.0, between_mm=2.0, labels=None, contrasts=1):
     hu, body, _ = scan
     rng = np.random.default_rng(seed)
-    return paint(hu, body, rng, options=options, pixel_mm=pixel_mm, between_mm=between_mm, labels=labels)
+    lengths = {"pixel_mm": pixel_mm, "between_mm": between_mm}
+    return paint(hu, body, rng, options=options, labels=labels, contrasts=contrasts, **lengths)
 
 
 @settings(max_examples=25, deadline=None)
@@ -106,6 +109,31 @@ def test_contrasts_differ_in_order_unless_they_are_t1():
     assert 3 < sum(mixed) < 17
     of_t1 = [fat_above_muscle(Painting(prior="t1", outline_mm=0, bias=0.1), s) for s in range(12)]
     assert sum(of_t1) >= 11
+
+
+def test_contrasts_of_one_sitting_show_one_anatomy():
+    """What fluid changes lies in the same places of both; the first is painted as if it stood alone."""
+    scan, shares = head(), []
+    for seed in range(12):
+        made = [painted(scan, seed, replace(CLEAN, fluid=has), contrasts=2) for has in (True, False)]
+        assert made[0][:1].tobytes() == painted(scan, seed, replace(CLEAN, fluid=True)).tobytes()
+        assert (np.abs(made[0][0] - made[0][1]) > 0.1).any()
+        change = np.abs(made[0] - made[1])
+        first, second = ndimage.maximum_filter(change[0] > 0.05, 3), change[1] > 0.2
+        if (change[0] > 0.2).sum() > 20 and second.sum() > 20:  # both differ in grey from what was there
+            shares.append((first & second).sum() / second.sum())
+    assert len(shares) > 3
+    assert np.median(shares) > 0.9  # the window moves with what is in it, so some of the rest changes too
+
+
+def test_outline_of_all_contrasts_is_the_same():
+    scan = head()
+    body = scan[1]
+    for seed in range(12):
+        made = np.split(painted(scan, seed, Painting(outline_mm=4.0), contrasts=3), 3)
+        ring = ndimage.maximum_filter(body, (1, 5, 5)) & ~body
+        beyond = [bool((m[ring] > -1).any()) for m in made]
+        assert len(set(beyond)) == 1
 
 
 def test_each_label_has_a_grey_of_its_own_but_air_stays_dark():

@@ -56,6 +56,7 @@ def clean_picture(
     frame: Frame,
     rng: np.random.Generator,
     labels: Array | None,
+    again: np.random.Generator | None = None,
 ) -> Array:
     """The tissues in their greys.
 
@@ -68,18 +69,22 @@ def clean_picture(
         rng: Parcels and textures.
         labels: (K, H, W) of a label map or None. Each id has a grey of its own where the CT has neither cortical bone
             nor air; 0 is no label.
+        again: Of a further contrast of the same anatomy: draws the greys that are drawn here, of labels and of soft
+            tissue by its HU. Shapes come from `rng`.
 
     Returns:
         (K, H, W) float32, about 0 to 1.
     """
     brain_rng, soft_rng, texture_rng, label_rng = (np.random.default_rng(s) for s in rng.integers(2**63, size=4))
-    picture = _soft(hu, regions, greys, frame, soft_rng)
+    picture = _soft(hu, regions, greys, frame, soft_rng, again)
     if regions.inside.any():
         picture = np.where(regions.inside, _brain(regions, greys, frame, brain_rng), picture)
     picture += fluid * (greys["fluid"] - picture)
     texture = 1 + np.float32(texture_rng.uniform(0, 0.25)) * smooth_field(frame, texture_rng.uniform(3, 8), texture_rng)
     if labels is not None and labels.any():
         table = label_rng.uniform(0.08, 1, int(labels.max()) + 1).astype(np.float32)
+        if again is not None:
+            table = again.uniform(0.08, 1, len(table)).astype(np.float32)
         amount = np.float32(label_rng.uniform(0, 0.5))
         picture = np.where(labels > 0, table[labels] * (1 + amount * (texture - 1)), picture)
     is_free = labels == 0 if labels is not None else True
@@ -93,13 +98,22 @@ def clean_picture(
     return np.where(regions.air, np.float32(AIR), picture).astype(np.float32)
 
 
-def _soft(hu: Array, regions: Regions, greys: dict[str, float], frame: Frame, rng: np.random.Generator) -> Array:
+def _soft(
+    hu: Array,
+    regions: Regions,
+    greys: dict[str, float],
+    frame: Frame,
+    rng: np.random.Generator,
+    again: np.random.Generator | None,
+) -> Array:
     """Muscle, organs, fat and vessels with contrast medium.
 
     Soft tissues differ in HU by little; a drawn curve of that little, and in trunks large parcels, part them in grey.
     """
     knots = np.array([0, 25, 45, 60, 80, 120], np.float32)
     factors = np.exp(rng.normal(0, 0.3, len(knots))).astype(np.float32)
+    if again is not None:
+        factors = np.exp(again.normal(0, 0.3, len(knots))).astype(np.float32)
     soft = greys["muscle"] * np.interp(regions.smooth_hu, knots, factors).astype(np.float32)
     soft *= 1 + np.float32(rng.uniform(0.05, 0.25)) * smooth_field(frame, rng.uniform(6, 14), rng)
     if regions.soft.sum() / len(hu) * frame.pixel_mm**2 > TRUNK_MM2:

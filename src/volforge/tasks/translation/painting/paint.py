@@ -29,8 +29,9 @@ def paint(
     pixel_mm: float,
     between_mm: float,
     labels: Array | None = None,
+    contrasts: int = 1,
 ) -> Array:
-    """Paint an MR of a slab of CT slices.
+    """Paint an MR of a slab of CT slices, in one contrast or in several of one sitting.
 
     Args:
         hu: (K, H, W) HU of K neighbouring slices; not changed.
@@ -40,19 +41,20 @@ def paint(
         pixel_mm: Side of a pixel.
         between_mm: Distance of neighbouring slices.
         labels: (K, H, W) ids of a label map, 0 for none: each id gets a grey of its own, whatever the prior.
+        contrasts: Pictures of the same anatomy: fluid, parcels, lesion and outline lie in the same places, greys and
+            what a scanner does differ.
 
     Returns:
-        (K, H, W) float32 from -1 to 1, -1 outside of the body's outline. The outline is at times
-        `options.outline_mm` off.
+        (contrasts * K, H, W) float32 from -1 to 1, contrast by contrast, -1 outside of the body's outline. The outline
+        is at times `options.outline_mm` off.
 
     Raises:
         VolforgeError: Shapes that differ, or lengths that are not above 0.
     """
     _check(hu, body, labels, pixel_mm, between_mm)
     frame = Frame(hu.shape, pixel_mm, between_mm)
-    tissue, fluid, lesion, texture, machine = (
-        np.random.default_rng(s) for s in np.random.default_rng(rng.integers(2**63)).integers(2**63, size=5)
-    )
+    seeds = [int(s) for s in np.random.default_rng(rng.integers(2**63)).integers(2**63, size=5)]
+    tissue, fluid, machine = (np.random.default_rng(seeds[k]) for k in (0, 1, 4))
     body = body > 0
     hu = np.where(body, hu, np.float32(-1000)).astype(np.float32)
     full_bone, air_hu = tissue.uniform(500, 900), tissue.uniform(-500, -200)
@@ -62,18 +64,36 @@ def paint(
     weight = np.zeros(hu.shape, np.float32)
     if options.fluid:
         weight = fluid_weight(regions, frame, fluid, trunk=options.trunk)
-    picture = clean_picture(hu, regions, weight, greys, frame, texture, labels)
-    picture = _with_lesion(picture, regions, options, frame, lesion)
-    picture = scanned(picture, options, frame, machine)
-    return windowed(picture, outline_of(body, options, frame, machine), options, machine)
+    painted: list[Array] = []
+    outline = body
+    for number in range(contrasts):
+        again = np.random.default_rng([seeds[0], number]) if number else None  # of what differs between contrasts
+        if again is not None:
+            greys, machine = draw_greys(options.prior, again), again
+        lesion, texture = (np.random.default_rng(seeds[k]) for k in (2, 3))  # the same shapes for each
+        picture = clean_picture(hu, regions, weight, greys, frame, texture, labels, again)
+        picture = scanned(_with_lesion(picture, regions, options, frame, lesion, again), options, frame, machine)
+        if not number:
+            outline = outline_of(body, options, frame, machine)
+        painted.append(windowed(picture, outline, options, machine))
+    return np.concatenate(painted)
 
 
-def _with_lesion(picture: Array, regions: Regions, options: Painting, frame: Frame, rng: np.random.Generator) -> Array:
-    """At times a piece of brain or of soft tissue that is bright or dark."""
+def _with_lesion(
+    picture: Array,
+    regions: Regions,
+    options: Painting,
+    frame: Frame,
+    rng: np.random.Generator,
+    again: np.random.Generator | None,
+) -> Array:
+    """At times a piece of brain or of soft tissue that is bright or dark; `again` draws a further contrast's grey."""
     if rng.random() >= options.lesions:
         return picture
     where = regions.inside if regions.inside.any() else regions.soft
     grey = np.float32(rng.uniform(0.05, 1.2))
+    if again is not None:
+        grey = np.float32(again.uniform(0.05, 1.2))
     weight = step_up(smooth_field(frame, 22.0, rng) - np.float32(1.3), 1 / 6) * where
     return picture + weight * (grey - picture)
 
