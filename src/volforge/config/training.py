@@ -47,10 +47,11 @@ class Training(Model):
     optimizer: Literal["adam", "adamw", "sgd"] = Field(default="adamw", description="`sgd` has Nesterov momentum 0.99")
     rate: float = Field(default=1e-3, gt=0, description="learning rate")
     weight_decay: float = Field(default=1e-4, ge=0, description="L2 with `adam` and `sgd`, decoupled with `adamw`")
-    schedule: Literal["constant", "cosine", "poly", "step", "late_linear"] = Field(
+    schedule: Literal["constant", "cosine", "poly", "step", "late_linear", "late_epochs"] = Field(
         default="cosine",
         description="`poly`: (1 - t)^0.9; `step`: a tenth after every `step_every` steps; `late_linear`: constant to "
-        "the half, then in a straight line to 0",
+        "the half, then in a straight line to 0; `late_epochs`: the same in 200 equal parts, as published CycleGANs "
+        "had it",
     )
     step_every: int = Field(default=2400, ge=1, description="`step`: steps between two falls of the rate")
     warmup: int = Field(default=0, ge=0, description="steps of linear rise")

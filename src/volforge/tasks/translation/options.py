@@ -11,6 +11,7 @@ from volforge.tasks.protocol import Arm, Component, ImageStudy, Model, ModelOpti
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ADVERSARIAL = ("cycle", "one_way", "contrast")
+POOL = 50  # earlier fakes
 
 
 class Painting(Model):
@@ -78,7 +79,12 @@ class TranslationOptions(Model):
         default="scans",
         description="what is drawn alike often: a scan, and then one of its slices; or any slice, as published",
     )
-    pool: int = Field(default=50, ge=0, le=1000, description="earlier fakes that discriminators are shown")
+    pool: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="earlier fakes that discriminators are shown; empty: 50, and none with `contrast`, as published",
+    )
     beta1: float = Field(default=0.5, ge=0, lt=1, description="first moment of Adam; its rate is that of `training`")
     position: Share = Field(
         default=0.0,
@@ -136,6 +142,7 @@ class TranslationOptions(Model):
         content = self.model_dump()
         own = self.discriminator.spec if self.discriminator is not None else {"name": "patch_discriminator"}
         content["discriminator"] = own if self.has_discriminator else None
+        content["pool"] = (0 if self.method == "contrast" else POOL) if self.pool is None else self.pool
         return content
 
     @property
