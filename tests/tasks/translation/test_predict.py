@@ -222,3 +222,30 @@ def test_two_models_of_one_view_keep_their_own_names(scans, tmp_path):
     made = {n: models(tmp_path / n, ["axial"])["axial"] for n in ("one", "two")}
     predict(own_arm(tmp_path), scans, 0, tmp_path / "out", models=made)
     assert {"m1.one.nii.gz", "m1.two.nii.gz"} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+def test_a_scan_that_no_network_can_take_is_a_failure_and_the_others_go_on(tmp_path, capsys):
+    """A scout of one coronal slice has no axial slices; a row of labels alone is no source."""
+    lines = ["subject\tscan\tmodality\tcontrast\tframe\timage\tlabels\tbody_mask\tsplit"]
+    place = np.indices(SHAPE) - (np.array(SHAPE)[:, None, None, None] - 1) / 2
+    body = np.sqrt((place**2).sum(axis=0)) < 8
+    rng = np.random.default_rng(0)
+    grey = np.where(body, rng.integers(100, 200, SHAPE), rng.integers(0, 5, SHAPE)).astype(np.int16)
+    hu = np.where(body, 40, -1000).astype(np.int16)
+    middle = (slice(None), slice(13, 14), slice(None))
+    for name, part in (("whole", (slice(None),) * 3), ("scout", middle)):
+        for modality, values, contrast in (("mr", grey, "t1"), ("ct", hu, "")):
+            save(tmp_path / f"{name}-{modality}.nii.gz", np.ascontiguousarray(values[part]), np.diag([3.0, 3, 3, 1]))
+            files = f"{name}-{modality}.nii.gz\t\t{name}-body.nii.gz"
+            lines.append(f"{name}\t{name}-{modality}\t{modality.upper()}\t{contrast}\tf\t{files}\ttest")
+        save(
+            tmp_path / f"{name}-body.nii.gz", np.ascontiguousarray(body[part]).astype(np.uint8), np.diag([3.0, 3, 3, 1])
+        )
+    lines.append("drawn\tdrawn-mr\tMR\tt1\tf\t\twhole-body.nii.gz\t\ttest")
+    lines.append("drawn\tdrawn-ct\tCT\t\tf\twhole-ct.nii.gz\t\twhole-body.nii.gz\ttest")
+    scans = imported(tmp_path, lines, {})
+    own, made = own_arm(tmp_path), models(tmp_path / "m", ["axial"])
+    assert predict(own, scans, 0, tmp_path / "out", models=made) == 2
+    found = {p.scan: p.file for p in read_predictions(tmp_path / "out")}
+    assert found == {"whole-mr": "whole-mr.nii.gz", "scout-mr": ""}
+    assert "scout-mr is not translated" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from volforge.config.models import SliceRecipe
-from volforge.errors import VolforgeError
+from volforge.errors import ScanError, VolforgeError
 from volforge.volume.boxes import bounding_box
 from volforge.volume.cut import AXES, Placement, put_back, slice_placement, to_stack, window_of
 from volforge.volume.cut_scan import cut_values
@@ -104,14 +104,14 @@ def canvas_of(grid: Grid, recipe: SliceRecipe, body: Array | None, divisor: int 
         where: The scan, for messages.
 
     Raises:
-        VolforgeError: The scan shows fewer than 8 pixels along a side of a slice; an empty body; a recipe whose slices
-            have no unit.
+        ScanError: The scan shows fewer than 8 pixels along a side of a slice; an empty body.
+        VolforgeError: A recipe whose slices have no unit.
     """
     if recipe.background != "body":
         text = "slices that are stretched one by one hold no signal that could be translated"
         raise VolforgeError(text, where, "use a recipe with `background: body`")
     if body is not None and not body.any():
-        raise VolforgeError("the body mask is empty", where, "look at the scan's qc.png, or give a body mask")
+        raise ScanError("the body mask is empty", where, "look at the scan's qc.png, or give a body mask")
     axis = AXES[recipe.axis]
     placement = slice_placement(grid, recipe, body)
     held = bounding_box(body) if body is not None else tuple(slice(0, n) for n in grid.shape)
@@ -122,7 +122,7 @@ def canvas_of(grid: Grid, recipe: SliceRecipe, body: Array | None, divisor: int 
         step, count = float(there[a, a]), placement.grid.shape[a]
         if round(grid.shape[a] / step) < LEAST:
             shown = " x ".join(map(str, grid.shape))
-            raise VolforgeError(
+            raise ScanError(
                 f"a scan of {shown} voxels has fewer than {LEAST} pixels along a side of its {recipe.axis} slices",
                 where,
                 "translate it by a model of another view, or give a larger scan",

@@ -36,12 +36,13 @@ def paired_rows(rows: Sequence[Row], source: Kind, target: Kind, place: str) -> 
 
 
 def paired_cases(settings: ArmSettings, cohort: Cohort, fold: int) -> list[Case]:
-    """The tested source scans that have a target scan of the same subject and frame.
+    """The tested source scans that have a target scan of the same subject and frame, where both have an image.
 
     Raises:
         VolforgeError: There is none, or two targets share a frame.
     """
-    pairs = paired_rows(tested_rows(settings, cohort, fold), settings.source, settings.target, settings.cohort)
+    tested = [r for r in tested_rows(settings, cohort, fold) if cohort.has(r["scan"], "image")]  # a row may hold labels
+    pairs = paired_rows(tested, settings.source, settings.target, settings.cohort)
     cases = [Case(a["scan"], a["subject"], b["scan"], "") for a, b in pairs]  # images: no label has a part in it
     return checked(settings, cohort, fold, cases)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from volforge.cohort.collect import as_tsv
-from volforge.errors import VolforgeError
+from volforge.errors import ScanError, VolforgeError
 from volforge.scratch import remove, scratch_beside
 from volforge.study.cases import Case, Cohort
 from volforge.study.jobs import PredictJob
@@ -61,7 +61,8 @@ def predict_by_models(
 
     Leaves `<scan>.nii.gz`, `<scan>.raw.nii.gz` (before the body is laid on it), `<scan>.deviation.nii.gz` where there
     is a doubt, `<scan>.<view>.nii.gz` of each of several models, predictions.tsv, views.tsv and cost.json. Scans that
-    lack an image or a contrast are failures that count.
+    lack a contrast, or that no network can take (too few slices for a view, an image of one grey), are failures that
+    count.
 
     Args:
         settings: The arm.
@@ -71,7 +72,7 @@ def predict_by_models(
         start: `time.perf_counter()` of the job's beginning, for its cost.
 
     Raises:
-        VolforgeError: Models that cannot be used or do not go together; a scan that the models refuse.
+        VolforgeError: Models that cannot be used or do not go together.
     """
     import torch  # not at the top: baselines are predicted without it
 
@@ -98,7 +99,12 @@ def predict_by_models(
             if not scans:
                 predictions.append(asdict(named))
                 continue
-            inputs, was_found = _finished(views, kept, cohort, named, scans)
+            try:
+                inputs, was_found = _finished(views, kept, cohort, named, scans)
+            except ScanError as error:  # of this scan alone: the arm fails on it, and goes on with the others
+                print(f"{case.scan} is not translated: {error}", file=sys.stderr)
+                predictions.append(asdict(named))
+                continue
             earlier += inputs["seconds"] if was_found else 0.0
             predictions.append(inputs["prediction"])
             rows += inputs["views"]
