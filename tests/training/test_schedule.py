@@ -1,6 +1,7 @@
 """The rate over the steps, as published numbers and as closed forms."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -15,7 +16,7 @@ def test_epochs_of_the_published_cyclegan():
     rates = [values.pop() for values in of_epoch]
     assert rates[:99] == [1.0] * 99
     assert rates[99] == pytest.approx(100 / 101)
-    assert [a - b for a, b in zip(rates[98:], rates[99:], strict=False)] == pytest.approx([1 / 101] * 101)
+    assert [a - b for a, b in pairwise(rates[98:])] == pytest.approx([1 / 101] * 101)
     assert rates[199] == 0
 
 

@@ -242,6 +242,10 @@ class Task:
         """What an arm is, for the table: `model`, `baseline`, `predictions`, `shapes`, or `ceiling` (never ranked)."""
         return "baseline" if arm.baseline else "model" if arm.models else "predictions"
 
+    def note_of(self, study: ResolvedStudy, arm: str) -> str:
+        """What its table must say of an arm beside the user's own note: what it saw that others did not."""
+        return ""
+
     def settings_of_arm(self, study: ResolvedStudy, arm: str) -> dict[str, Any]:
         """Settings of an arm beside those of all tasks; `predict` and `measure` find them in `ArmSettings.own`."""
         return {}

@@ -33,8 +33,8 @@ def multiply_adds(network: nn.Module, *inputs: Tensor) -> int:
     """Multiply-adds of one pass, counted without computing anything: network and inputs lie on the device `meta`.
 
     Returns:
-        0, with a line that says so, of a network whose pass depends on values (`float(x.max())`, `x[x > 0]`): a training
-        is over when this is asked, and must not be lost to it.
+        0, with a line that says so, of a network whose pass depends on values (`float(x.max())`, `x[x > 0]`): the
+        training is over when this is asked, and must not be lost to it.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode

@@ -120,7 +120,7 @@ def table_settings(studies: Mapping[str, ResolvedStudy], study: ResolvedStudy) -
             "role": _role(studies, study, name),
             "baseline": arm.baseline or "",
             "published_as": arm.published_as or name,
-            "note": arm.note,
+            "note": "; ".join(n for n in (arm.note, task.note_of(study, name)) if n),
             "budget": _budget(studies, study, name),
         }
         for name, arm in study.settings.arms.items()

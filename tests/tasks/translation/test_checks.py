@@ -11,7 +11,7 @@ from volforge.errors import ProblemsError
 from volforge.tasks.translation.settings import TranslationSettings
 from volforge.workflow.run import load_run
 from volforge.workflow.study_jobs import inputs_of_prediction, inputs_of_training, recipe_of_model
-from volforge.workflow.study_settings import model_settings, predict_settings
+from volforge.workflow.study_settings import model_settings, predict_settings, table_settings
 
 BODY = {
     "sheet": str(ROOT / "config/examples/sheets/phantom_body.tsv"),
@@ -97,12 +97,45 @@ def test_the_shape_extractor_is_needed_in_training_alone(tmp_path):
         ({"network": {"name": "resnet_generator", "wide": 3}}, "has no keyword 'wide'"),
         ({"learns": "outline"}, "the shape extractor serves all arms"),
         ({"translation": {"select": "painted"}, "training": {"which": "latest"}}, "`which: latest` keeps others"),
+        (
+            {"translation": {"method": "cycle", "select": "pairs"}, "training": {"validation": 0, "which": "best"}},
+            "`pairs` chooses by validation subjects, and `training: {validation: 0}` holds none back",
+        ),
         ({"translation": {"structure": {"term": "mind"}}}, "belongs to adversarial methods: others have an answer"),
     ],
 )
 def test_what_is_wrong_with_a_model_is_said_before_anything_runs(tmp_path, model, wrong):
     found = texts(tmp_path, model)
     assert any(wrong in t for t in found), found
+
+
+@pytest.mark.parametrize(
+    ("own", "note"),
+    [
+        ({"method": "cycle"}, ""),
+        ({"method": "cycle", "select": "structure"}, "unpaired, selected by inner structure with pairs of the"),
+        ({"method": "contrast", "select": "pairs"}, "unpaired, selected by the error on pairs of the validation"),
+        ({"method": "painted", "select": "painted"}, "unpaired, selected by MR painted from CT of the validation"),
+        ({"method": "painted", "pairs": 3}, "learnt from registered pairs of 3 subjects too"),
+        ({"method": "paired", "select": "pairs"}, "learnt from registered pairs; selected by the error on pairs"),
+    ],
+)
+def test_the_table_says_what_an_arm_saw_of_pairs(tmp_path, own, note):
+    study = loaded(tmp_path, {"translation": own, "training": {"which": "best"}}).studies["mr"]
+    said = json.loads(table_settings({"mr": study}, study))["arms"]["volforge"]["note"]
+    assert said.startswith(note)
+    assert bool(said) == bool(note)
+
+
+def test_discriminators_see_earlier_fakes_but_those_of_patches(tmp_path):
+    for own, pool in (
+        ({"method": "cycle"}, 50),
+        ({"method": "contrast"}, 0),
+        ({"method": "contrast", "pool": 7}, 7),
+        ({"method": "one_way", "pool": 0}, 0),
+    ):
+        study = loaded(tmp_path, {"translation": own}).studies["mr"]
+        assert model_settings(study, "volforge", "axial")["translation"]["pool"] == pool
 
 
 def test_recipes_must_give_images_in_hu(tmp_path):

@@ -111,6 +111,12 @@ def _of_method(
             f"weights that are chosen by `{own.select}` are the best ones, and `which: {training.which}` keeps others"
         )
         yield loaded.problem((*place, "select"), text, "set `training: {which: best}`, or leave it out", own.select)
+    if own.select != "latest" and not training.validation:
+        text = f"`{own.select}` chooses by validation subjects, and `training: {{validation: 0}}` holds none back"
+        remedy = (
+            "set it above 0 (scans of the split `val` are then taken, where the sheet has any), or leave `select` out"
+        )
+        yield loaded.problem((*place, "select"), text, remedy, own.select)
     if (own.bone or own.edges) and settings.target.modality == "MR":
         yield loaded.problem((*place, "bone"), "bone and edges are weighed in HU", "leave both out", f"{own.bone:g}")
     recipe = study.recipes.get(options.recipe or "", {})
@@ -266,6 +272,29 @@ def own_settings(study: ResolvedStudy, arm: str) -> dict[str, Any]:
     if not chosen.models:
         return {}
     return {"fuse": chosen.fuse, "doubt": chosen.doubt.model_dump() if chosen.doubt is not None else None}
+
+
+CHOSEN_BY = {
+    "structure": "selected by inner structure with pairs of the validation subjects",
+    "pairs": "selected by the error on pairs of the validation subjects",
+    "painted": "selected by MR painted from CT of the validation subjects",
+}
+
+
+def note_of(study: ResolvedStudy, arm: str) -> str:
+    """What the models of an arm saw of pairs, and what chose their weights, in words; empty where they saw none and the
+    last weights were taken."""
+    said: dict[str, None] = {}
+    for options in study.models_of(arm).values():
+        own = translation_of(options)
+        if finds_outlines(options):
+            continue
+        is_paired = own.method == "paired"
+        if is_paired or own.pairs:
+            said["learnt from registered pairs" + ("" if is_paired else f" of {own.pairs} subjects too")] = None
+        if own.select in CHOSEN_BY:
+            said[f"{'' if is_paired or own.pairs else 'unpaired, '}{CHOSEN_BY[own.select]}"] = None
+    return "; ".join(said)
 
 
 def budget_of_starts(study: ResolvedStudy, arm: str) -> int:

@@ -130,6 +130,10 @@ class Translation(ImageTask):
         """Content of `<model>.train.json`; see `volforge.tasks.translation.settings`."""
         return checks.translation_settings(study, arm, model)
 
+    def note_of(self, study: ResolvedStudy, arm: str) -> str:
+        """Pairs that its models saw, and what chose their weights."""
+        return checks.note_of(study, arm)
+
     def settings_of_arm(self, study: ResolvedStudy, arm: str) -> dict[str, Any]:
         """`source` and `target`, and how images of several views are joined."""
         return super().settings_of_arm(study, arm) | checks.own_settings(study, arm)

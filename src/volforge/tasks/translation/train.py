@@ -194,7 +194,7 @@ class Lesson:
                 raise VolforgeError(
                     "no validation subject has a target scan",
                     self.settings.place,
-                    "set `training: validation`, give scans the split `val`, or `select: latest`",
+                    "set `training: validation` above 0 and give CTs the split `val`, or `select: latest`",
                 )
             return PaintedJudge(self.settings, self._slices(parts.judged_targets, self.settings.context), self.job.seed)
         if by in ("structure", "pairs"):
@@ -202,7 +202,8 @@ class Lesson:
                 raise VolforgeError(
                     "no validation subject has a pair of source and target",
                     self.settings.place,
-                    "give scans of one subject and `frame` the split `val`, or select by `painted` or `latest`",
+                    "set `training: validation` above 0 and give scans of one subject and `frame` the split `val`, or "
+                    "select by `painted` or `latest`",
                 )
             self.judged = len({a["subject"] for a, _ in parts.judged})
             return PairJudge(self.settings, self._pairs(parts.judged), by)
