@@ -1,10 +1,12 @@
 """Every arm of a study less one of them, with intervals over subjects and over seeds.
 
 Usage: python -m benchmarks.paired_arms results/studies/STUDY --less volforge [--measures mae_hu:body bone_dice:bone]
+       [--by centre --sheet config/SHEET.tsv]
 
 Two intervals of 95 % stand beside each mean difference: over subjects (bootstrap, seeds averaged first), and over seeds
 (Student's t, subjects averaged first), which is empty where an arm has one seed. Differences are paired: by subject,
-and by seed where both arms have several; an arm of one seed is compared with the mean of the other's.
+and by seed where both arms have several; an arm of one seed is compared with the mean of the other's. With `--by`, a
+column of the sheet, the table stands once for each of its values.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import pandas as pd
 
 from benchmarks.ablation_effects import interval_of_pairs
 from volforge.metrics.statistics import bootstrap_interval
+from volforge.tables.table import read_table
 
 MEASURES = (
     "mae_hu:body", "mae_hu:soft", "mae_hu:bone_200", "bias_hu:bone_200", "bone_dice:bone", "bone_dice_250hu:bone",
@@ -76,6 +79,27 @@ def lines_of(frame: pd.DataFrame, less: str, measures: Sequence[str]) -> list[st
     return lines
 
 
+def subjects_by(sheet: Path, column: str) -> dict[str, list[str]]:
+    """Subjects of a sheet by their value in a column.
+
+    Raises:
+        ValueError: There is no such column, or a subject has two values.
+    """
+    table = read_table(sheet)
+    if column not in table.header:
+        raise ValueError(f"{sheet} has no column {column}: {', '.join(table.header)}")
+    values: dict[str, set[str]] = {}
+    for _, cells in table.rows:
+        values.setdefault(cells["subject"], set()).add(cells[column])
+    several = [subject for subject, found in values.items() if len(found) > 1]
+    if several:
+        raise ValueError(f"subjects with several values of {column}: {', '.join(several[:5])}")
+    by: dict[str, list[str]] = {}
+    for subject, found in values.items():
+        by.setdefault(found.pop(), []).append(subject)
+    return dict(sorted(by.items()))
+
+
 def _interval(bounds: tuple[float, float], digits: int) -> str:
     return "[" + ", ".join(f"{b:+.{digits}f}" for b in np.asarray(bounds)) + "]"
 
@@ -86,8 +110,16 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("--less", default="volforge")
     parser.add_argument("--measures", nargs="+", default=list(MEASURES))
+    parser.add_argument("--by", help="column of the sheet")
+    parser.add_argument("--sheet", type=Path, help="the sheet, where that column stands")
     given = parser.parse_args()
-    print("\n".join(lines_of(values_of(given.study), given.less, given.measures)))
+    frame = values_of(given.study)
+    if given.by and given.sheet is None:
+        parser.error("--by needs --sheet")
+    for value, subjects in subjects_by(given.sheet, given.by).items() if given.by else [("", None)]:
+        own = frame if subjects is None else frame[frame["subject"].isin(subjects)]
+        if len(own):
+            print("\n".join([f"{given.by} {value}"] * bool(value) + lines_of(own, given.less, given.measures)))
 
 
 if __name__ == "__main__":

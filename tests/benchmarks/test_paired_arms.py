@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from benchmarks.paired_arms import difference, lines_of, values_of
+from benchmarks.paired_arms import difference, lines_of, subjects_by, values_of
 
 EFFECT = {"s1": 1.0, "s2": 3.0, "s3": 2.0}
 OF_SEED = {"0": -0.5, "1": 0.5}
@@ -44,3 +44,14 @@ def test_the_table_has_a_line_for_each_arm(study):
         ["mae_hu:body", "b", "12.0", "+2.0"],
         ["mae_hu:body", "c", "11.0", "+1.0"],
     ]
+
+
+def test_subjects_by_a_column_of_the_sheet(tmp_path):
+    sheet = tmp_path / "sheet.tsv"
+    sheet.write_text("# of whom\nsubject\tscan\tcentre\ns1\ta\tB\ns2\tb\tA\ns1\tc\tB\n")
+    assert subjects_by(sheet, "centre") == {"A": ["s2"], "B": ["s1"]}
+    with pytest.raises(ValueError, match="no column site"):
+        subjects_by(sheet, "site")
+    sheet.write_text("subject\tscan\tcentre\ns1\ta\tB\ns1\tb\tA\n")
+    with pytest.raises(ValueError, match="several values of centre: s1"):
+        subjects_by(sheet, "centre")
