@@ -34,14 +34,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
     """
     if final.is_symlink():
         final = final.resolve()
-    if _is_no_folder(final):
-        raise VolforgeError("a folder is written, and this is a file", str(final), "name a new or empty folder")
-    if _is_foreign(final):
-        raise VolforgeError(
-            "the folder holds files that volforge did not make, and would be replaced",
-            str(final),
-            "name a new or empty folder",
-        )
+    refuse_foreign(final)
     scratch = scratch_beside(final)
     with writing(final):
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +55,22 @@ def whole_folder(final: Path) -> Iterator[Path]:
         raise
     finally:
         remove(scratch)  # the new one that failed, or the old one after an exchange
+
+
+def refuse_foreign(final: Path) -> None:
+    """Refuse a folder to write that holds what is not ours; to be asked before long work too.
+
+    Raises:
+        VolforgeError: It is a file, or holds files that were not made by `whole_folder`.
+    """
+    if _is_no_folder(final):
+        raise VolforgeError("a folder is written, and this is a file", str(final), "name a new or empty folder")
+    if _is_foreign(final):
+        raise VolforgeError(
+            "the folder holds files that volforge did not make, and would be replaced",
+            str(final),
+            "name a new or empty folder",
+        )
 
 
 def _is_no_folder(path: Path) -> bool:

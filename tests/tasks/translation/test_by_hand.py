@@ -14,6 +14,7 @@ from tests.tasks.translation.test_apply import turned_affine
 from volforge import cli
 from volforge.errors import ScanError, VolforgeError
 from volforge.tasks.translation.by_hand import predict_translation
+from volforge.tasks.translation.views import Views
 from volforge.volume.folders import read_json
 from volforge.volume.read import read_volume
 from volforge.volume.source_volume import scaled
@@ -122,6 +123,27 @@ def test_a_dicom_series_gives_a_ct_series(tmp_path, tilt):
     text = (tmp_path / "ct.json").read_text()
     assert "Secret" not in text
     assert "MRN-4711" not in text
+
+
+def test_what_forbids_a_ct_series_is_said_before_the_work(tmp_path, monkeypatch):
+    """A folder of others' files, a series without a frame of reference: an hour's translation is not lost to them."""
+
+    def too_late(*_, **__):
+        raise AssertionError("the scan was translated first")
+
+    monkeypatch.setattr(Views, "__call__", too_late)
+    grey, _ = head()
+    step = tuple(3 * np.cross(OBLIQUE[:3], OBLIQUE[3:]))
+    write_series(tmp_path / "mr", grey, modality="MR", orientation=OBLIQUE, step=step)
+    write_series(tmp_path / "bare", grey, modality="MR", orientation=OBLIQUE, step=step, FrameOfReferenceUID=None)
+    (tmp_path / "ct").mkdir()
+    (tmp_path / "ct/mine.txt").write_text("")
+    weights, out = [model_in(tmp_path / "m")], tmp_path / "ct.nii.gz"
+    with pytest.raises(VolforgeError, match="files that volforge did not make"):
+        predict_translation(tmp_path / "mr", weights, out, "MR", "", dicom=tmp_path / "ct")
+    with pytest.raises(VolforgeError, match="lacks FrameOfReferenceUID"):
+        predict_translation(tmp_path / "bare", weights, out, "MR", "", dicom=tmp_path / "new")
+    assert not out.exists()
 
 
 def test_views_flips_and_deviation(tmp_path):

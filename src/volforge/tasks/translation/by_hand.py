@@ -90,7 +90,7 @@ def predict_translation(
     views = Views.load(folders, device, fuse=fuse, flips=tuple(flips), doubt=doubt)
     settings = views.first.settings
     files = _files(image, settings.also, also or {})
-    series = None if dicom is None else _series(image, settings.is_hounsfield)
+    series = None if dicom is None else _series(dicom, image, settings.is_hounsfield)
     unit = unit or ("arbitrary" if modality == "MR" else "hu")
     with tempfile.TemporaryDirectory(prefix="volforge-") as scratch:
         read = _imported(views, files, modality, unit, body_mask, Path(scratch))
@@ -100,9 +100,9 @@ def predict_translation(
         write_on_source_grid(out, made.values, read.record, labels=False, description=STAMP)
         if deviation is not None and made.deviation is not None:
             write_on_source_grid(deviation, made.deviation, read.record, labels=False, description=STAMP)
+        write_json(out.with_name(out.name.removesuffix(".nii.gz") + ".json"), _provenance(views, read, out))
         if dicom is not None and series is not None:
             _write_series(dicom, made, read.record, series, image, views)
-        write_json(out.with_name(out.name.removesuffix(".nii.gz") + ".json"), _provenance(views, read, out))
         kept.drop()
 
 
@@ -205,18 +205,22 @@ def _provenance(views: Views, read: _Read, out: Path) -> dict[str, Any]:
     }
 
 
-def _series(image: Path, is_hounsfield: bool) -> SourceVolume:
+def _series(out: Path, image: Path, is_hounsfield: bool) -> SourceVolume:
     """The DICOM series that a CT series is to be derived from, without its values.
 
     Raises:
-        VolforgeError: The image is none, or no CT is made.
+        VolforgeError: The image is none, no CT is made, the series lacks what a derived one names, or the folder to
+            write holds files of others.
     """
+    from volforge.volume.dicom.derived import refuse_series
+
     if not is_hounsfield:
         raise VolforgeError("only HU are written as a CT series", "--dicom", "leave it out")
     series = read_volume(image, labels=False)
     if series.kind != "dicom":
         text = "a CT series is derived from a DICOM series, and the image is none"
         raise VolforgeError(text, str(image), "leave --dicom out, or give the folder of the series")
+    refuse_series(out, image)
     return replace(series, array=np.zeros((0, 0, 0), np.int16))
 
 

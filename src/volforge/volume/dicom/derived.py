@@ -20,7 +20,7 @@ from volforge.volume.dicom.damage import read_dataset
 from volforge.volume.dicom.headers import Frame
 from volforge.volume.dicom.series import pick_stack
 from volforge.volume.dicom.stacks import Stack, spacing_of
-from volforge.volume.folders import whole_folder
+from volforge.volume.folders import refuse_foreign, whole_folder
 from volforge.volume.geometry import Array
 
 COPIED = (
@@ -82,6 +82,20 @@ def write_ct_series(out: Path, hu: Array, series: Path, *, derivation: str, orig
             made = _slice(source, frame, k, hu[:, :, k], content, derivation, step)
             made.save_as(scratch / f"CT{k + 1:04d}.dcm", enforce_file_format=True)
     return len(stack.frames)
+
+
+def refuse_series(out: Path, series: Path) -> None:
+    """Refuse before long work what `write_ct_series` would refuse after it: the folder, or what the series lacks.
+
+    Args:
+        out, series: As there.
+
+    Raises:
+        VolforgeError: As there, and where the folder holds files of others.
+    """
+    path, channel = channel_of(str(series))
+    _check(pick_stack(Path(path), channel)[0], out)
+    refuse_foreign(out)
 
 
 def _check(stack: Stack, out: Path) -> None:
