@@ -112,8 +112,8 @@ def test_a_file_becomes_a_model_s_folder(tmp_path, part, zipped):
     assert about["imported"]["file"] == "latest_net_G_A.pth"
     assert about["imported"]["part"] == part
     assert (about["step"], about["subjects"], about["size"]) == (0, {}, [256, 256])
-    window = about["recipe_settings"]["ct_window"]
-    assert (window["low"], window["high"]) == (-1000, 1400)
+    windows = [about["recipe_settings"][name] for name in ("ct_window", "mr_window")]
+    assert [(w["kind"], w["low"], w["high"]) for w in windows] == [("hu", -1000, 1400), ("hu", 0, 400)]
     assert about["kind"] == {"generator": "translation", "extractor": "shape_extractor"}.get(part, part)
 
 

@@ -29,6 +29,7 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 SHOWN = 4  # keys that a message names
 SIZE = [256, 256]
 WINDOW_HU = (-1000.0, 1400.0)
+WINDOW_MR = (0.0, 400.0)
 UNET = re.compile(
     r"(?:inc|down(?P<down>[1-4])|up(?P<up>[1-4]))\."
     r"(?:mpconv\.1\.|maxpool_conv\.1\.|conv\.(?=(?:conv|double_conv)\.))?(?:conv|double_conv)\.(?P<rest>[0-5]\.\w+)"
@@ -123,8 +124,8 @@ def import_published(
 ) -> Published:
     """Make a model's folder of a published file; it appears whole.
 
-    `model.json` has the settings of a trained model (the published window of the target, -1000 to 1400 HU; axial slices
-    of 256 x 256), `channels`, `outputs`, `parameters`, `step` 0, no subjects, and `imported`: file, SHA-256, part.
+    `model.json` has the settings of a trained model (the published windows: -1000 to 1400 HU, raw greys of MR from 0 to
+    400; axial slices of 256 x 256, whose pixel size no publication gives), `channels`, `outputs`, `parameters`, `step` 0, no subjects, and `imported`: file, SHA-256, part.
 
     Args:
         path: `.pth`.
@@ -158,7 +159,8 @@ def _settings(made: Published) -> dict[str, Any]:
     from volforge.config.models import HuWindow, SliceRecipe
 
     window = HuWindow(kind="hu", low=WINDOW_HU[0], high=WINDOW_HU[1])
-    recipe = SliceRecipe(kind="slices", size=SIZE, ct_window=window)
+    greys = HuWindow(kind="hu", low=WINDOW_MR[0], high=WINDOW_MR[1])  # fixed, in the raw greys of their scanner
+    recipe = SliceRecipe(kind="slices", size=SIZE, ct_window=window, mr_window=greys)
     return {
         "study": "published", "arm": "published", "model": made.part, "cohort": "", "by_fold": False,
         "kind": KINDS[made.part], "recipe": "axial",
