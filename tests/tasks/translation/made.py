@@ -1,6 +1,7 @@
 """A small cohort of heads for tests of translation: balls of soft tissue in a shell of bone, as CT, as MR, or as both."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,20 @@ def head(radius: float, seed: int, modality: str = "CT") -> np.ndarray:
     return np.clip(np.select(parts, [0.0, 60.0, 300.0, 700.0]) + (r <= radius) * 10 * noise, 0, None).astype(np.int16)
 
 
-def cohort(folder: Path) -> Path:
+def chest(radius: float, seed: int, modality: str = "CT") -> np.ndarray:
+    """Such a ball with two lungs of -850 HU, dark in MR; `lungs_of` tells where."""
+    values = head(radius, seed, modality)
+    return np.where(lungs_of(radius), np.int16(-850 if modality == "CT" else 10), values).astype(np.int16)
+
+
+def lungs_of(radius: float) -> np.ndarray:
+    """Boolean, the two lungs of `chest`."""
+    x, y, z = (a - (n - 1) / 2 for a, n in zip(np.indices(SHAPE), SHAPE, strict=True))
+    sides = [np.hypot((x - side * radius * 0.4) / 0.8, y) < radius * 0.3 for side in (-1, 1)]
+    return (sides[0] | sides[1]) & (np.abs(z) < SHAPE[2])
+
+
+def cohort(folder: Path, draw: Callable[[float, int, str], np.ndarray] = head) -> Path:
     """MR alone (p0 to p2), CT alone (p3 to p5), both of one frame: p6 val, p7 and p8 test, p9 to p11 train."""
     lines = ["subject\tscan\tmodality\tunit\tframe\timage\tsplit"]
     for i in range(12):
@@ -40,7 +54,7 @@ def cohort(folder: Path) -> Path:
             if (i < 3 and modality == "CT") or (2 < i < 6 and modality == "MR"):
                 continue
             name = f"s{i}-{modality.lower()}"
-            save(folder / f"{name}.nii.gz", head(13 + i % 4, i, modality), AFFINE)
+            save(folder / f"{name}.nii.gz", draw(13 + i % 4, i, modality), AFFINE)
             unit = "hu" if modality == "CT" else "arbitrary"
             frame = f"f{i}" if i > 5 else ""
             lines.append(f"p{i}\t{name}\t{modality}\t{unit}\t{frame}\t{name}.nii.gz\t{split}")

@@ -125,7 +125,8 @@ def import_published(
     """Make a model's folder of a published file; it appears whole.
 
     `model.json` has the settings of a trained model (the published windows: -1000 to 1400 HU, raw greys of MR from 0 to
-    400; axial slices of 256 x 256, whose pixel size no publication gives), `channels`, `outputs`, `parameters`, `step` 0, no subjects, and `imported`: file, SHA-256, part.
+    400; axial slices of 256 x 256, whose pixel size no publication gives), `channels`, `outputs`, `parameters`,
+    `step` 0, no subjects, and `imported`: file, SHA-256, part.
 
     Args:
         path: `.pth`.
