@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from volforge.losses.masked import mean_of
 from volforge.losses.structure import gradient_magnitude
 
 BONE_HU = 150.0
@@ -69,23 +68,3 @@ def bone_loss(
     """
     apart = (fake.float() - target.float()).abs()
     return (pixel_weights(target, window, bone, edge, inner, full_hu) * apart).mean()
-
-
-def gradient_loss(fake: Tensor, target: Tensor, inner: Tensor | None = None) -> Tensor:
-    """Mean absolute difference of the steps from pixel to pixel along rows and columns, within a mask.
-
-    Args:
-        fake, target: (N, 1, H, W), values -1 to 1.
-        inner: (N, 1, H, W), 0 or 1: a step counts where both its pixels are in; None: everywhere.
-
-    Returns:
-        0 to 2; 0 where no step counts.
-    """
-    apart = fake.float() - target.float()
-    steps = [apart.diff(dim=d) for d in (-2, -1)]
-    if inner is not None:
-        is_in = inner.bool()
-        both = [is_in[..., 1:, :] & is_in[..., :-1, :], is_in[..., 1:] & is_in[..., :-1]]
-        steps = [s[b] for s, b in zip(steps, both, strict=True)]
-    down, across = (mean_of(s.abs()) for s in steps)
-    return (down + across) / 2

@@ -130,13 +130,17 @@ def test_a_training_starts_from_the_generator_of_another_model(heads, cycle, tmp
         Lesson(other, job_in(tmp_path, heads, needs={word: cycle}))
 
 
-def test_other_windows_than_the_extractors_are_refused(heads, extractor, tmp_path):
+def test_other_slices_than_the_extractors_are_refused(heads, extractor, tmp_path):
     wide = settings(method="cycle", shape=10.0)
     wide = replace(
         wide, recipe_settings={**wide.recipe_settings, "ct_window": {"kind": "hu", "low": -1000, "high": 1800}}
     )
     with pytest.raises(VolforgeError, match="the shape extractor sees HU from"):
         Lesson(wide, job_in(tmp_path, heads, needs={"shared/outline": extractor}))
+    fine = settings(method="cycle", shape=10.0)
+    fine = replace(fine, recipe_settings={**fine.recipe_settings, "spacing_mm": 1.5})
+    with pytest.raises(VolforgeError, match=r"saw slices of spacing_mm 3\.0, the model sees 1\.5"):
+        Lesson(fine, job_in(tmp_path, heads, needs={"shared/outline": extractor}))
 
 
 def test_what_chooses_the_weights_must_be_there(heads, tmp_path):

@@ -100,7 +100,7 @@ class Translated(ImageArm):
         """Errors inside the body, and inside the mask where one came with the pair; of CT what only CT has."""
         if not self.settings.is_hounsfield:
             return super().measure_case(volumes, prediction, deviation)
-        known = Known(volumes.body, self.training_histogram, self._kvp(prediction))
+        known = Known(volumes.body, self.training_histogram, self.settings.metrics.get("kvp"))
         if volumes.prediction is None:
             more = failed_case(volumes, known, "missing_prediction")
             return self._result(volumes, prediction, [*measure_images(self.settings, volumes, None), *more])
@@ -136,11 +136,6 @@ class Translated(ImageArm):
             mask = self.cohort.body(prediction.reference, volumes.reference.shape) & self._view(prediction)
             found = measure_image(volumes.prediction, volumes.reference, mask, wanted, region)
         return [m for m in found if m.structure == region]
-
-    def _kvp(self, prediction: Prediction) -> int | None:
-        """Tube voltage: of the scan's record, else of the study; None where neither knows."""
-        kvp = self.cohort.record(prediction.reference).get("kvp") or self.settings.metrics.get("kvp")
-        return int(kvp) if kvp else None
 
     @cached_property
     def training_histogram(self) -> Array | None:

@@ -268,6 +268,11 @@ class Lesson:
                 if settings.window != self.settings.window:
                     text = f"the shape extractor sees HU from {settings.window}, the model {self.settings.window}"
                     raise VolforgeError(text, self.settings.place, "give both recipes the same `ct_window`")
+                for key in ("axis", "spacing_mm"):
+                    seen, own_value = settings.recipe_settings[key], self.settings.recipe_settings[key]
+                    if seen != own_value:
+                        text = f"the shape extractor saw slices of {key} {seen}, the model sees {own_value}"
+                        raise VolforgeError(text, self.settings.place, "train it on the recipe of the model")
                 network = make_generator(settings)
                 network.load_state_dict(weights)
                 return network.eval().requires_grad_(False)
