@@ -249,3 +249,14 @@ def test_a_scan_that_no_network_can_take_is_a_failure_and_the_others_go_on(tmp_p
     found = {p.scan: p.file for p in read_predictions(tmp_path / "out")}
     assert found == {"whole-mr": "whole-mr.nii.gz", "scout-mr": ""}
     assert "scout-mr is not translated" in capsys.readouterr().err
+
+
+def test_a_damaged_scan_is_no_failure_of_the_arm(scans, tmp_path):
+    """It stops the job, which may go well when the file is mended: nothing is measured as missing."""
+    folder = tmp_path / "copy"
+    shutil.copytree(scans.parent, folder)
+    file = folder / "scans/m1/image.nii.gz"
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(VolforgeError, match=r"image\.nii\.gz"):
+        predict(own_arm(tmp_path), folder / scans.name, 0, tmp_path / "out", models=models(tmp_path / "m", ["axial"]))
+    assert not (tmp_path / "out").exists()

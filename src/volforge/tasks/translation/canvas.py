@@ -25,6 +25,10 @@ LEAST = 8  # pixels of a scan along each side of a slice
 REACH = 6  # voxels about a slab that blurring and interpolating it reads, times the ratio of the voxel sizes
 
 
+class UnfitError(ScanError):
+    """A scan that was read well, and that no network of this view can take."""
+
+
 @dataclass(frozen=True)
 class Contrast:
     """An image of the source's modality.
@@ -104,14 +108,14 @@ def canvas_of(grid: Grid, recipe: SliceRecipe, body: Array | None, divisor: int 
         where: The scan, for messages.
 
     Raises:
-        ScanError: The scan shows fewer than 8 pixels along a side of a slice; an empty body.
+        UnfitError: The scan shows fewer than 8 pixels along a side of a slice; an empty body.
         VolforgeError: A recipe whose slices have no unit.
     """
     if recipe.background != "body":
         text = "slices that are stretched one by one hold no signal that could be translated"
         raise VolforgeError(text, where, "use a recipe with `background: body`")
     if body is not None and not body.any():
-        raise ScanError("the body mask is empty", where, "look at the scan's qc.png, or give a body mask")
+        raise UnfitError("the body mask is empty", where, "look at the scan's qc.png, or give a body mask")
     axis = AXES[recipe.axis]
     placement = slice_placement(grid, recipe, body)
     held = bounding_box(body) if body is not None else tuple(slice(0, n) for n in grid.shape)
@@ -122,7 +126,7 @@ def canvas_of(grid: Grid, recipe: SliceRecipe, body: Array | None, divisor: int 
         step, count = float(there[a, a]), placement.grid.shape[a]
         if round(grid.shape[a] / step) < LEAST:
             shown = " x ".join(map(str, grid.shape))
-            raise ScanError(
+            raise UnfitError(
                 f"a scan of {shown} voxels has fewer than {LEAST} pixels along a side of its {recipe.axis} slices",
                 where,
                 "translate it by a model of another view, or give a larger scan",
@@ -147,12 +151,15 @@ class Source:
         canvas: From `canvas_of`.
 
     Raises:
-        VolforgeError: The window of a contrast is empty.
+        UnfitError: The window of a contrast is empty: it has one grey.
     """
 
     def __init__(self, contrasts: Sequence[Contrast], recipe: SliceRecipe, canvas: Canvas):
         self.contrasts, self.canvas = contrasts, canvas
-        self.values: list[dict[str, Any]] = [window_of(c.image, c.body, c.unit, recipe) for c in contrasts]
+        try:
+            self.values: list[dict[str, Any]] = [window_of(c.image, c.body, c.unit, recipe) for c in contrasts]
+        except ScanError as error:
+            raise UnfitError(error.message, error.where, error.remedy) from error
 
     def slab(self, first: int, end: int, context: int = 0) -> Array:
         """What the network sees of some slices, without the channels that neighbours make.

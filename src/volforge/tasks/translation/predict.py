@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from volforge.cohort.collect import as_tsv
-from volforge.errors import ScanError, VolforgeError
+from volforge.errors import VolforgeError
 from volforge.scratch import remove, scratch_beside
 from volforge.study.cases import Case, Cohort
 from volforge.study.jobs import PredictJob
@@ -76,6 +76,7 @@ def predict_by_models(
     """
     import torch  # not at the top: baselines are predicted without it
 
+    from volforge.tasks.translation.canvas import UnfitError
     from volforge.tasks.translation.doubt import Doubt
     from volforge.tasks.translation.kept import Kept
     from volforge.tasks.translation.views import Views
@@ -101,7 +102,7 @@ def predict_by_models(
                 continue
             try:
                 inputs, was_found = _finished(views, kept, cohort, named, scans)
-            except ScanError as error:  # of this scan alone: the arm fails on it, and goes on with the others
+            except UnfitError as error:  # of this scan alone: the arm fails on it, and goes on with the others
                 print(f"{case.scan} is not translated: {error}", file=sys.stderr)
                 predictions.append(asdict(named))
                 continue
