@@ -46,26 +46,30 @@ def repaired(mesh: Mesh, rounds: int = 4) -> Mesh | None:
     if found is None:
         return None
     for _ in range(rounds):
-        found.meshing_remove_duplicate_faces()
-        found.meshing_remove_null_faces()
-        found.meshing_repair_non_manifold_edges()
-        found.meshing_repair_non_manifold_vertices()
-        found.compute_selection_by_self_intersections_per_face()
-        if found.current_mesh().selected_face_number():
-            found.apply_selection_dilatation()
-            found.meshing_remove_selected_vertices_and_faces()
-        found.meshing_remove_unreferenced_vertices()
         try:
-            found.meshing_close_holes(maxholesize=2000, newfaceselected=False)
-        except library().PyMeshLabException:  # type: ignore[union-attr]  # it refuses what is not manifold
-            return None
-        found.meshing_re_orient_faces_coherently()
+            _repair(found)
+        except library().PyMeshLabException:  # type: ignore[union-attr]
+            continue  # it closes and turns only what is manifold: what this round left is mended by the next
         current = _mesh(found)
         if current.volume_mm3 < 0:
             current = Mesh(current.vertices, current.faces[:, ::-1].copy())
         if current.is_watertight and not self_intersections(current):
             return current
     return None
+
+
+def _repair(found: Any) -> None:
+    found.meshing_remove_duplicate_faces()
+    found.meshing_remove_null_faces()
+    found.meshing_repair_non_manifold_edges()
+    found.meshing_repair_non_manifold_vertices()
+    found.compute_selection_by_self_intersections_per_face()
+    if found.current_mesh().selected_face_number():
+        found.apply_selection_dilatation()
+        found.meshing_remove_selected_vertices_and_faces()
+    found.meshing_remove_unreferenced_vertices()
+    found.meshing_close_holes(maxholesize=2000, newfaceselected=False)
+    found.meshing_re_orient_faces_coherently()
 
 
 def _loaded(mesh: Mesh) -> Any | None:
