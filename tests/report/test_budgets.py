@@ -2,6 +2,7 @@
 
 from tests.report.test_table import line
 from volforge.report.formats import table_latex, table_markdown
+from volforge.report.study_view import unequal_times
 from volforge.report.table import study_table
 from volforge.study.measures import write_measures
 from volforge.workflow.study_settings import table_settings
@@ -20,10 +21,10 @@ def settings(**budgets):
     }  # fmt: skip
 
 
-def table_of(tmp_path, values, **budgets):
+def table_of(tmp_path, values, equal="samples", **budgets):
     lines = [line(arm, s, v + k / 100) for arm, v in values.items() for k, s in enumerate(SUBJECTS)]
     write_measures(tmp_path / "m.tsv", lines)
-    return study_table(tmp_path / "m.tsv", settings(**budgets))
+    return study_table(tmp_path / "m.tsv", settings(**budgets) | {"equal": equal})
 
 
 def test_an_arm_with_fewer_samples_is_neither_best_nor_tested_nor_said_to_lose(tmp_path):
@@ -54,6 +55,33 @@ def test_equal_budgets_and_arms_without_training_have_no_mark(tmp_path):
     table = table_of(tmp_path, {"ours": 0.8, "theirs": 0.9, "base": 0.5}, ours=200, theirs=200, base=0)
     assert table.rows[0].cells["theirs"].is_best
     assert "‡" not in table_markdown(table)
+
+
+def test_arms_planned_for_the_same_time_are_ranked_and_their_samples_said(tmp_path):
+    table = table_of(tmp_path, {"few": 0.9, "ours": 0.8, "base": 0.5}, equal="time", few=100, ours=200, base=0)
+    (row,) = table.rows
+    assert row.cells["few"].is_best
+    assert {"few", "ours"} in [{t.a, t.b} for t in row.tests]
+    text = table_markdown(table)
+    assert "‡" not in text
+    assert "the same time of training, not for the same samples (few 100, ours 200)" in text
+
+
+def test_the_page_warns_where_the_same_time_was_not_the_same(tmp_path):
+    def cost(few):
+        return [
+            {"arm": "few", "train_device_hours": few},
+            {"arm": "ours", "train_device_hours": "0.5"},
+            {"arm": "base", "train_device_hours": "0"},
+        ]
+
+    values = {"few": 0.9, "ours": 0.8, "base": 0.5}
+    table = table_of(tmp_path, values, equal="time", few=100, ours=200, base=0)
+    assert unequal_times(table, cost("0.4")) == []
+    (said,) = unequal_times(table, cost("0.3"))
+    assert "few 0.60" in said
+    assert "base" not in said
+    assert unequal_times(table_of(tmp_path, values, few=100, ours=200, base=0), cost("0.3")) == []
 
 
 def test_budgets_are_samples_over_all_models(tmp_path, monkeypatch):

@@ -140,6 +140,12 @@ class Study(Model):
     structures: StructureNames = Field(
         default=[], description="structures or groups that are measured; empty: all of the cohort's table"
     )
+    equal: Literal["samples", "time"] = Field(
+        default="samples",
+        description="what arms must have alike to be ranked: `samples` that their trainings see (an arm with fewer "
+        "is marked); `time`: you chose steps so that trainings last alike, the table says so, and the page warns where "
+        "they did not",
+    )
     metrics: StudyMetrics = Field(default=StudyMetrics(), description="which numbers")
     defaults: ModelOptions = Field(
         default=ModelOptions(), description="settings of every model of the study that its own do not override"

@@ -28,12 +28,13 @@ MEANINGS = {
 }
 
 
-def line_of(found: Headline, budgets: Mapping[str, int] | None = None) -> dict[str, Any]:
+def line_of(found: Headline, budgets: Mapping[str, int] | None = None, *, equal_time: bool = False) -> dict[str, Any]:
     """The line of the overview as text; empty where nothing was measured.
 
     Args:
         found: The line.
         budgets: Samples that the trainings of every arm saw; 0: nothing was trained in steps.
+        equal_time: Arms were planned for the same time of training.
     """
     if not found.measure:
         return {}
@@ -47,7 +48,7 @@ def line_of(found: Headline, budgets: Mapping[str, int] | None = None) -> dict[s
         "subjects": f"{found.subjects} test {'subject' if found.subjects == 1 else 'subjects'}",
         "cells": [
             _ours(found.ours, found.measure),
-            _compared(found.published, found.measure, _budget(found, budgets or {})),
+            _compared(found.published, found.measure, _budget(found, budgets or {}, equal_time)),
             _compared(found.baseline, found.measure, ""),
         ],
         "outcomes": [c.outcome for c in (found.published, found.baseline) if c is not None],
@@ -71,14 +72,15 @@ def _of(structures: Sequence[str]) -> str:
     return " and ".join(s.replace("_", " ") for s in structures)
 
 
-def _budget(found: Headline, budgets: Mapping[str, int]) -> str:
+def _budget(found: Headline, budgets: Mapping[str, int], equal_time: bool) -> str:
     """What the published arm was trained on in this run, against ours."""
     if found.published is None or not budgets.get(found.published.entry.arm):
         return ""
     theirs = budgets[found.published.entry.arm]
     ours = budgets.get(found.ours.arm, 0) if found.ours else 0
     beside = "as ours" if ours == theirs else f"ours on {ours:,}" if ours else "ours is fitted at once"
-    return f"trained here on {theirs:,} samples, {beside}"
+    planned = " in the same time, by plan" if equal_time and ours else ""
+    return f"trained here on {theirs:,} samples, {beside}{planned}"
 
 
 def _ours(entry: Entry | None, measure: str) -> dict[str, Any]:

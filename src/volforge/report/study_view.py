@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,9 @@ SECTIONS = {
 }
 THUMB = (220, 60)  # pixels of the small picture of a typical case
 TYPICAL = ("worst", "median", "best")
+SAME_TIME = (
+    0.75  # of the longest training: less is no equal time; machines that also do other work vary by a tenth or two
+)
 
 CASE_NOTE = (
     "Input, prediction, reference and error; in the error orange is too much or too bright, blue too little or too "
@@ -101,12 +104,13 @@ def view_study(results: Path, name: str) -> StudyView:
     table = study_table(measures, settings)
     frame = measures_frame(measures)
     found = headline(frame, table)
+    cost = read_rows(folder / "cost.tsv")
     wanted, cases, rows = _cases(folder, frame, table, settings["parts"])
     typical, thumb = _typical(cases, table, found)
     return StudyView(
         name,
         f"{table.task.replace('_', ' ')} on the cohort {table.cohort}",
-        line_of(found, table.budgets),
+        line_of(found, table.budgets, equal_time=table.equal_time),
         typical,
         thumb,
         _block(table, "", first_rows(table)),
@@ -115,8 +119,8 @@ def view_study(results: Path, name: str) -> StudyView:
         [_statistics(r.structure, r.measure, arm, cell) for r in table.rows for arm, cell in r.cells.items()],
         [test_cells(r, t) for r in table.rows for t in r.tests if t.p is not None],
         [sides_cells(r) for r in table.sides],
-        [_rounded(r) for r in read_rows(folder / "cost.tsv")],
-        [*table.notes, *(f"{arm}: {note}" for arm, note in table.arm_notes.items())],
+        [_rounded(r) for r in cost],
+        [*table.notes, *unequal_times(table, cost), *(f"{arm}: {note}" for arm, note in table.arm_notes.items())],
         _figures(folder / "figures"),
         wanted,
         cases,
@@ -191,6 +195,19 @@ def _rounded(cost: Mapping[str, str]) -> list[str]:
     """A row of cost.tsv for people."""
     measured = ("train_device_hours", "predict_seconds_per_case", "peak_memory_gib")
     return [shown(float(v)) if k in measured and v else v for k, v in cost.items() if k != "study"]
+
+
+def unequal_times(table: StudyTable, cost: Sequence[Mapping[str, str]]) -> list[str]:
+    """A warning where trainings planned for the same time took another one; measured, hence not in the table."""
+    hours = {c["arm"]: float(c["train_device_hours"]) for c in cost if table.budgets.get(c["arm"])}
+    most = max(hours.values(), default=0.0)
+    short = [f"{a} {h / most:.2f}" for a, h in hours.items() if h < SAME_TIME * most]
+    if not table.equal_time or not short:
+        return []
+    return [
+        f"Planned for the same time of training, and some took much less than the longest (1): {', '.join(short)}. "
+        "They had less, or waited less for the processor: not a fair comparison before that is known."
+    ]
 
 
 def _loses(cell: Cell | None) -> str:

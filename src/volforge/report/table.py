@@ -111,6 +111,7 @@ class StudyTable:
         made_from: SHA-256 by input.
         display: What the task says of the page.
         budgets: Samples that the trainings of every arm saw; 0: none.
+        equal_time: Arms were planned for the same time of training, not for the same samples.
         learnt: Whether every arm beats the baseline that its task names, by arm; empty: the task names none.
         roles: What every arm is beside the others: `ours`, `published`, `baseline`, or `reference`, which competes
             with none.
@@ -130,6 +131,7 @@ class StudyTable:
     made_from: dict[str, str] = field(default_factory=dict)
     display: Display = field(default_factory=Display)
     budgets: dict[str, int] = field(default_factory=dict)
+    equal_time: bool = False
     learnt: dict[str, Verdict] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
 
@@ -152,7 +154,8 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
 
     frame = measures_frame(measures)
     budgets = {name: int(arm.get("budget", 0)) for name, arm in settings["arms"].items()}
-    most = max(budgets.values(), default=0)
+    equal_time = settings.get("equal") == "time"
+    most = 0 if equal_time else max(budgets.values(), default=0)
     arms = {n: LESS if 0 < budgets[n] < most else str(arm["kind"]) for n, arm in settings["arms"].items()}
     arms = dict(sorted(arms.items(), key=lambda a: a[1] == LESS))  # what had less stands apart, at the end
     made_from = {"measures.tsv": sha256_of(measures)}
@@ -179,7 +182,7 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     arm_notes = {name: str(arm["note"]) for name, arm in settings["arms"].items() if arm["note"]}
     made = StudyTable(settings["study"], settings["task"], settings["cohort"], arms, arm_notes, rows)
     made.published, made.same_data, made.published_notes, made.made_from = numbers, left, notes, made_from
-    made.budgets = budgets
+    made.budgets, made.equal_time = budgets, equal_time
     made.display = Display(
         shown=settings["shown"],
         first=settings.get("first", ()),
@@ -359,6 +362,13 @@ def _notes(table: StudyTable) -> list[str]:
         most = max(table.budgets.values())
         seen = ", ".join(f"{a} {table.budgets[a]:,}" for a in less)
         notes.append(f"‡ Trained on fewer samples than another arm ({most:,}): {seen}. Never bold, tested or ranked.")
+    trained = {a: b for a, b in table.budgets.items() if b}
+    if table.equal_time and len(set(trained.values())) > 1:
+        seen = ", ".join(f"{a} {b:,}" for a, b in trained.items())
+        notes.append(
+            f"Arms were planned for the same time of training, not for the same samples ({seen}); what each took "
+            "stands in cost.tsv."
+        )
     if any(c.loses_to for _, _, c in cells):
         notes.append("An arm marked † does not beat the best baseline of its row.")
     if len({r.label_source for r in table.rows if r.label_source}) > 1:

@@ -131,6 +131,7 @@ def table_settings(studies: Mapping[str, ResolvedStudy], study: ResolvedStudy) -
         "task": task.name,
         "cohort": study.cohort.name,
         "arms": arms,
+        "equal": study.settings.equal,
         "parts": [list(p) for p in study.parts()],
         "published": None if published is None else {**published.model_dump(), "table": study.published},
         "shown": list(task.shown),
