@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +49,33 @@ def writing(path: Path, size: int | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         raise not_written(error, path, size) from error
+
+
+def refuse_places(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
+    """Refuse files to write that would destroy an input or each other, or that cannot be written; before any work.
+
+    Args:
+        outputs: By option; None: not asked for.
+        inputs: By option.
+
+    Raises:
+        VolforgeError: Naming the two options, or the file and why.
+    """
+    taken = {path.resolve(): name for name, path in inputs.items() if path is not None}
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in taken:
+            raise VolforgeError(f"{name} would be written over {taken[place]}", str(path), "name another file")
+        taken[place] = name
+        blocking = next((p for p in place.parents if p.exists() and not p.is_dir()), None)
+        why = f"{blocking} is a file, not a folder" if blocking is not None else ""
+        why = why or ("it is a folder" if place.is_dir() else "")
+        if not why and not os.access(_standing(place), os.W_OK):
+            why = f"you may not write in {_standing(place)}"
+        if why:
+            raise VolforgeError(f"{name} cannot be written: {why}", str(path), "name another file")
 
 
 def not_written(error: Exception, path: Path, size: int | None = None) -> VolforgeError:

@@ -266,3 +266,4 @@ def test_an_image_unet_without_width_or_levels_is_refused(width, levels):
 def test_an_image_unet_refuses_sides_that_it_cannot_halve():
     with pytest.raises(ValueError, match="multiples of 8, 16 or more, not"):
         ImageUNet(width=2, levels=4)(torch.zeros(1, 1, 20, 16))
+    assert (ImageUNet(width=2, levels=4).divisor, ImageUNet(width=2, levels=4).smallest) == (8, 16)

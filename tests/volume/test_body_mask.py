@@ -142,6 +142,17 @@ def test_threshold_of_signal_lies_between_air_and_tissue():
     assert signal_threshold(np.zeros((5, 5, 5))) is None
 
 
+def test_the_threshold_lies_in_the_middle_of_an_empty_gap():
+    values = np.r_[np.full(500, 1.0), np.full(500, 9.0)]
+    assert otsu(values) == pytest.approx(5, abs=0.05)
+    rng = np.random.default_rng(0)  # air that was shifted upwards is air still
+    image = np.full((30, 30, 30), 8.0) + rng.integers(0, 9, (30, 30, 30))
+    image[8:22, 8:22, 8:22] = rng.integers(308, 628, (14, 14, 14))
+    found = signal_threshold(image)
+    assert found is not None
+    assert 16 < found < 308
+
+
 def test_otsu_agrees_with_scikit_image():
     from skimage.filters import threshold_otsu
 

@@ -133,7 +133,9 @@ def predict(
         str, typer.Option(help="By hand: hu, hu+1024 (or another number) or arbitrary; empty: by the modality.")
     ] = "",
     confidence: Annotated[Path | None, typer.Option(help="By hand: file for the label's probability.")] = None,
-    overlap: Annotated[float, typer.Option(help="By hand: share of a window that the next one sees again.")] = 0.5,
+    overlap: Annotated[
+        float | None, typer.Option(help="By hand: share of a window that the next one sees again; else 0.5.")
+    ] = None,
     flips: Annotated[str, typer.Option(help="By hand: axes whose flips are averaged, such as x or xy.")] = "",
     window: Annotated[str, typer.Option(help="By hand: voxels seen at a time, X,Y,Z; empty: the patch.")] = "",
     keep: Annotated[
@@ -179,7 +181,11 @@ def predict(
     if image is not None:
         from volforge.by_hand.predict_scan import Options, predict_scan
         from volforge.volume.units import UNITS, is_unit
+        from volforge.whole_file import refuse_places
 
+        of_study = {"settings": settings, "scans": scans, "fold": fold, "seed": seed, "model": model, "labels": labels}
+        if others := [f"--{name}" for name, value in of_study.items() if value]:
+            raise VolforgeError(f"{' and '.join(others)} of a study, and --image by hand", str(image), "choose one")
         if not weights_of:
             raise VolforgeError("no model is named", str(image), "pass --weights FOLDER")
         own = _entry_of(weights_of[0])
@@ -191,7 +197,8 @@ def predict(
             entry = places.at(own)
             given = {"localiser": localiser, "window": window, "flips": flips, "keep": keep, **translation}
             given |= {"device": device} if device != "cpu" else {}
-            said = {name: value for name, value in given.items() if value}
+            said: dict[str, Any] = {name: value for name, value in given.items() if value}
+            said |= {"overlap": overlap} if overlap is not None else {}
             _refuse_others(said, inspect.signature(entry).parameters, weights_of[0])
             entry(image, weights_of, out, modality, unit, confidence, **said)
             typer.echo(str(out))
@@ -204,7 +211,10 @@ def predict(
         if len(shares) != len(keep or []):
             raise VolforgeError("not STRUCTURE=SHARE", "--keep", "write --keep kidney=0.1, once for each structure")
         seen = [int(number_in("--window", n)) for n in window.split(",")] if window else None
-        options = Options(modality, unit, localiser, seen, overlap, tuple(flips), shares, device)
+        refuse_places({"--out": out, "--confidence": confidence}, {"--image": image})
+        options = Options(
+            modality, unit, localiser, seen, 0.5 if overlap is None else overlap, tuple(flips), shares, device
+        )
         found = predict_scan(image, weights_of, out, options, confidence)
         for joint in found.joints:
             typer.echo(f"{joint.side} joint: {joint.origin}")

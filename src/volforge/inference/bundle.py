@@ -11,7 +11,7 @@ import torch
 
 from volforge.errors import VolforgeError
 from volforge.inference.model import load_model
-from volforge.volume.folders import whole_folder, write_json
+from volforge.volume.folders import read_object, whole_folder, write_json
 
 
 def export_bundle(weights: Path, out: Path) -> Path:
@@ -26,8 +26,13 @@ def export_bundle(weights: Path, out: Path) -> Path:
         out: Folder to write.
 
     Raises:
-        VolforgeError: The model looks into boxes about joints, or is a localiser: a bundle has no localiser.
+        VolforgeError: The model looks into boxes about joints, or is a localiser: a bundle has no localiser. It is no
+            model of segmentation.
     """
+    about = read_object(weights / "model.json", "the description of a model")
+    if "classes" not in about:
+        text = f"models of {about.get('task') or 'other tasks'} are not exported: a bundle makes label maps"
+        raise VolforgeError(text, str(weights), "use `volforge model predict`, or load weights.safetensors by hand")
     model = load_model(weights)
     settings = model.settings
     if settings.region is not None or settings.kind == "localiser":

@@ -63,6 +63,7 @@ class ImageUNet(nn.Module):
             raise ValueError("a U-Net has a width from 1 on, and two levels or more")
         wide = [width * min(2**k, 8) for k in range(levels)]
         self.divisor = 2 ** (levels - 1)
+        self.smallest = SMALLEST * self.divisor
         self.first = nn.Conv2d(channels, width, 3, padding=1)
         self.down = nn.ModuleList(Block(a, b) for a, b in zip([width, *wide], wide, strict=False))
         self.up = nn.ModuleList(Block(wide[k + 1] + wide[k], wide[k]) for k in reversed(range(levels - 1)))
@@ -77,9 +78,8 @@ class ImageUNet(nn.Module):
             ValueError: Sides that are no multiples of `divisor`, or too small.
         """
         h, w = image.shape[-2:]
-        if h % self.divisor or w % self.divisor or min(h, w) < SMALLEST * self.divisor:
-            least = SMALLEST * self.divisor
-            raise ValueError(f"sides must be multiples of {self.divisor}, {least} or more, not {(h, w)}")
+        if h % self.divisor or w % self.divisor or min(h, w) < self.smallest:
+            raise ValueError(f"sides must be multiples of {self.divisor}, {self.smallest} or more, not {(h, w)}")
         x = self.first(image)
         levels: list[Tensor] = []
         for k, block in enumerate(self.down):

@@ -30,8 +30,11 @@ class Start:
 
     @property
     def seen(self) -> dict[str, set[str]]:
-        """Subjects by cohort that this model was trained on, or any that it began with."""
-        found = {c: set(s) for c, s in self.about.get("started_from", {}).get("seen", {}).items()}
+        """Subjects by cohort that this model was trained on, or any that it began with or needed."""
+        found: dict[str, set[str]] = {}
+        for before in (self.about.get("started_from", {}), *self.about.get("needed", {}).values()):
+            for cohort, subjects in before.get("seen", {}).items():
+                found.setdefault(cohort, set()).update(subjects)
         own = {s for part in self.about.get("subjects", {}).values() for s in part}
         found.setdefault(str(self.about.get("cohort", "")), set()).update(own)
         return {cohort: subjects for cohort, subjects in found.items() if subjects}

@@ -48,7 +48,10 @@ def _without_padding(values: Array) -> Array:
 
 
 def otsu(values: Array, bins: int = 256) -> float:
-    """The threshold of the largest variance between two classes (Otsu 1979)."""
+    """The threshold of the largest variance between two classes (Otsu 1979); the middle of several that are as good.
+
+    (An empty gap between the classes gives the same variance all along it, and its lower end lies at their foot.)
+    """
     counts, edges = np.histogram(values, bins=bins)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts).astype(float)
@@ -56,4 +59,6 @@ def otsu(values: Array, bins: int = 256) -> float:
     sums = np.cumsum(counts * centres)
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    return float(centres[int(np.nanargmax(between[:-1]))])
+    first = int(np.nanargmax(between[:-1]))
+    empty = np.flatnonzero(counts[first + 1 :])  # the gap ends where values begin again
+    return float((centres[first] + centres[first + (int(empty[0]) if len(empty) else 0)]) / 2)

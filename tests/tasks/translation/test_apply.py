@@ -313,10 +313,25 @@ def test_progress_is_told_slice_by_slice(tmp_path, capsys):
     image, body = egg()
     told = []
     generator = load_generator(model_in(tmp_path / "m", source=CT))
-    translated(generator, [contrast(image, body)], slab=4, say=lambda done, total: told.append((done, total)))
+    translated(generator, [contrast(image, body)], slab=4, say=lambda done, total, found: told.append((done, total)))
     assert told == [(4, 14), (8, 14), (12, 14), (14, 14)]
     translated(generator, [contrast(image, body)], slab=4, say=Progress("s1 (axial)", seconds=0.0))
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3
-    assert lines[0].startswith("s1 (axial): slice 8 of 14, ")
+    assert len(lines) == 4
+    assert lines[0].startswith("s1 (axial): slice 4 of 14, ")
     assert lines[-1].endswith("0:00:00 left")
+
+
+def test_slabs_that_were_found_finished_do_not_make_slices_fast(capsys, monkeypatch):
+    from volforge.tasks.translation import progress
+
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    tell = progress.Progress("s1 (axial)", seconds=0.0)
+    for done in range(8, 201, 8):  # half of the volume was kept: reading it takes no time
+        now[0] += 0.01
+        tell(done, 400, found=True)
+    assert not capsys.readouterr().err
+    now[0] += 20.0
+    tell(208, 400)
+    assert "slice 208 of 400, 2.50 s a slice, 0:08:00 left" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """One scan translated by hand, whatever its format and orientation."""
 
+import json
 import sys
 
 import nibabel as nib
@@ -162,6 +163,88 @@ def test_views_flips_and_deviation(tmp_path):
     assert [m["view"] for m in about["models"]] == ["axial", "sagittal"]
 
 
+def test_a_deviation_does_not_change_the_image(tmp_path):
+    grey, inside = head()
+    scan = save(tmp_path / "mr.nii.gz", grey, np.diag([2.0, 2.5, 3.0, 1.0]))
+    made = [model_in(tmp_path / "m", "Small", seed=3)]
+    predict_translation(scan, made, tmp_path / "plain.nii.gz", "MR", "")
+    predict_translation(scan, made, tmp_path / "ct.nii.gz", "MR", "", deviation=tmp_path / "sd.nii.gz")
+    plain, doubted = (np.asarray(nib.load(tmp_path / f"{n}.nii.gz").dataobj) for n in ("plain", "ct"))
+    assert np.array_equal(plain, doubted)
+    assert np.asarray(nib.load(tmp_path / "sd.nii.gz").dataobj).max() > 1
+
+
+def test_no_file_is_written_over_an_input_or_another_output(tmp_path):
+    grey, inside = head()
+    affine = np.diag([2.0, 2.5, 3.0, 1.0])
+    scan = save(tmp_path / "mr.nii.gz", grey, affine)
+    mask = save(tmp_path / "body.nii.gz", inside.astype(np.uint8), affine)
+    out, made = tmp_path / "ct.nii.gz", [model_in(tmp_path / "m")]
+    before = scan.read_bytes(), mask.read_bytes()
+    (tmp_path / "folder.nii.gz").mkdir()
+    (tmp_path / "side.json").write_text('{"EchoTime": 0.003}')
+    (tmp_path / "file").write_text("")
+    for target, more, wrong in (
+        (scan, {}, "--out would be written over --image"),
+        (mask, {"body_mask": mask}, "--out would be written over --body-mask"),
+        (out, {"deviation": out}, "--deviation would be written over --out"),
+        (out, {"deviation": tmp_path / "m" / ".." / "mr.nii.gz"}, "--deviation would be written over --image"),
+        (tmp_path / "folder.nii.gz", {}, "it is a folder"),
+        (out, {"deviation": tmp_path / "file" / "sd.nii.gz"}, "is a file, not a folder"),
+        (tmp_path / "side.nii.gz", {}, "no record of an image"),
+    ):
+        with pytest.raises(VolforgeError, match=wrong):
+            predict_translation(scan, made, target, "MR", "", **more)
+    assert (scan.read_bytes(), mask.read_bytes()) == before
+    assert (tmp_path / "side.json").read_text() == '{"EchoTime": 0.003}'
+    assert not out.exists()
+
+
+def test_models_of_cohorts_that_were_imported_otherwise_are_not_joined(tmp_path):
+    made = [model_in(tmp_path / a, seed=k, recipe={"axis": a}) for k, a in enumerate(("axial", "sagittal"))]
+    about = read_json(made[1] / "model.json")
+    (made[1] / "model.json").write_text(json.dumps({**about, "import": {"background": "air", "body_mask": {"mm": 9}}}))
+    with pytest.raises(VolforgeError, match="imported in another way"):
+        Views.load({"a": made[0], "b": made[1]})
+
+
+def test_a_mask_serves_a_contrast_on_another_grid(tmp_path):
+    grey, inside = head()
+    scan = save(tmp_path / "mr.nii.gz", grey, np.diag([2.0, 2.5, 3.0, 1.0]))
+    other = save(tmp_path / "t2.nii.gz", grey[::2], np.diag([4.0, 2.5, 3.0, 1.0]))
+    mask = save(tmp_path / "body.nii.gz", inside.astype(np.uint8), np.diag([2.0, 2.5, 3.0, 1.0]))
+    folder = model_in(tmp_path / "m", also=["T2"])
+    predict_translation(scan, [folder], tmp_path / "ct.nii.gz", "MR", "", also={"T2": other}, body_mask=mask)
+    assert (np.asarray(nib.load(tmp_path / "ct.nii.gz").dataobj)[~inside] == -1024).all()
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Runs the command line, and returns its exit code."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["volforge", *map(str, words)])
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        return done.value.code or 0
+
+    return run
+
+
+def test_options_of_a_study_or_of_other_models_are_refused(tmp_path, call, capsys):
+    grey, _ = head()
+    scan = save(tmp_path / "mr.nii.gz", grey, np.diag([2.0, 2.5, 3.0, 1.0]))
+    words = ["model", "predict", "--image", scan, "--weights", model_in(tmp_path / "m"), "--out", tmp_path / "o.nii.gz"]
+    for more, wrong in (
+        (("--overlap", "0.9"), "--overlap is for other models"),
+        (("--fold", "3", "--labels", tmp_path), "--fold and --labels of a study, and --image by hand"),
+    ):
+        assert call(*words, *more) != 0
+        assert wrong in capsys.readouterr().err
+    assert call("model", "export", "--weights", tmp_path / "m", "--out", tmp_path / "bundle") != 0
+    assert "models of translation are not exported" in capsys.readouterr().err
+
+
 def test_further_contrasts_by_name(tmp_path):
     grey, inside = head()
     water, _ = head(1)
@@ -235,13 +318,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     assert inside.any()
 
 
-def test_the_command_line_finds_it(tmp_path, monkeypatch, capsys):
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["volforge", *map(str, words)])
-        with pytest.raises(SystemExit) as done:
-            cli.main()
-        return done.value.code or 0
-
+def test_the_command_line_finds_it(tmp_path, call, capsys):
     grey, _ = head()
     scan = save(tmp_path / "mr.nii.gz", grey, np.diag([2.0, 2.5, 3.0, 1.0]))
     folder = model_in(tmp_path / "m")

@@ -121,10 +121,73 @@ def test_what_is_wrong_with_a_model_is_said_before_anything_runs(tmp_path, model
     ],
 )
 def test_the_table_says_what_an_arm_saw_of_pairs(tmp_path, own, note):
-    study = loaded(tmp_path, {"translation": own, "training": {"which": "best"}}).studies["mr"]
+    study = loaded(tmp_path, {"translation": own}).studies["mr"]
     said = json.loads(table_settings({"mr": study}, study))["arms"]["volforge"]["note"]
     assert said.startswith(note)
     assert bool(said) == bool(note)
+
+
+def test_the_table_says_what_an_arm_s_start_saw(tmp_path):
+    needs = ["mr/base/axial"]
+    own = {"translation": {"method": "cycle", "start": needs[0]}, "needs": needs}
+    for first, note in (
+        ({"method": "cycle"}, ""),
+        (
+            {"method": "cycle", "select": "pairs"},
+            "begun with a model that was unpaired, selected by the error on pairs",
+        ),
+        ({"method": "painted", "pairs": 2}, "begun with a model that was learnt from registered pairs of 2 subjects"),
+    ):
+        base = {"network": "resnet_generator", "recipe": "r", "translation": first}
+        arms = {
+            "base": {"models": {"axial": base}},
+            "volforge": {"models": {"axial": {"network": "resnet_generator", "recipe": "r", **own}}},
+        }
+        study = loaded(tmp_path, arms=arms).studies["mr"]
+        assert json.loads(table_settings({"mr": study}, study))["arms"]["volforge"]["note"].startswith(note)
+        assert bool(json.loads(table_settings({"mr": study}, study))["arms"]["volforge"]["note"]) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("model", "wrong"),
+    [
+        ({"translation": {"method": "cycle", "bone": 1}}, "the method `cycle` does not read it"),
+        ({"translation": {"method": "one_way", "painting": {"fluid": False}}}, "it belongs to painted"),
+        ({"translation": {"cycle": 5}}, "the method `painted` does not read it"),
+        ({"translation": {"method": "cycle", "contrast": 2}}, "it belongs to contrast"),
+        ({"translation": {"pool": 3}}, "it belongs to cycle, one_way, contrast"),
+        ({"translation": {"flip_equivariance": True}}, "it belongs to cycle, one_way, contrast"),
+        ({"translation": {"method": "cycle", "correlation_in": "body"}}, "there is no weight of `correlation`"),
+        ({"translation": {"method": "paired", "adversarial": 0.01}}, "no `discriminator` is named"),
+        ({"training": {"which": "best"}}, "the last weights are taken, since nothing chooses"),
+        ({"training": {"patience": 3}}, "the last weights are taken, since nothing chooses"),
+        ({"network": "vnet"}, "a network for something else"),
+        ({"translation": {"method": "cycle", "discriminator": "resnet_generator"}}, "a network for something else"),
+        ({"translation": {"method": "contrast"}, "network": "image_unet"}, "this one shows none"),
+    ],
+)
+def test_what_nothing_would_read_is_said(tmp_path, model, wrong):
+    found = texts(tmp_path, model)
+    assert any(wrong in t for t in found), found
+
+
+def test_what_the_study_says_for_some_models_is_no_fault_of_others(tmp_path):
+    defaults = {"translation": {"cycle": 5, "bone": 1, "discriminator": "patch_discriminator"}}
+    assert texts(tmp_path, {"translation": {"method": "painted"}}, defaults=defaults) == []
+    assert texts(tmp_path, {"translation": {"method": "paired"}}, defaults=defaults) == []
+
+
+def test_arms_say_nothing_that_translation_does_not_read(tmp_path):
+    axial = {"network": "resnet_generator", "recipe": "r"}
+    arms = {
+        "volforge": {"models": {"axial": axial}, "inference": {"overlap": 0.9, "flips": ["x"]}},
+        "constant": {"baseline": "constant", "doubt": {"flips": True}},
+    }
+    found = texts(tmp_path, arms=arms, shown_scan="nope")
+    assert len(found) == 3, found
+    assert "has no meaning for translation" in found[0] + found[1] + found[2]
+    assert any("only models are in doubt" in t for t in found)
+    assert any("no scan of the cohort is called so" in t for t in found)
 
 
 def test_discriminators_see_earlier_fakes_but_those_of_patches(tmp_path):

@@ -17,8 +17,9 @@ from volforge.volume.cut import AXES, to_stack
 def test_every_combination_of_flips_and_then_the_contrasts():
     assert repetitions((), None) == [Repetition()]
     assert repetitions((), Doubt(flips=True, jitters=2)) == [
-        Repetition(), Repetition((0,)), Repetition((), 1), Repetition((), 2),
+        Repetition(), Repetition((0,)), Repetition((), 1, counts=False), Repetition((), 2, counts=False),
     ]  # fmt: skip
+    assert [r.counts for r in repetitions(("y",), Doubt(flips=True, joins=False))] == [True, False, True, False]
     assert [r.axes for r in repetitions(("y", "x"), None)] == [(), (0,), (1,), (0, 1)]
     assert repetitions(("x",), Doubt(flips=True)) == [Repetition(), Repetition((0,))]
     assert Doubt.of(None) is None

@@ -1,5 +1,7 @@
 """A translated arm from predictions to measures: regions, raw images, one slice, controls, and the picture of all arms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -160,6 +162,17 @@ def test_what_networks_made_before_the_mask_is_measured_where_it_is_left(volume,
     assert share == pytest.approx((raw[~outline] > 150).mean())
     assert number(rows, "outside", "bone_outside_share", first.scan) == 0
     assert [s for s, _, m in rows if m == "outline_dice_raw"] == [first.scan]
+
+
+def test_a_missing_prediction_fails_in_the_rows_of_files_that_models_leave_beside_it(volume, tmp_path):
+    settings = arm(tmp_path, task="translation", structures=[], predictions=str(tmp_path / "none"))
+    (tmp_path / "none").mkdir()
+    predict(settings, volume, 0, tmp_path / "predictions")
+    trained = replace(settings, inference={"threads": 1}, own={**settings.own, "doubt": {"flips": True, "jitters": 0}})
+    rows = {(r["structure"], r["measure"]): r for r in measure(trained, volume, tmp_path) if r["scan"] == "q0_mr"}
+    for name in ("outline_dice_raw", "outline_hd95_raw_mm", "coverage_50", "coverage_95", "sparsification_area"):
+        assert rows["body", name]["status"] == "missing_prediction"
+    assert rows["outside", "bone_outside_share_raw"]["status"] == "missing_prediction"
 
 
 def test_a_missing_prediction_fails_in_every_row_that_the_others_have(volume, tmp_path):

@@ -7,12 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.tasks.translation.made import RECIPE, chest, cohort, settings
+from tests.conftest import save
+from tests.study.cohorts import AFFINE
+from tests.tasks.translation.made import RECIPE, chest, cohort, head, settings
 from volforge.errors import VolforgeError
 from volforge.study.jobs import TrainJob
 from volforge.tasks.translation.generator import make_generator, read_weights
 from volforge.tasks.translation.settings import TranslationSettings
 from volforge.tasks.translation.train import Lesson, train_translation
+from volforge.training.start import read_start
 
 UNET = {"name": "shape_unet", "width": 2}
 
@@ -207,3 +210,69 @@ def test_an_unpaired_training_refuses_a_start_that_saw_pairs_or_the_other_side(h
 def test_slices_that_a_network_cannot_halve_are_named_before_anything_runs(heads, tmp_path):
     with pytest.raises(VolforgeError, match=r"wants sides that are multiples of 32, .* slices are 16 x 16"):
         Lesson(settings(network={"name": "image_unet", "width": 2, "levels": 6}), job_in(tmp_path, heads))
+
+
+def about_of(folder):
+    return json.loads((folder / "model.json").read_text())
+
+
+def test_what_a_start_saw_and_was_chosen_by_is_said_of_what_comes_of_it(heads, tmp_path):
+    chosen = trained(settings(method="painted", select="pairs", training={"which": "best"}), tmp_path / "chosen", heads)
+    word = "s/chosen/axial"
+    model = trained(settings(start=word, needs=[word]), tmp_path / "next", heads, needs={word: chosen})
+    about = about_of(model)
+    assert about["selection"] == "the last weights; begun with weights: selected by the error on 1 pairs"
+    assert about["needed"][word]["sha256"] == about_of(chosen)["sha256"]
+    assert "p6" in about["needed"][word]["subjects"]["validation"]
+    third = "s/next/axial"
+    last = trained(settings(start=third, needs=[third]), tmp_path / "last", heads, needs={third: model})
+    assert "p6" in about_of(last)["needed"][third]["subjects"]["validation"]
+    assert "p6" in read_start(last).seen["c"]
+    assert "selected by the error on 1 pairs" in about_of(last)["selection"]
+
+
+def test_a_start_that_saw_other_pairs_or_more_targets_is_refused(heads, tmp_path):
+    word = "s/other/axial"
+    paired = trained(settings(method="paired"), tmp_path / "paired", heads)
+    with pytest.raises(VolforgeError, match=r"saw registered pairs of .* which this training must not see"):
+        Lesson(settings(pairs=1, start=word, needs=[word]), job_in(tmp_path, heads, needs={word: paired}))
+    Lesson(settings(method="paired", start=word, needs=[word]), job_in(tmp_path, heads, needs={word: paired}))
+    painted = trained(settings(), tmp_path / "painted", heads)
+    with pytest.raises(VolforgeError, match=r"saw targets of .* which this training must not see"):
+        Lesson(settings(targets=1, start=word, needs=[word]), job_in(tmp_path, heads, needs={word: painted}))
+
+
+def test_subjects_whose_ct_chose_the_weights_are_among_those_seen(heads, tmp_path):
+    model = trained(settings(select="painted", training={"which": "best"}), tmp_path, heads)
+    assert about_of(model)["subjects"]["validation"] == ["p6"]
+    assert about_of(model)["selection"] == "selected by painted MR"
+
+
+def test_weights_of_a_step_are_called_so(heads, tmp_path):
+    about = about_of(trained(settings(training={"which": 2}), tmp_path, heads))
+    assert (about["selection"], about["step"]) == ("the weights of step 2", 2)
+
+
+def test_a_number_of_targets_counts_scans_that_were_cut(tmp_path):
+    scans = cohort(tmp_path / "heads")
+    refused = scans.parent / "recipes" / "slices" / "s3-ct" / "record.json"
+    refused.write_text(json.dumps({"accepted": False, "scan": "s3-ct", "refused": {"reason": "blank", "where": ""}}))
+    for count in (1, 2, 3):
+        for seed in range(5):
+            lesson = Lesson(settings(method="cycle", targets=count), replace(job_in(tmp_path, scans), seed=seed))
+            assert lesson.task.targets.subjects == lesson.subjects["target"]
+            assert len(lesson.subjects["target"]) == count
+
+
+def test_a_row_without_an_image_is_nobody_s_partner(tmp_path):
+    scans = cohort(tmp_path / "heads")
+    (scans.parent / "scans" / "s9-ct" / "image.nii.gz").unlink()
+    assert Lesson(settings(method="paired"), job_in(tmp_path, scans)).subjects["pairs"] == ["p10", "p11"]
+
+
+def test_another_body_of_a_partner_is_other_data(tmp_path):
+    scans = cohort(tmp_path / "heads")
+    before = Lesson(settings(method="paired"), job_in(tmp_path, scans)).task.settings["data"]
+    assert Lesson(settings(method="paired"), job_in(tmp_path, scans)).task.settings["data"] == before
+    save(scans.parent / "scans" / "s9-ct" / "image.nii.gz", head(10, 3), AFFINE)
+    assert Lesson(settings(method="paired"), job_in(tmp_path, scans)).task.settings["data"] != before

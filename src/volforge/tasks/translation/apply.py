@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 SLAB = 8  # slices in memory at a time
 PIXELS = 2**18  # that a network sees in one pass, unless one slice has more
 OUTSIDE = -1.0  # in the networks' world
-Say = Callable[[int, int], None]
+
+
+class Say(Protocol):
+    """Is told of slices that are done, of all, and whether the last ones cost nothing: found finished, or no body."""
+
+    def __call__(self, done: int, total: int, *, found: bool = False) -> None:
+        """Tell it."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +142,10 @@ def translated(
         box, grid, _ = canvas.slab(first, end)
         here = body[box] if body is not None else np.ones(grid.shape, bool)
         others = tuple(a for a in range(3) if a != canvas.axis)
-        shown = np.asarray(here.any(axis=others))
+        shown, is_found = np.asarray(here.any(axis=others)), True
         if shown.any():
             made = _read_slab(kept, first)
+            is_found = made is not None
             if made is None:
                 stacks = source.slab(first, end, settings.context)
                 mean, spread = _passed(generator, stacks, passes, shown, device)
@@ -157,7 +164,7 @@ def translated(
             if deviation is not None:
                 deviation[box] = made[-1]
         if say is not None:
-            say(end, canvas.count)
+            say(end, canvas.count, found=is_found)
     return image, deviation
 
 
@@ -175,12 +182,12 @@ def _check(generator: Generator, contrasts: Sequence[Contrast], doubt: Doubt | N
 def _passed(
     generator: Generator, stacks: Array, passes: Sequence[Repetition], shown: Array, device: str
 ) -> tuple[Array, Array]:
-    """Mean over the passes in the source's own contrast, and standard deviation over all, (S, rows, columns)."""
+    """Mean over the passes that count, and standard deviation over all, (S, rows, columns)."""
     settings = generator.settings
     count, sides = len(shown), stacks.shape[2:]
     mean = np.zeros((count, *sides), np.float32)
     middle, squares = np.zeros_like(mean), np.zeros_like(mean)
-    plain = sum(not p.jitter for p in passes)
+    plain = sum(p.counts for p in passes)
     for k, one in enumerate(passes):
         turns = AXES[settings.view] in one.axes
         seen = channels_of(turned(jittered(stacks, one.jitter), one.axes, settings.view), settings.context)
@@ -188,7 +195,7 @@ def _passed(
         chosen = np.flatnonzero(shown[::-1] if turns else shown)
         made[chosen] = _seen(generator, seen, chosen, device)
         made = turned(made, one.axes, settings.view)
-        if not one.jitter:
+        if one.counts:
             mean += made / np.float32(plain) if plain > 1 else made
         apart = made - middle  # Welford: no sum of squares that swallows a small spread
         middle += apart / np.float32(k + 1)

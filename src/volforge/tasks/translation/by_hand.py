@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from volforge.volume.source_volume import SourceVolume
 from volforge.volume.sources import source_entry
 from volforge.volume.straighten import onto_planes
 from volforge.volume.units import UNITS, is_unit
+from volforge.whole_file import refuse_places
 
 JITTERS = 4  # of the deviation of an MR
 
@@ -83,10 +85,14 @@ def predict_translation(
         VolforgeError: Models or options that do not fit each other or the scan.
     """
     _check_options(out, unit, confidence, flips, deviation)
+    others = {f"--also {c}": f for c, f in (also or {}).items()}
+    places = {"--out": out, "the record of --out": record_of(out), "--deviation": deviation}
+    refuse_places(places, {"--image": image, "--body-mask": body_mask, **others})
+    _refuse_others_record(record_of(out))
     folders = {f"model-{k + 1}": folder for k, folder in enumerate(weights)}
     source = _source_of(weights)
     modality = _modality_of(modality, source, weights[0])
-    doubt = None if deviation is None else Doubt(True, JITTERS if modality == "MR" else 0)
+    doubt = None if deviation is None else Doubt(True, JITTERS if modality == "MR" else 0, joins=False)
     views = Views.load(folders, device, fuse=fuse, flips=tuple(flips), doubt=doubt)
     settings = views.first.settings
     files = _files(image, settings.also, also or {})
@@ -98,9 +104,9 @@ def predict_translation(
         kept = Kept(out, {"models": views.plain(), "inputs": inputs})
         made = views(read.contrasts, lambda name: kept.slabs("scan", inputs, name))
         write_on_source_grid(out, made.values, read.record, labels=False, description=STAMP)
+        write_json(record_of(out), _provenance(views, read, out))
         if deviation is not None and made.deviation is not None:
             write_on_source_grid(deviation, made.deviation, read.record, labels=False, description=STAMP)
-        write_json(out.with_name(out.name.removesuffix(".nii.gz") + ".json"), _provenance(views, read, out))
         if dicom is not None and series is not None:
             _write_series(dicom, made, read.record, series, image, views)
         kept.drop()
@@ -116,6 +122,28 @@ def _check_options(out: Path, unit: str, confidence: Path | None, flips: str, de
         raise VolforgeError(f"unknown unit '{unit}'", "--unit", f"use one of {', '.join(UNITS)}")
     if not set(flips) <= set("xyz"):
         raise VolforgeError(f"'{flips}' are no axes", "--flips", "write x, y, z or several, such as xy")
+
+
+def record_of(out: Path) -> Path:
+    """The JSON file beside an image that says how it was made."""
+    return out.with_name(out.name.removesuffix(".nii.gz") + ".json")
+
+
+def _refuse_others_record(path: Path) -> None:
+    """Refuse to write over a JSON file of another origin: the sidecar of a scan, say.
+
+    Raises:
+        VolforgeError: There is one.
+    """
+    if not path.exists():
+        return
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, OSError):
+        content = None
+    if not isinstance(content, dict) or content.get("note") != STAMP:
+        text = "the record of --out would be written over a file that is no record of an image"
+        raise VolforgeError(text, str(path), "name another --out, or move that file away")
 
 
 def _source_of(weights: Sequence[Path]) -> Mapping[str, Any]:
@@ -145,10 +173,12 @@ def _files(image: Path, wanted: Sequence[str], given: Mapping[str, Path]) -> dic
 def _imported(
     views: Views, files: Mapping[str, Path], modality: str, unit: str, body_mask: Path | None, folder: Path
 ) -> _Read:
-    """Import all scans as the models' training scans were."""
+    """Import all scans as the models' training scans were; a mask that is given serves every contrast on its grid."""
     how = views.first.about.get("import") or {}
     settings = ImportSettings(
-        background=how.get("background", "air"), body_mask=BodyMask(**(how.get("body_mask") or {}))
+        background=how.get("background", "air"),
+        body_mask=BodyMask(**(how.get("body_mask") or {})),
+        label_grid="resample" if body_mask is not None and len(files) > 1 else "same",
     )
     contrasts, records, about = [], [], []
     for k, (name, file) in enumerate(files.items()):
@@ -156,6 +186,8 @@ def _imported(
         parts = {"image": file} | ({"body_mask": body_mask} if body_mask is not None else {})
         import_scan(ScanRequest("scan", modality, unit, parts), settings, place, record_refusal=False)
         record, (values, grid) = read_json(place / "record.json"), read_canonical(place / "image.nii.gz", labels=False)
+        if record["flags"]:
+            print(f"{file.name}: {', '.join(record['flags'])}", file=sys.stderr)
         has_body = (place / "body.nii.gz").exists()
         body = read_canonical(place / "body.nii.gz", labels=True)[0] > 0 if has_body else None
         shown = files[""].name if not k else name

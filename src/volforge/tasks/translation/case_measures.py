@@ -17,6 +17,8 @@ from volforge.tasks.translation.tissues import dense_bone_dice, intracranial_air
 from volforge.volume.geometry import Array, flat_axis
 
 BONE_OUTSIDE_HU = 150.0
+RAW = (("outline_dice_raw", "body"), ("outline_hd95_raw_mm", "body"), ("bone_outside_share_raw", "outside"))
+"""Measures of the image before the mask, and their structures."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,6 @@ def raw_measures(raw: Array, own: Array, outline: Array, spacing: tuple[float, f
         outline: Body of the source.
         spacing: Voxel size in mm.
     """
-    named = {"outline_dice": "outline_dice_raw", "outline_hd95_mm": "outline_hd95_raw_mm"}
+    named = {"outline_dice": RAW[0][0], "outline_hd95_mm": RAW[1][0]}
     found = [replace(m, measure=named[m.measure]) for m in measure_outline(own, outline, spacing)]
-    return [*found, bone_outside(raw, outline, "bone_outside_share_raw")]
+    return [*found, bone_outside(raw, outline, RAW[-1][0])]

@@ -6,7 +6,17 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from volforge.tasks.protocol import SHARED, ModelOptions, PercentileWindow, Places, Problem, ResolvedStudy, Training
+from volforge.components import NAMES
+from volforge.tasks.protocol import (
+    SHARED,
+    Component,
+    ModelOptions,
+    PercentileWindow,
+    Places,
+    Problem,
+    ResolvedStudy,
+    Training,
+)
 from volforge.tasks.translation.options import (
     ADVERSARIAL,
     TranslationArm,
@@ -21,6 +31,9 @@ UNREAD_TRAINING = frozenset(
 )
 PERCENT = PercentileWindow(kind="percentile").model_dump()
 OUTLINE = "outline"
+GENERATORS, EXTRACTORS, DISCRIMINATORS = ("resnet_generator", "image_unet"), ("shape_unet",), ("patch_discriminator",)
+FLAT = ("image_unet",)  # has no `features`
+READ_INFERENCE = {"flips"}
 OF_MR = ("constant", "other_subject")
 
 
@@ -77,12 +90,16 @@ def problems(loaded: Places, study: ResolvedStudy, arm: str, model: str) -> Iter
     key, fault = own.wrong()
     if fault and not extracts:
         yield loaded.problem((*keys, "translation", key), fault, "see docs/translation.md", str(getattr(own, key)))
+    said_here = _said_at(study, arm, model)
+    for key, why in [] if extracts else own.unread(said_here):
+        yield loaded.problem((*keys, "translation", key), f"nothing reads it: {why}", "leave it out", key)
     if extracts and own.start:
         text = "the shape extractor begins with weights of its own"
         yield loaded.problem((*keys, "translation", "start"), text, "leave it out", own.start)
     if options.network is None:
         wanted = "shape_unet" if extracts else "resnet_generator"
         yield loaded.problem(keys, "a model needs a network", f"add `network: {wanted}`")
+    yield from _of_networks(loaded, keys, options, own)
     for key in UNREAD:
         if getattr(options, key) is not None:
             yield loaded.problem((*keys, key), "has no meaning for translation", "leave it out", key)
@@ -95,6 +112,34 @@ def problems(loaded: Places, study: ResolvedStudy, arm: str, model: str) -> Iter
     yield from _of_recipe(loaded, study, keys, options.recipe)
     if not extracts:
         yield from _of_method(loaded, study, arm, model, own)
+
+
+def _of_networks(
+    loaded: Places, keys: tuple[str, ...], options: ModelOptions, own: TranslationOptions
+) -> Iterator[Problem]:
+    """Networks of ours that were made for something else; the user's own may be anything."""
+    extracts = finds_outlines(options)
+    found: list[tuple[tuple[str, ...], Component | None, tuple[str, ...]]] = [
+        (("network",), options.network, EXTRACTORS if extracts else GENERATORS)
+    ]
+    if not extracts and own.has_discriminator:
+        found.append((("translation", "discriminator"), own.discriminator, DISCRIMINATORS))
+    for place, network, fitting in found:
+        if network is not None and network.name in NAMES["network"] and network.name not in fitting:
+            yield loaded.problem(
+                (*keys, *place), "a network for something else", f"use {' or '.join(fitting)}", network.name
+            )
+    if own.method == "contrast" and not extracts and options.network is not None and options.network.name in FLAT:
+        text = "patches are compared in the layers of a generator, and this one shows none"
+        yield loaded.problem((*keys, "network"), text, "use resnet_generator", options.network.name)
+
+
+def _said_at(study: ResolvedStudy, arm: str, model: str) -> set[str]:
+    """Keys of `translation` that stand at a model itself, not in the defaults of its study."""
+    settings = study.settings
+    options = settings.shared[model] if arm == SHARED else settings.arms[arm].models[model]
+    assert isinstance(options, TranslationModel)
+    return set() if options.translation is None else set(options.translation.model_fields_set)
 
 
 def _of_method(
@@ -111,6 +156,11 @@ def _of_method(
             f"weights that are chosen by `{own.select}` are the best ones, and `which: {training.which}` keeps others"
         )
         yield loaded.problem((*place, "select"), text, "set `training: {which: best}`, or leave it out", own.select)
+    if own.select == "latest" and training.which == "best":
+        for key in sorted(training.model_fields_set & {"which", "patience"}):
+            if key == "which" or training.patience:
+                text = "the last weights are taken, since nothing chooses: `translation: {select: latest}`"
+                yield loaded.problem((*keys, "training", key), text, "leave it out, or say what selects", key)
     if own.select != "latest" and not training.validation:
         text = f"`{own.select}` chooses by validation subjects, and `training: {{validation: 0}}` holds none back"
         remedy = (
@@ -199,7 +249,12 @@ def problems_of_views(loaded: Places, study: ResolvedStudy, arm: str) -> Iterato
     if len(also) > 1:
         text = "its views see other contrasts"
         yield loaded.problem(("studies", study.name, "arms", arm, "models"), text, "give all the same `also`", arm)
-    if chosen.doubt is not None:
+    where = ("studies", study.name, "arms", arm)
+    for key in sorted(chosen.inference.model_fields_set - READ_INFERENCE):
+        yield loaded.problem((*where, "inference", key), "has no meaning for translation", "leave it out", key)
+    if chosen.doubt is not None and not chosen.models:
+        yield loaded.problem((*where, "doubt"), "only models are in doubt", "leave it out", arm)
+    elif chosen.doubt is not None:
         place = ("studies", study.name, "arms", arm, "doubt")
         if len(chosen.models) == 1 and not chosen.doubt.flips and not chosen.doubt.jitters:
             text = "a doubt without flips, jitters or several views would be 0 everywhere"
@@ -241,7 +296,14 @@ def may_need(options: ModelOptions, needed: ModelOptions) -> str:
 
 def problems_of_scans(loaded: Places, study: ResolvedStudy) -> Iterator[Problem]:
     """What is wrong with the target's scans, and with baselines that know HU alone."""
-    target, place = study_of(study).target, ("studies", study.name, "target")
+    own = study_of(study)
+    target, place = own.target, ("studies", study.name, "target")
+    if own.shown_scan and own.shown_scan not in {r.scan for r in study.cohort.rows.values()}:
+        near = difflib.get_close_matches(own.shown_scan, [r.scan for r in study.cohort.rows.values()], n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else "name a scan of the sheet that is tested"
+        yield loaded.problem(
+            ("studies", study.name, "shown_scan"), "no scan of the cohort is called so", remedy, own.shown_scan
+        )
     if target.modality != "MR":
         odd = [r.scan for r in study.cohort.rows.values() if r.modality == target.modality and r.unit == "arbitrary"]
         if odd:
@@ -285,16 +347,35 @@ def note_of(study: ResolvedStudy, arm: str) -> str:
     """What the models of an arm saw of pairs, and what chose their weights, in words; empty where they saw none and the
     last weights were taken."""
     said: dict[str, None] = {}
-    for options in study.models_of(arm).values():
-        own = translation_of(options)
-        if finds_outlines(options):
-            continue
-        is_paired = own.method == "paired"
-        if is_paired or own.pairs:
-            said["learnt from registered pairs" + ("" if is_paired else f" of {own.pairs} subjects too")] = None
-        if own.select in CHOSEN_BY:
-            said[f"{'' if is_paired or own.pairs else 'unpaired, '}{CHOSEN_BY[own.select]}"] = None
+    for name, options in study.models_of(arm).items():
+        if not finds_outlines(options):
+            said |= dict.fromkeys(_notes_of(study, arm, name, options))
     return "; ".join(said)
+
+
+def _notes_of(study: ResolvedStudy, arm: str, name: str, options: ModelOptions) -> Iterator[str]:
+    own = translation_of(options)
+    is_paired = own.method == "paired"
+    if is_paired or own.pairs:
+        yield "learnt from registered pairs" + ("" if is_paired else f" of {own.pairs} subjects too")
+    if own.select in CHOSEN_BY:
+        yield f"{'' if is_paired or own.pairs else 'unpaired, '}{CHOSEN_BY[own.select]}"
+    if own.targets is not None and (own.shape or own.shape_adversarial) and own.method in ADVERSARIAL:
+        yield f"targets of {own.targets} subjects, but its shape extractor learnt from those of all"
+    if own.start:
+        needed, other, model = _start_of(study, arm, own.start)
+        if needed is None:
+            yield f"begun with {own.start} of another study"
+        elif other != arm or model != name:
+            yield from (f"begun with a model that was {words}" for words in _notes_of(study, other, model, needed))
+
+
+def _start_of(study: ResolvedStudy, arm: str, word: str) -> tuple[ModelOptions | None, str, str]:
+    """Options, arm and model that a word names; None where it names one of another study."""
+    *place, model = word.split("/")
+    other = place[-1] if place else arm
+    is_ours = len(place) < 2 or place[0] == study.name
+    return (study.models_of(other).get(model) if is_ours and _has(study, place, arm) else None), other, model
 
 
 def budget_of_starts(study: ResolvedStudy, arm: str) -> int:
@@ -302,10 +383,8 @@ def budget_of_starts(study: ResolvedStudy, arm: str) -> int:
     found = 0
     for options in study.models_of(arm).values():
         word = translation_of(options).start if not finds_outlines(options) else ""
-        *place, name = word.split("/")
-        other = place[-1] if place else arm
-        is_ours = bool(word) and (len(place) < 2 or place[0] == study.name) and _has(study, place, arm)
-        if is_ours and name in study.models_of(other):
+        needed, other, name = _start_of(study, arm, word) if word else (None, "", "")
+        if needed is not None:
             training = study.training_of(other, name)
             found += training.steps * training.batch * training.devices
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from volforge.cohort.splits import rank
@@ -38,12 +38,18 @@ class Domains:
             "source": self.sources,
             "target": self.targets,
             "pairs": [a for a, _ in self.pairs],
-            "validation": [a for a, _ in self.judged],
+            "validation": [*(a for a, _ in self.judged), *self.judged_targets],
         }
         return {name: sorted({r["subject"] for r in rows}) for name, rows in parts.items()}
 
 
-def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int, seed: int = 0) -> Domains:
+def domains(
+    settings: TranslationSettings,
+    rows: Sequence[Row],
+    fold: int,
+    seed: int = 0,
+    has_slices: Callable[[Row], bool] = lambda row: True,
+) -> Domains:
     """Deal the scans that are not tested to source, target, pairs and validation.
 
     Without pairs no subject gives both a source and a target: subjects that could give both are ranked by a hash and
@@ -52,9 +58,10 @@ def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int, seed:
 
     Args:
         settings: The model.
-        rows: Accepted scans of the cohort.
+        rows: Accepted scans of the cohort that have an image.
         fold: Fold that is tested (0 for the split `test`).
         seed: Of the training; it chooses who gives targets, where `targets` asks for some.
+        has_slices: Whether the recipe could cut a scan. One that it refused is nobody's, and no number counts it.
 
     Raises:
         VolforgeError: Fewer subjects have pairs or targets than are asked for, or a part that is needed is empty.
@@ -65,11 +72,14 @@ def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int, seed:
     subjects, chosen = inner_split(free, settings.by_fold, share)
     learnt = [r for r in free if r["subject"] in subjects]
     judged = [r for r in free if r["subject"] in chosen]
-    pairs = paired_rows(learnt, settings.source, settings.target, settings.place)
-    judged_pairs = paired_rows(judged, settings.source, settings.target, settings.place)
+    pairs, judged_pairs = (
+        [(a, b) for a, b in paired_rows(part, settings.source, settings.target, settings.place) if has_slices(a)]
+        for part in (learnt, judged)
+    )
+    judged_targets = [r for r in of_modality(judged, settings.target) if has_slices(r)]
     wanted = int(settings.translation["pairs"])
     if settings.method == "paired":
-        found = Domains([], [], pairs, judged_pairs, of_modality(judged, settings.target))
+        found = Domains([], [], pairs, judged_pairs, judged_targets)
     else:
         shown: list[Pair] = []
         if wanted:
@@ -80,7 +90,9 @@ def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int, seed:
             taken = set(able[:wanted])
             shown = [(a, b) for a, b in pairs if a["subject"] in taken]
             learnt = [r for r in learnt if r["subject"] not in taken]
-        sources, targets = of_modality(learnt, settings.source), of_modality(learnt, settings.target)
+        sources, targets = (
+            [r for r in of_modality(learnt, kind) if has_slices(r)] for kind in (settings.source, settings.target)
+        )
         # dealt before anything is held back, so that all models of a study deal alike: one may start from another
         able_sources, able_targets = of_modality(free, settings.source), of_modality(free, settings.target)
         both = rank({r["subject"] for r in able_sources} & {r["subject"] for r in able_targets}, 0, "domains")
@@ -90,7 +102,7 @@ def domains(settings: TranslationSettings, rows: Sequence[Row], fold: int, seed:
             some_targets(settings, [r for r in targets if r["subject"] not in for_sources], seed),
             shown,
             judged_pairs,
-            of_modality(judged, settings.target),
+            judged_targets,
         )
         refuse_pairs(found, settings.place)
     for name in parts_of(settings):

@@ -27,12 +27,14 @@ class Doubt:
     """Repetitions whose spread is the doubt.
 
     Attributes:
-        flips: Sides exchanged; the image is the mean of both then.
+        flips: Sides exchanged.
         jitters: Repetitions under other contrasts; they change the deviation alone, not the image.
+        joins: Whether the image is the mean of both sides then; else it stays what it is without a doubt.
     """
 
     flips: bool = False
     jitters: int = 0
+    joins: bool = True
 
     @classmethod
     def of(cls, content: Mapping[str, Any] | None) -> Doubt | None:
@@ -47,10 +49,12 @@ class Repetition:
     Attributes:
         axes: Axes of the scan that are turned round.
         jitter: Number of its contrast; 0: as it is.
+        counts: Whether the image is a mean over it; the deviation is over all.
     """
 
     axes: tuple[int, ...] = ()
     jitter: int = 0
+    counts: bool = True
 
 
 def repetitions(flips: Sequence[str], doubt: Doubt | None) -> list[Repetition]:
@@ -62,8 +66,10 @@ def repetitions(flips: Sequence[str], doubt: Doubt | None) -> list[Repetition]:
     """
     wanted = sorted({*flips, *("x" if doubt is not None and doubt.flips else "")})
     axes = [FLIPS[f] for f in wanted]
-    turned = [Repetition(tuple(c)) for n in range(len(axes) + 1) for c in combinations(axes, n)]
-    return turned + [Repetition((), k + 1) for k in range(doubt.jitters if doubt is not None else 0)]
+    averaged = {FLIPS[f] for f in (wanted if doubt is None or doubt.joins else flips)}
+    every = [c for n in range(len(axes) + 1) for c in combinations(axes, n)]
+    turned = [Repetition(c, counts=averaged.issuperset(c)) for c in every]
+    return turned + [Repetition((), k + 1, counts=False) for k in range(doubt.jitters if doubt is not None else 0)]
 
 
 def halton(number: int, base: int) -> float:

@@ -15,16 +15,16 @@ import numpy as np
 
 from volforge.judging.image_arms import ImageArm
 from volforge.metrics.image import ImageMetrics, failed_image, measure_image
-from volforge.metrics.measure import Measure
+from volforge.metrics.measure import Measure, nothing
 from volforge.study.cases import Cohort, of_modality, training_rows
 from volforge.study.jobs import MeasureJob
 from volforge.study.measure_arm import measure_arm
-from volforge.study.measure_images import measure_images
+from volforge.study.measure_images import LEVELS, measure_images
 from volforge.study.predictions import Prediction
 from volforge.study.settings import ArmSettings
 from volforge.study.strips import Strip
 from volforge.study.volumes import CaseResult, Volumes
-from volforge.tasks.translation.case_measures import Known, case_measures, failed_case, raw_measures
+from volforge.tasks.translation.case_measures import RAW, Known, case_measures, failed_case, raw_measures
 from volforge.tasks.translation.histogram import mean_histogram
 from volforge.tasks.translation.planes import strips
 from volforge.volume.body_mask import find_body
@@ -81,12 +81,18 @@ class Translated(ImageArm):
         return Volumes(source, made, reference, body, outline, None, target.spacing_mm)
 
     def _made(self, prediction: Prediction, path: Path) -> Array:
-        """An image of the arm on the reference's grid, air beyond the source's view."""
+        """An image of the arm on the reference's grid; beyond the source's view air, or 0 percent."""
         values = on_scan_grid(path, self.cohort.record(prediction.scan), labels=False)
         if prediction.scan == prediction.reference:
             return values
         grid, target = self.cohort.grid(prediction.scan), self.cohort.grid(prediction.reference)
-        return resample_to(values.astype(np.float32), grid, target, nearest=False, outside=float(AIR_HU))
+        return resample_to(
+            values.astype(np.float32),
+            grid,
+            target,
+            nearest=False,
+            outside=AIR_HU if self.settings.is_hounsfield else 0.0,
+        )
 
     def _view(self, prediction: Prediction) -> Array:
         """Where the source has voxels, on the reference's grid."""
@@ -102,7 +108,7 @@ class Translated(ImageArm):
             return super().measure_case(volumes, prediction, deviation)
         known = Known(volumes.body, self.training_histogram, self.settings.metrics.get("kvp"))
         if volumes.prediction is None:
-            more = failed_case(volumes, known, "missing_prediction")
+            more = failed_case(volumes, known, "missing_prediction") + self._missing()
             return self._result(volumes, prediction, [*measure_images(self.settings, volumes, None), *more])
         if not volumes.is_finite:
             more = failed_case(volumes, known, "not_finite")
@@ -117,6 +123,14 @@ class Translated(ImageArm):
             more += raw_measures(raw, shown, volumes.outline, volumes.spacing)
         found = measure_images(self.settings, volumes, deviation, more, own)
         return self._result(volumes, prediction, found)
+
+    def _missing(self) -> list[Measure]:
+        """Rows that only the arm's other files would give: a failure counts in them too, or their means were over the
+        easy cases."""
+        found = [*RAW] if self.settings.inference else []
+        found += [(f"coverage_{100 * q:.0f}", "body") for q in LEVELS] if self.settings.own.get("doubt") else []
+        found += [("sparsification_area", "body")] if self.settings.own.get("doubt") else []
+        return [nothing(name, "missing_prediction", structure) for name, structure in found]
 
     def _result(self, volumes: Volumes, prediction: Prediction, found: list[Measure]) -> CaseResult:
         return CaseResult([("", m) for m in [*found, *self._in_mask(volumes, prediction)]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -12,6 +13,22 @@ Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ADVERSARIAL = ("cycle", "one_way", "contrast")
 POOL = 50  # earlier fakes
+
+
+READ_BY: dict[str, tuple[str, ...]] = {
+    "discriminator": (*ADVERSARIAL, "paired"),
+    "adversarial": (*ADVERSARIAL, "paired"),
+    "cycle": ("cycle",),
+    "identity": ("cycle",),
+    "contrast": ("contrast",),
+    "contrast_identity": ("contrast",),
+    "flip_equivariance": ADVERSARIAL,
+    "pool": ADVERSARIAL,
+    "bone": ("painted", "paired"),
+    "edges": ("painted", "paired"),
+    "painting": ("painted",),
+}
+"""Methods that read a key, where not all do."""
 
 
 class Painting(Model):
@@ -53,9 +70,11 @@ class TranslationOptions(Model):
     )
     context: int = Field(default=0, ge=0, le=3, description="neighbouring slices on each side, as channels")
     discriminator: Component | None = Field(
-        default=None, description="judges images; empty: `patch_discriminator` where the method has one"
+        default=None,
+        description="judges images; empty: `patch_discriminator` in `cycle`, `one_way` and `contrast`, none in "
+        "`paired` (pix2pix names one)",
     )
-    adversarial: Weight = Field(default=1.0, description="weight of the discriminator; `paired`: 0 is none")
+    adversarial: Weight = Field(default=1.0, description="weight of the discriminator, where there is one")
     cycle: Weight = Field(default=10.0, description="`cycle`: weight of what comes back")
     identity: Weight = Field(default=5.0, description="`cycle`: weight of what should stay as it is")
     contrast: Weight = Field(default=1.0, description="`contrast`: weight of the patches")
@@ -63,7 +82,8 @@ class TranslationOptions(Model):
         default=True, description="`contrast`: patches of the target too (CUT; not FastCUT)"
     )
     flip_equivariance: bool = Field(
-        default=False, description="`contrast`: half of the steps see mirrored images (FastCUT)"
+        default=False,
+        description="`cycle`, `one_way`, `contrast`: in half of the steps the generator sees mirrored images (FastCUT)",
     )
     correlation: Weight = Field(default=0.0, description="weight of 1 - r^2 of an image and its source; published 2")
     correlation_in: Literal["slice", "body"] = Field(
@@ -136,6 +156,21 @@ class TranslationOptions(Model):
         if len(set(self.also)) != len(self.also):
             return "also", "a contrast stands twice"
         return "", ""
+
+    def unread(self, said: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Keys that were said and that nothing reads, each with the reason; asked once the defaults are in the values.
+
+        Args:
+            said: Keys that stand at the model itself: what its study's defaults say may be meant for others.
+        """
+        for key in sorted(said):
+            methods = READ_BY.get(key)
+            if methods is not None and self.method not in methods:
+                yield key, f"the method `{self.method}` does not read it: it belongs to {', '.join(methods)}"
+        if "adversarial" in said and self.method == "paired" and self.adversarial and self.discriminator is None:
+            yield "adversarial", "no `discriminator` is named, and registered pairs have none by themselves"
+        if "correlation_in" in said and not self.correlation:
+            yield "correlation_in", "there is no weight of `correlation`"
 
     def plain(self) -> dict[str, object]:
         """As settings keep it: the discriminator as one mapping."""

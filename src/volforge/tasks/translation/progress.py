@@ -19,23 +19,25 @@ class Progress:
     def __init__(self, name: str, seconds: float = SECONDS):
         self.name, self.seconds = name, seconds
         self.start = self.told = time.monotonic()
-        self.first: int | None = None
+        self.done = self.computed = 0
 
-    def __call__(self, done: int, total: int) -> None:
-        """Tell how many slices are done, from time to time. Those that were found finished do not count as fast ones.
+    def __call__(self, done: int, total: int, *, found: bool = False) -> None:
+        """Tell how many slices are done, from time to time.
 
         Args:
             done: Slices that are done.
             total: All of them.
+            found: The last ones were found finished: they say nothing of how long a slice takes.
         """
         now = time.monotonic()
-        if self.first is None:
-            self.first, self.start = done, now
-            return
-        if now - self.told < self.seconds or done <= self.first:
+        if found and not self.computed:
+            self.start = now
+        self.computed += 0 if found else done - self.done
+        self.done = done
+        if now - self.told < self.seconds or not self.computed:
             return
         self.told = now
-        each = (now - self.start) / (done - self.first)
+        each = (now - self.start) / self.computed
         left = int((total - done) * each)
         print(
             f"{self.name}: slice {done} of {total}, {each:.2f} s a slice, "

@@ -7,6 +7,7 @@ as far as these are asked for. What does not lie on the same grid is put onto th
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Beside:
     Attributes:
         stored: (N, H, W) int16.
         values: How it is read, as in `geometry.json`.
-        digest: Of the file that it was made from.
+        digest: Of both: image, body, window and grids of the scan are in them.
     """
 
     stored: Array
@@ -208,10 +209,15 @@ class SliceSet:
         return self._open[scan]
 
 
+def was_cut(folder: Path) -> bool:
+    """Whether a scan was cut; its slices are not looked at."""
+    record = folder / "record.json"
+    return record.exists() and bool(read_json(record)["accepted"])
+
+
 def accepted_store(folder: Path) -> SliceStore | None:
     """The slices of a scan that was cut, else None."""
-    record = folder / "record.json"
-    if not record.exists() or not read_json(record)["accepted"]:
+    if not was_cut(folder):
         return None
     store = SliceStore(folder)
     return store if "image" in store.names else None
@@ -235,5 +241,6 @@ def put_beside(cohort: Cohort, recipe: SliceRecipe, folder: Path, scan: str, oth
     there = placement if same else Placement(placement.grid, None)
     body = cohort.body(other["scan"], image.shape)
     cut, values = cut_image(image, body, grid, there, record, recipe, outside_of(record, image))
-    digest = sha256_of(cohort.folder / other["scan"] / "image.nii.gz")
-    return Beside(np.ascontiguousarray(to_stack(cut, AXES[recipe.axis])), values, digest)
+    stored = np.ascontiguousarray(to_stack(cut, AXES[recipe.axis]))
+    digest = hashlib.sha256(stored.tobytes() + json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return Beside(stored, values, digest)

@@ -11,6 +11,7 @@ from volforge.errors import VolforgeError
 from volforge.study.cases import Cohort, Row
 from volforge.study.jobs import TrainJob
 from volforge.tasks.translation.domains import Domains, domains
+from volforge.tasks.translation.needed import LAST, in_words, record, refuse_leak
 from volforge.tasks.translation.pairs import Pair, companions_of
 from volforge.tasks.translation.settings import EXTRACTOR, TranslationSettings
 from volforge.training.attempt import note_attempt
@@ -31,7 +32,7 @@ SELECTION = {
     "structure": "selected by inner structure with {n} pairs",
     "pairs": "selected by the error on {n} pairs",
     "painted": "selected by painted MR",
-    "latest": "the last weights",
+    "latest": LAST,
 }
 
 
@@ -76,6 +77,7 @@ class Lesson:
         task: For the loop.
         subjects: By part.
         judged: Pairs that chose the weights.
+        needed: What is noted of the models that it needs, by the words of its settings.
         imported: How scans were imported: what a new one must be put through too.
         size: Rows and columns of a slice.
 
@@ -89,14 +91,21 @@ class Lesson:
         self.folder = job.scans.parent / "recipes" / settings.recipe
         self.recipe = SliceRecipe(**settings.recipe_settings)
         self.used: list[SliceSet] = []
-        parts = domains(settings, self.cohort.rows, job.fold, job.seed)
+        self.rows = [r for r in self.cohort.rows if self.cohort.has(r["scan"], "image")]  # a row may hold labels
+        parts = domains(settings, self.rows, job.fold, job.seed, self._has_slices)
         self.parts, self.subjects = parts, dict(parts.subjects)
         self.judged = 0
+        self.needed: dict[str, dict[str, Any]] = {}
         content = read_json(job.scans.parent / "settings.json")
         self.imported = {"background": content.get("background", "air"), "body_mask": content.get("body_mask", {})}
         self.task = self._outline() if settings.kind == EXTRACTOR else self._translation(parts)
         self.size = self.used[0].size
         self._check_size()
+
+    def _has_slices(self, row: Row) -> bool:
+        from volforge.tasks.translation.slices import was_cut
+
+        return was_cut(self.folder / row["scan"])
 
     def _check_size(self) -> None:
         """Whether networks and slices fit together; asked before anything is computed.
@@ -171,7 +180,7 @@ class Lesson:
         Raises:
             VolforgeError: One is missing, or there are two.
         """
-        found = companions_of(row, self.cohort.rows, also, self.settings.place)
+        found = companions_of(row, self.rows, also, self.settings.place)
         for contrast in also:
             if contrast not in found:
                 raise VolforgeError(
@@ -220,7 +229,8 @@ class Lesson:
                 raise VolforgeError(text, self.settings.place, "leave out --from, or `start` of its settings")
             about = read_json(self.job.start / "model.json")
             if about.get("subjects"):
-                self._refuse_leak("--from", about)
+                few = self.settings.translation["targets"] is not None
+                refuse_leak("--from", about, self.subjects, self.settings.place, few_targets=few)
         if not word:
             return None
         about, weights = read_weights(self.job.needs[word])
@@ -228,29 +238,14 @@ class Lesson:
             if about[key] != own:
                 text = f"its {key} is {about[key]}, that of the model {own}"
                 raise VolforgeError(f"a training cannot start from '{word}': {text}", self.settings.place)
-        self._refuse_leak(word, about)
+        self._needs(word, about)
         return weights
 
-    def _refuse_leak(self, word: str, about: Mapping[str, Any]) -> None:
-        """Refuse a needed model that saw pairs, or the other side of our subjects, where this training sees no pairs.
-
-        Raises:
-            VolforgeError: naming the subjects.
-        """
-        if self.parts.pairs:
-            return
-        seen = {k: set(v) for k, v in about["subjects"].items()}
-        own = {k: set(v) for k, v in self.subjects.items()}
-        pairs = seen.get("pairs", set())
-        crossed = (seen.get("target", set()) & own["source"]) | (seen.get("source", set()) & own["target"])
-        if pairs or crossed:
-            what = "registered pairs" if pairs else "the other side"
-            names = ", ".join(sorted(pairs or crossed)[:5])
-            raise VolforgeError(
-                f"'{word}' saw {what} of {names}, and this training is to see no pairs",
-                self.settings.place,
-                "need a model that was trained without pairs on the same folds and seeds",
-            )
+    def _needs(self, word: str, about: Mapping[str, Any]) -> None:
+        """Refuse a needed model that saw what this training is not to see, and note what it saw."""
+        few = self.settings.translation["targets"] is not None
+        refuse_leak(word, about, self.subjects, self.settings.place, few_targets=few)
+        self.needed[word] = record(self.job.needs[word], about)
 
     def _extractor(self) -> nn.Module | None:
         """The frozen shape extractor, where a loss asks for it."""
@@ -262,7 +257,7 @@ class Lesson:
         for word, folder in self.job.needs.items():
             about, weights = read_weights(folder)
             if about["kind"] == EXTRACTOR:
-                self._refuse_leak(word, about)
+                self._needs(word, about)
                 names = {f.name for f in fields(TranslationSettings)}
                 settings = TranslationSettings.of({k: v for k, v in about.items() if k in names})
                 if settings.window != self.settings.window:
@@ -299,12 +294,17 @@ class Lesson:
     @property
     def selection(self) -> str:
         """How the weights were chosen, in words."""
-        if self.settings.kind == EXTRACTOR:
-            return "selected by the Dice of bodies" if self.parts.judged_targets else SELECTION["latest"]
-        by = str(self.settings.translation["select"])
-        if by == "structure" and not self.parts.pairs:
-            return f"unpaired, selected with {self.judged} pairs"
-        return SELECTION[by].format(n=self.judged)
+        which, by = self.settings.training["which"], str(self.settings.translation["select"])
+        if isinstance(which, int):
+            words = f"the weights of step {which}"
+        elif self.settings.kind == EXTRACTOR:
+            chosen = which == "best" and bool(self.parts.judged_targets)
+            words = "selected by the Dice of bodies" if chosen else LAST
+        elif by == "structure" and not self.parts.pairs:
+            words = f"unpaired, selected with {self.judged} pairs"
+        else:
+            words = SELECTION[by].format(n=self.judged)
+        return in_words(words, self.needed)
 
 
 def plan_of(settings: TranslationSettings, job: TrainJob) -> Plan:
@@ -339,6 +339,7 @@ def write_model(settings: TranslationSettings, made: Lesson, plan: Plan, done: T
             "steps": done.steps,
             "expected": {k: float(f"{v:.10g}") for k, v in done.score.items()},
             "subjects": made.subjects,
+            **({"needed": made.needed} if made.needed else {}),
             **done.began,
             "sha256": digest,
             "versions": versions(),

@@ -82,7 +82,11 @@ class Views:
             if (own.source, own.target, own.also) != (first.source, first.target, first.also):
                 text = "models of other contrasts or another target cannot be joined"
                 raise VolforgeError(text, str(g.folder), "name models of one arm")
-        if found.doubt is not None and len(loaded) == 1 and found.doubt == Doubt():
+            if g.about.get("import") != found.first.about.get("import"):
+                text = "models of cohorts that were imported in another way (background, body mask) cannot be joined"
+                raise VolforgeError(text, str(g.folder), "name models of one cohort")
+        no_doubt = found.doubt is not None and not found.doubt.flips and not found.doubt.jitters
+        if no_doubt and len(loaded) == 1:
             text = "a doubt without flips, jitters or several views would be 0 everywhere"
             raise VolforgeError(text, str(found.first.folder), "set `doubt: {flips: true}`, or leave it out")
         return found
@@ -101,7 +105,7 @@ class Views:
             },
             "fuse": self.fuse,
             "flips": list(self.flips),
-            "doubt": None if self.doubt is None else [self.doubt.flips, self.doubt.jitters],
+            "doubt": None if self.doubt is None else [self.doubt.flips, self.doubt.jitters, self.doubt.joins],
             "device": self.device,
         }
 
