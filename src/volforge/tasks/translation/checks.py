@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from volforge.components import NAMES
 from volforge.tasks.protocol import (
     SHARED,
     Component,
