@@ -57,6 +57,20 @@ def test_equal_budgets_and_arms_without_training_have_no_mark(tmp_path):
     assert "‡" not in table_markdown(table)
 
 
+def test_a_bound_that_had_more_takes_the_rank_from_nobody_and_less_does_not_mark_it(tmp_path):
+    values = {"upper": 0.9, "ours": 0.8, "theirs": 0.6}
+    for budget in (50, 400):
+        lines = [line(arm, s, v + k / 100) for arm, v in values.items() for k, s in enumerate(SUBJECTS)]
+        write_measures(tmp_path / "m.tsv", lines)
+        content = settings(upper=budget, ours=100, theirs=100)
+        content["arms"]["upper"]["kind"] = "ceiling"
+        table = study_table(tmp_path / "m.tsv", content)
+        assert table.arms["upper"] == "ceiling"
+        assert table.rows[0].cells["ours"].is_best
+        assert len(table.rows[0].tests) == 1
+        assert "‡" not in table_markdown(table)
+
+
 def test_arms_planned_for_the_same_time_are_ranked_and_their_samples_said(tmp_path):
     table = table_of(tmp_path, {"few": 0.9, "ours": 0.8, "base": 0.5}, equal="time", few=100, ours=200, base=0)
     (row,) = table.rows

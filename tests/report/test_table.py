@@ -74,6 +74,28 @@ def test_label_sources_are_never_averaged(tmp_path):
     assert [(r.label_source, r.cells["base"].summary.mean) for r in rows] == [("expert", 0.2), ("derived", 0.8)]
 
 
+def test_a_case_that_fails_for_all_seeds_and_samples_has_failed_once(tmp_path):
+    """A baseline has one seed: an arm of three that fails on the same scan does not fail more often."""
+    lines = [line("base", f"p{i}", 0.4 if i else None) for i in range(8)]
+    lines += [
+        line("volforge", f"p{i}", 0.9 if i else None, seed=s, sample=k)
+        for i in range(8) for s in range(3) for k in range(2)
+    ]  # fmt: skip
+    table = table_of(tmp_path, lines)
+    cells = table.rows[0].cells
+    assert (cells["base"].failures, cells["volforge"].failures) == (1, 1)
+    assert cells["volforge"].is_best
+    assert cells["volforge"].loses_to == ""
+    assert any("have no value, and are counted" in n for n in table.notes)
+
+
+def test_tests_are_called_normal_where_they_are(tmp_path):
+    lines = [line(a, f"p{i:02d}", v + i % 7 / 10) for a, v in (("base", 0.1), ("volforge", 0.2)) for i in range(60)]
+    (note,) = [n for n in table_of(tmp_path, lines).notes if n.startswith("Tests")]
+    assert "signed-rank by subject, normal, Holm-corrected" in note
+    assert "smallest p" not in note
+
+
 def test_an_arm_with_more_failures_is_not_the_best(tmp_path):
     lines = [line("volforge", f"p{i}", 0.99) for i in range(3)] + [line("volforge", "p3", None)]
     lines += [line("base", f"p{i}", 0.5) for i in range(4)]

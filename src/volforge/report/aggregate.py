@@ -64,8 +64,13 @@ def study_values(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def failures(frame: pd.DataFrame) -> dict[tuple[str, str, str, str], int]:
-    """Number of failed measures by label source, structure, measure and arm."""
-    failed = frame[frame["status"].isin(FAILURES)]
+    """Number of failed cases by label source, structure, measure and arm.
+
+    A case is a side of a scan, or a fold where a whole set is measured. It counts once however many seeds or samples of
+    it fail: baselines have one of each, and would else fail less by that alone.
+    """
+    cases = [*ROW, "arm", "fold", "subject", "scan", "side"]
+    failed = frame[frame["status"].isin(FAILURES)].drop_duplicates(cases)
     counted = failed.groupby([*ROW, "arm"], sort=False).size()
     return {(str(a), str(b), str(c), str(d)): int(n) for (a, b, c, d), n in counted.items()}
 

@@ -121,15 +121,15 @@ def _published(table: StudyTable) -> dict[str, Drawn]:
         matched = [c.published for _, _, c in ours if c.published is not None]
         theirs = [*matched, *(p for p in table.published if p.measure == measure)]
         structures = [s for s in dict.fromkeys(o[0] for o in ours) if any(p.structure == s for p in theirs)]
-        where = "" if matched else " (other data, other size)"
         for structure in structures:
             rows: list[tuple[str, float, float | None, str]] = [
                 (a, c.summary.mean, c.summary.sd, colour_of(a, arms)) for s, a, c in ours if s == structure
             ]
             # published methods may have been measured on several cohorts: each is a point of its own
-            rows += [(f"{p.arm}, {p.cohort}"[:44], p.value, p.spread, "") for p in theirs if p.structure == structure][
-                :MOST_PUBLISHED
-            ]
+            shown = [p for p in theirs if p.structure == structure]
+            left = len(shown) - MOST_PUBLISHED
+            shown = shown[:MOST_PUBLISHED]
+            rows += [(f"{p.arm}, {p.cohort}"[:44], p.value, p.spread, "") for p in shown]
             figure, (axis,) = new_figure(0.9 + LINE * len(rows))
             for y, (_, value, spread, colour) in enumerate(rows):
                 style = {"mfc": colour or "white", "color": colour or "black"}
@@ -140,7 +140,12 @@ def _published(table: StudyTable) -> dict[str, Drawn]:
             axis.set_xlabel(label_of(measure))
             axis.grid(axis="x", lw=0.4, alpha=0.5)
             name = f"published_{measure}" + (f"_{structure}" if len(structures) > 1 else "")
-            caption = f"{measure} of {structure}: filled, this run; open, published{where}"
+            others = len([p for p in shown if p not in matched])
+            where = (
+                f" ({'' if others == len(shown) else f'the last {others}: '}other data, other size)" if others else ""
+            )
+            more = f"; {left} further ones in the table" if left > 0 else ""
+            caption = f"{measure} of {structure}: filled, this run; open, published{where}{more}"
             drawn[name] = Drawn(figure, "published", caption)
     return drawn
 

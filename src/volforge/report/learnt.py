@@ -91,10 +91,8 @@ def verdicts(
             f"No arm is called learnt: that takes a better {rule} than the baseline `{wanted}`, which no arm here is."
         ]
     values, failed = subject_values(frame), failures(frame)
-    seeds = {a: max(1, int(frame[frame["arm"] == a]["seed"].nunique())) for a in (*able, base)}  # one failure each
     found = {
-        a: Verdict(tuple(_difference(values, failed, a, base, s, m, seeds) for s, m in settings["learnt_by"]))
-        for a in able
+        a: Verdict(tuple(_difference(values, failed, a, base, s, m) for s, m in settings["learnt_by"])) for a in able
     }
     notes = [
         f"An arm is called learnt if it beats {base} in {rule}: the 95 % interval over subjects of the paired "
@@ -114,7 +112,6 @@ def _difference(
     base: str,
     structure: str,
     measure: str,
-    seeds: Mapping[str, int],
 ) -> Difference:
     row = values[(values["structure"] == structure) & (values["measure"] == measure)]
     own, other = (dict(zip(r["subject"], r["value"], strict=True)) for r in (row[row["arm"] == a] for a in (arm, base)))
@@ -125,8 +122,7 @@ def _difference(
     x = np.array([own[s] - other[s] for s in both], np.float64)
     low, high = bootstrap_interval(x)
     counts = [
-        round(sum(n for (_, s, m, a), n in failed.items() if (s, m, a) == (structure, measure, name)) / seeds[name])
-        for name in (arm, base)
+        sum(n for (_, s, m, a), n in failed.items() if (s, m, a) == (structure, measure, name)) for name in (arm, base)
     ]
     mean = float(x.mean()) if x.size else math.nan
     return Difference(structure, measure, x.size, mean, low, high, counts[0] - counts[1])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from volforge.metrics.measure import FAILURES, NOMINAL, better, from_nominal
+from volforge.metrics.measure import NOMINAL, better, from_nominal
 from volforge.metrics.statistics import FEWEST_PAIRS, bootstrap_interval
-from volforge.report.aggregate import subject_values
+from volforge.report.aggregate import failures, subject_values
 from volforge.report.table import LESS, StudyTable, TableRow
 
 if TYPE_CHECKING:
@@ -137,14 +137,13 @@ def _is_meant(structure: str, wanted: str, table: StudyTable) -> bool:
 
 def _line(frame: pd.DataFrame, table: StudyTable, measure: str, structures: tuple[str, ...]) -> Headline:
     values = subject_values(frame)
-    failed = frame[frame["status"].isin(FAILURES)].groupby("arm").size()
-    seeds = frame.groupby("arm")["seed"].nunique()  # a mask that is empty for every seed fails once
+    failed: dict[str, int] = {}
+    for (_, _, _, arm), count in failures(frame).items():
+        failed[arm] = failed.get(arm, 0) + count
     by_arm: dict[str, dict[str, dict[str, float]]] = {}
     for arm, subject, structure, value in values[["arm", "subject", "structure", "value"]].itertuples(index=False):
         by_arm.setdefault(arm, {}).setdefault(subject, {})[structure] = float(value)
-    entries = {
-        a: _entry(a, by_arm.get(a, {}), math.ceil(failed.get(a, 0) / seeds.get(a, 1)), table) for a in table.arms
-    }
+    entries = {a: _entry(a, by_arm.get(a, {}), failed.get(a, 0), table) for a in table.arms}
 
     def able(role: str) -> list[Entry]:
         own = [e for a, e in entries.items() if table.roles.get(a) == role and not math.isnan(e.mean)]

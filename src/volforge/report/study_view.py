@@ -56,6 +56,7 @@ class CaseRow:
     slices: Picture | None = None
     view: str = ""
     source: Path | None = None
+    badness: float = 0.0  # by the first measure; folds and seeds can be told apart by it
 
 
 @dataclass
@@ -70,6 +71,7 @@ class StudyView:
     first: dict[str, Any]
     blocks: list[dict[str, Any]]
     has_less: bool
+    has_unlearnt: bool
     statistics: list[list[str]]
     tests: list[list[str]]
     sides: list[list[str]]
@@ -116,7 +118,12 @@ def view_study(results: Path, name: str) -> StudyView:
         _block(table, "", first_rows(table)),
         [_block(table, s, [r for r in table.rows if r.label_source == s]) for s in _sources(table)],
         LESS in table.arms.values(),
-        [_statistics(r.structure, r.measure, arm, cell) for r in table.rows for arm, cell in r.cells.items()],
+        any(not v.holds for v in table.learnt.values()),
+        [
+            _statistics(r.structure, r.measure, table.heading(arm), cell)
+            for r in table.rows
+            for arm, cell in r.cells.items()
+        ],
         [test_cells(r, t) for r in table.rows for t in r.tests if t.p is not None],
         [sides_cells(r) for r in table.sides],
         [_rounded(r) for r in cost],
@@ -180,9 +187,11 @@ def _typical(cases: list[CaseRow], table: StudyTable, found: Headline) -> tuple[
 
     arm = found.ours.arm if found.ours and any(c.arm == found.ours.arm for c in cases) else ""
     arm = arm or next((a for a in table.arms if any(c.arm == a for c in cases)), "")
-    by_rank = {c.rank: c for c in reversed(cases) if c.arm == arm and c.slices is not None}
-    chosen = [by_rank[r] for r in TYPICAL if r in by_rank]
-    middle = by_rank.get("median") or next(iter(by_rank.values()), None)
+    own = [c for c in cases if c.arm == arm and c.slices is not None]
+    by_rank = {r: sorted((c for c in own if c.rank == r), key=lambda c: c.badness) for r in TYPICAL}
+    places = {"worst": -1, "best": 0}  # of all folds and seeds; of their medians the one in the middle
+    chosen = [found[places.get(r, (len(found) - 1) // 2)] for r, found in by_rank.items() if found]
+    middle = next((c for c in chosen if c.rank == "median"), next(iter([*chosen, *own]), None))
     thumb = None
     if middle is not None and middle.source is not None:
         image = Image.open(middle.source).convert("RGB")
@@ -270,12 +279,12 @@ def _cases(
     own = own[own["measure"].isin(present)]
     order = own.drop_duplicates(CASE).set_index(CASE).index
     texts = [_means(own[own["measure"] == m], order) for m in present]
-    opened: dict[tuple[Any, ...], tuple[str, Path]] = {}
+    opened: dict[tuple[Any, ...], tuple[str, Path, float]] = {}
     for arm, fold, seed in parts:
         path = folder / arm / f"fold{fold}" / f"seed{seed}" / "cases" / "cases.tsv"
         for line in read_rows(path):
             key = (arm, int(fold), int(seed), line["scan"], int(line["sample"]))
-            opened[key] = (line["rank"], path.parent / line["file"])
+            opened[key] = (line["rank"], path.parent / line["file"], float(line.get("badness") or 0))
     shown_cases, rows = [], []
     places: dict[tuple[int, int, int], str] = {}
     for case, subject, *values in zip(order, subjects.reindex(order), *texts, strict=True):
@@ -286,14 +295,14 @@ def _cases(
         rows.append([scan, subject, arm, place, *values])
         if case not in opened:
             continue
-        rank, file = opened[case]
+        rank, file, badness = opened[case]
         caption = f"{scan}, {arm}{', ' + rank if rank else ''}: {table.display.picture}. " + ", ".join(
             f"{m} {t}" for m, t in zip(present, values, strict=True)
         )
         turning = file.with_suffix(".view.json")
         view = turning.read_text(encoding="utf-8") if turning.exists() else ""
         slices = picture(Image.open(file), caption)
-        shown_cases.append(CaseRow(arm, scan, subject, place, rank, list(values), slices, view, file))
+        shown_cases.append(CaseRow(arm, scan, subject, place, rank, list(values), slices, view, file, badness))
     return present, shown_cases, rows
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from volforge.errors import VolforgeError
 from volforge.metrics.distribution import FEW_IMAGES
-from volforge.metrics.measure import NOMINAL, better, from_nominal, unit_of
-from volforge.metrics.statistics import FEWEST_PAIRS, NOISE, PairedTest, Summary, compare_arms, summarise
+from volforge.metrics.measure import FAILURES, NOMINAL, better, from_nominal, unit_of
+from volforge.metrics.statistics import FEWEST_PAIRS, MOST_EXACT, NOISE, PairedTest, Summary, compare_arms, summarise
 from volforge.report.aggregate import ROW, failures, measures_frame, rows_in_order, study_values, subject_values
 from volforge.report.learnt import Verdict, verdicts
 from volforge.report.published import PublishedNumber, read_published
@@ -155,8 +155,10 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     frame = measures_frame(measures)
     budgets = {name: int(arm.get("budget", 0)) for name, arm in settings["arms"].items()}
     equal_time = settings.get("equal") == "time"
-    most = 0 if equal_time else max(budgets.values(), default=0)
-    arms = {n: LESS if 0 < budgets[n] < most else str(arm["kind"]) for n, arm in settings["arms"].items()}
+    kinds = {name: str(arm["kind"]) for name, arm in settings["arms"].items()}
+    compete = [budgets[n] for n, kind in kinds.items() if kind != CEILING]  # a bound may have had more, or less
+    most = 0 if equal_time else max(compete, default=0)
+    arms = {n: LESS if 0 < budgets[n] < most and kind != CEILING else kind for n, kind in kinds.items()}
     arms = dict(sorted(arms.items(), key=lambda a: a[1] == LESS))  # what had less stands apart, at the end
     made_from = {"measures.tsv": sha256_of(measures)}
     numbers: list[PublishedNumber] = []
@@ -193,7 +195,8 @@ def study_table(measures: Path, settings: Mapping[str, Any]) -> StudyTable:
     made.roles = {name: str(arm.get("role", "")) for name, arm in settings["arms"].items()}
     made.sides = compare_sides(frame, list(arms), settings["compares_sides"])
     made.learnt, said = verdicts(frame, arms, settings)
-    made.notes = [*_notes(made), *said]
+    valued = bool((frame["value"].notna() & frame["status"].isin(FAILURES)).any()) if not frame.empty else False
+    made.notes = [*_notes(made, failures_have_values=valued), *said]
     return made
 
 
@@ -316,7 +319,7 @@ def _score(measure: str, mean: float) -> float:
     return -from_nominal(measure, mean) if direction == "nominal" else mean
 
 
-def _notes(table: StudyTable) -> list[str]:
+def _notes(table: StudyTable, *, failures_have_values: bool) -> list[str]:
     """What a reader must know to trust the numbers."""
     notes = ["n counts subjects: sides, samples, scans and seeds of a subject are averaged first, in this order."]
     cells = [(r, a, c) for r in table.rows for a, c in r.cells.items()]
@@ -330,10 +333,14 @@ def _notes(table: StudyTable) -> list[str]:
     elif tests:
         family = max(len([t for t in r.tests if t.p is not None]) for r in table.rows)
         least = 2.0 ** (1 - most)
+        reached = (
+            f" With {most} subjects the smallest p that can be reached is {least:.2g}, after correction "
+            f"{min(1.0, family * least):.2g}."
+        )
         notes.append(
-            "Tests: two-sided Wilcoxon signed-rank by subject, exact, Holm-corrected over all pairs of arms of a "
-            f"row (at most {family}; rows are not corrected against each other). With {most} subjects the smallest p "
-            f"that can be reached is {least:.2g}, after correction {min(1.0, family * least):.2g}."
+            f"Tests: two-sided Wilcoxon signed-rank by subject, {'exact' if most <= MOST_EXACT else 'normal'}, Holm-"
+            f"corrected over all pairs of arms of a row (at most {family}; rows are not corrected against each other)."
+            + (reached if most <= MOST_EXACT else "")
         )
     if any(c.images for _, _, c in cells):
         notes.append(
@@ -341,9 +348,11 @@ def _notes(table: StudyTable) -> list[str]:
             "has its own encoder."
         )
     if any(c.failures for _, _, c in cells):
+        word = "0 as an overlap, which is in its mean, and no other value" if failures_have_values else "no value"
         notes.append(
-            "Failures (an empty mask, a missing prediction) have no value and are counted (each side, sample and seed) "
-            "beside the mean; only arms with the fewest failures and all subjects of a row can be its best."
+            f"Failures (an empty mask, a missing prediction) have {word}, and are counted beside the mean: a side of a "
+            "scan once, whatever its seeds and samples. Only arms with the fewest failures and all subjects of a row "
+            "can be its best."
         )
     few = [c.images for _, _, c in cells if 0 < c.images < FEW_IMAGES]
     if few:

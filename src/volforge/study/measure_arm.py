@@ -27,6 +27,7 @@ from volforge.volume.restore import on_scan_grid
 from volforge.whole_file import write_whole
 
 Row = dict[str, object]
+CASES = ("scan", "sample", "rank", "file", "badness")
 
 
 class Measuring(Protocol):
@@ -130,8 +131,10 @@ def _write_cases(settings: ArmSettings, task: Measuring, scores: list[tuple[floa
     from PIL import Image
 
     lines: list[Mapping[str, object]] = []
+    badness = {(p.scan, p.sample): score for score, p in scores}
     for word, prediction in chosen_cases(scores, settings.cases):
+        case = (prediction.scan, prediction.sample)
         name = f"{prediction.scan}-{prediction.sample}.png"
         Image.fromarray(task.picture(task.load(prediction))).save(out / name)
-        lines.append({"scan": prediction.scan, "sample": prediction.sample, "rank": word, "file": name})
-    write_whole(out / "cases.tsv", as_tsv(("scan", "sample", "rank", "file"), lines))
+        lines.append(dict(zip(CASES, (*case, word, name, f"{badness[case]:.6g}"), strict=True)))
+    write_whole(out / "cases.tsv", as_tsv(CASES, lines))

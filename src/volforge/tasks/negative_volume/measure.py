@@ -18,6 +18,7 @@ from volforge.shape.joint_record import FILE, SIDE_MEASURES, VOLUMES, value_of
 from volforge.study.cases import Cohort
 from volforge.study.chosen import chosen_cases
 from volforge.study.jobs import MeasureJob
+from volforge.study.measure_arm import CASES
 from volforge.study.measures import Origin, row, write_measures
 from volforge.study.origin import Place, origin_of
 from volforge.study.predictions import Prediction, read_predictions
@@ -236,6 +237,7 @@ def _write_cases(
     from volforge.tasks.negative_volume.view import write_view
 
     lines: list[Mapping[str, object]] = []
+    badness = {(p.scan, p.sample): score for score, p in scores}
     for word, prediction in chosen_cases(scores, settings.cases):
         record: dict[str, Any] = cohort.record(prediction.scan)
         values = on_scan_grid(prediction.path(folder), record, labels=True)
@@ -248,8 +250,10 @@ def _write_cases(
         if word and settings.own["joint"]["inflation"]["meshes"]:  # a few: each is half a megabyte of the page
             write_view(out / f"{name}.view.json", shapes, values, grid)
         rank = words.get(word, word)
-        lines.append({"scan": prediction.scan, "sample": prediction.sample, "rank": rank, "file": f"{name}.png"})
-    write_whole(out / "cases.tsv", as_tsv(("scan", "sample", "rank", "file"), lines))
+        score = f"{badness[prediction.scan, prediction.sample]:.6g}"
+        content = (prediction.scan, prediction.sample, rank, f"{name}.png", score)
+        lines.append(dict(zip(CASES, content, strict=True)))
+    write_whole(out / "cases.tsv", as_tsv(CASES, lines))
 
 
 def _write_strips(settings: ArmSettings, cohort: Cohort, folder: Path, reference: Path, out: Path) -> None:

@@ -15,6 +15,7 @@ from volforge.tasks.protocol import (
     Problem,
     ResolvedStudy,
     Training,
+    components,
 )
 from volforge.tasks.translation.options import (
     ADVERSARIAL,
@@ -124,7 +125,7 @@ def _of_networks(
     if not extracts and own.has_discriminator:
         found.append((("translation", "discriminator"), own.discriminator, DISCRIMINATORS))
     for place, network, fitting in found:
-        if network is not None and network.name in NAMES["network"] and network.name not in fitting:
+        if network is not None and network.name in components.NAMES["network"] and network.name not in fitting:
             yield loaded.problem(
                 (*keys, *place), "a network for something else", f"use {' or '.join(fitting)}", network.name
             )
