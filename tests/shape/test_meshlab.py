@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from volforge.shape.mesh import Mesh
-from volforge.shape.meshlab import library, repaired, self_intersections
+from volforge.shape.mesh import Mesh, vertex_normals
+from volforge.shape.meshlab import crossing_faces, library, repaired, self_intersections, simplified
 
 pytestmark = pytest.mark.skipif(library() is None, reason="pymeshlab, or libGL that it links, is not installed")
 
@@ -45,3 +45,17 @@ def test_a_hole_is_closed() -> None:
     mended = repaired(Mesh(np.array(ball.vertices), np.array(ball.faces, np.int64)[6:]))
     assert mended is not None
     assert mended.volume_mm3 == pytest.approx(ball.volume, rel=0.01)
+
+
+def test_faces_that_name_a_vertex_twice_and_meshes_without_faces_end_nothing() -> None:
+    ball = _ball(2)
+    faces = np.concatenate([np.array(ball.faces, np.int64), [[0, 0, 5]]])
+    mesh = Mesh(np.array(ball.vertices), faces)
+    assert len(simplified(mesh, 60).faces) <= 60
+    crossing = crossing_faces(mesh)
+    assert crossing is not None
+    assert crossing.shape == (len(faces),)
+    empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
+    assert repaired(empty) is None
+    assert self_intersections(empty) == 0
+    assert vertex_normals(empty.vertices, empty.faces).shape == (0, 3)

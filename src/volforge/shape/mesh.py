@@ -93,7 +93,7 @@ def vertex_normals(vertices: Array, faces: Array) -> Array:
     a, b, c = (vertices[faces[:, n]] for n in range(3))
     weighted = np.repeat(np.cross(b - a, c - a), 3, axis=0)
     corner = faces.ravel()
-    total = np.stack([np.bincount(corner, weighted[:, n], len(vertices)) for n in range(3)], axis=1)
+    total = np.stack([np.bincount(corner, weighted[:, n], len(vertices)) for n in range(3)], axis=1).astype(np.float64)
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.asarray(np.divide(total, length, out=np.zeros_like(total), where=length > 0))
 

@@ -27,11 +27,14 @@ def library() -> Any | None:
 
 def crossing_faces(mesh: Mesh) -> Array | None:
     """Which faces cut another one, (F,) bool; None where that cannot be looked at."""
-    found = _loaded(mesh)
+    crossing = np.zeros(len(mesh.faces), bool)
+    kept = _are_triangles(mesh)
+    found = _loaded(mesh) if kept.any() else None
     if found is None:
-        return None
+        return None if library() is None else crossing
     found.compute_selection_by_self_intersections_per_face()
-    return np.array(found.current_mesh().face_selection_array(), bool)
+    crossing[kept] = np.array(found.current_mesh().face_selection_array(), bool)
+    return crossing
 
 
 def self_intersections(mesh: Mesh) -> int | None:
@@ -42,7 +45,7 @@ def self_intersections(mesh: Mesh) -> int | None:
 
 def repaired(mesh: Mesh, rounds: int = 4) -> Mesh | None:
     """The mesh without faces that cut each other, closed again; None without the library or where it does not close."""
-    found = _loaded(mesh)
+    found = _loaded(mesh) if _are_triangles(mesh).any() else None
     if found is None:
         return None
     for _ in range(rounds):
@@ -77,8 +80,14 @@ def _loaded(mesh: Mesh) -> Any | None:
     if meshlab is None:
         return None
     found = meshlab.MeshSet(verbose=False)
-    found.add_mesh(meshlab.Mesh(mesh.vertices, mesh.faces.astype(np.int32)))
+    found.add_mesh(meshlab.Mesh(mesh.vertices, mesh.faces[_are_triangles(mesh)].astype(np.int32)))
     return found
+
+
+def _are_triangles(mesh: Mesh) -> Array:
+    """(F,) faces that name three vertices: one that names a vertex twice ends pymeshlab's process."""
+    a, b, c = mesh.faces.reshape(-1, 3).T
+    return np.asarray((a != b) & (b != c) & (c != a))
 
 
 def _mesh(found: Any) -> Mesh:

@@ -25,7 +25,14 @@ def test_an_implant_is_finished_from_prediction_to_files(tmp_path):
     assert made.fit.gap.median_mm == pytest.approx(0.8, abs=0.35)
     write_made(tmp_path, made, options)
     record = json.loads((tmp_path / "implant.json").read_text())
-    assert [s["step"] for s in record["steps"]] == ["minus_bone", "open", "components", "fill_holes", "clearance"]
+    assert [s["step"] for s in record["steps"]] == [
+        "minus_bone",
+        "open",
+        "components",
+        "fill_holes",
+        "clearance",
+        "small_pieces",
+    ]
     assert len(record["drainage"]["centres_ras_mm"]) == len(made.holes) >= 3
     last = record["steps"][-1]
     left = last["before_mm3"] - last["removed_mm3"] - record["drainage"]["removed_mm3"]

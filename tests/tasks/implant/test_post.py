@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.tasks.implant.making.phantoms import shell_masks
 from volforge.errors import VolforgeError
-from volforge.tasks.implant.post import PostOptions, postprocess, thinned
+from volforge.tasks.implant.post import PostOptions, nearer_to, postprocess, thinned
 
 SPACING = (0.8, 0.8, 1.0)
 
@@ -31,6 +31,7 @@ def test_steps_come_in_order_and_tell_what_they_took(case):
     found, steps = postprocess(prediction, bone, SPACING, options)
     assert [s.step for s in steps] == [
         "minus_bone", "open", "components", "fill_holes", "close_border", "clearance", "outside_head", "thin",
+        "small_pieces",
     ]  # fmt: skip
     assert steps[0].removed_mm3 == pytest.approx((prediction & bone).sum() * 0.64)
     for before, after in itertools.pairwise(steps):
@@ -178,3 +179,53 @@ def test_options_that_cannot_be(wrong):
 def test_other_grids_are_refused(case):
     with pytest.raises(VolforgeError, match="grids differ"):
         postprocess(case[0], case[1][1:], SPACING)
+
+
+def test_pieces_of_two_sides_are_thinned_each_in_its_own_direction():
+    n = 140
+    x, y, z = np.meshgrid(*[np.arange(n) - 69.5] * 3, indexing="ij")
+    r = np.sqrt(x * x + y * y + z * z)
+    shell = (r >= 60) & (r <= 67)
+    caps = [shell & (side * x / r > np.cos(np.radians(angle))) for side, angle in ((-1, 22), (1, 14))]
+    implant = caps[0] | caps[1]
+    options = PostOptions(max_components=2, thin_ratio=0.7)
+    found, steps = postprocess(implant, shell & ~implant, (1.0, 1.0, 1.0), options)
+    assert found.sum() == pytest.approx(0.7 * implant.sum(), rel=0.1)
+    for cap in caps:
+        middle = r[cap & found & (np.hypot(y, z) < 6)]
+        assert middle.max() > 66  # the outer surface stays where it was
+        assert middle.min() > 61
+
+
+def test_a_gap_that_voxels_are_too_coarse_for_is_said(case):
+    implant, bone = case
+    found, steps = postprocess(implant, bone, (2.0, 2.0, 2.0), PostOptions(gap_mm=0.5))
+    (step,) = [s for s in steps if s.step == "clearance"]
+    assert step.removed_mm3 == 0
+    assert step.note == "nothing was taken: voxels of 2 x 2 x 2 mm are too coarse for a gap of 0.5 mm"
+    _, steps = postprocess(implant, bone, (2.0, 2.0, 2.0), PostOptions(gap_mm=1.1))
+    (step,) = [s for s in steps if s.step == "clearance"]
+    assert step.removed_mm3 > 0
+    assert step.note == ""
+
+
+def test_a_gap_is_measured_along_each_side_of_a_voxel():
+    bone = np.zeros((21, 21, 21), bool)
+    bone[10, 10, 10] = True
+    near = nearer_to(bone, (0.4, 0.4, 3.0), 0.5)
+    assert near.sum() == 9  # one voxel all round in the plane: 0.2 mm; the next slice begins 1.5 mm away
+    assert near[9:12, 9:12, 10].all()
+    wide = nearer_to(bone, (1.0, 1.0, 1.0), 4.0)
+    centres = np.linalg.norm(np.argwhere(wide) - 10, axis=1)
+    assert centres.max() == pytest.approx(4.5, abs=0.3)
+
+
+def test_crumbs_that_a_gap_leaves_are_no_implants(case):
+    implant, bone = case
+    options = PostOptions(gap_mm=2.0, min_cm3=1.0, max_components=20)
+    crumb = np.zeros_like(implant)
+    crumb[2:10, 2:10, 2:10] = True  # 0.33 cm3, tied to the implant by a line that the gap takes
+    found, _ = postprocess(implant | (crumb & ~bone), bone, SPACING, options)
+    from volforge.volume.morphology import components
+
+    assert (components(found, 26)[1][1:] * np.prod(SPACING) >= 1000).all()

@@ -6,14 +6,14 @@ cap is measured in mm along the patient's axis, whatever the grid's axes and len
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from volforge.errors import VolforgeError
 from volforge.volume.blocks import block_factor, block_means, blown_up
-from volforge.volume.body_mask import find_body
+from volforge.volume.body_mask import BodyResult, find_body
 from volforge.volume.boxes import Box, foreground_box
 from volforge.volume.geometry import Affine, Array, Grid
 from volforge.volume.morphology import Spacing, component_boxes, components, dilate
@@ -56,7 +56,20 @@ def skull_of_ct(
     Raises:
         VolforgeError: No body, or no bone in it.
     """
-    body = find_body(hu, spacing, True).mask if body_mm is None else _coarse_body(hu, spacing, body_mm)
+    return skull_and_flags(hu, spacing, bone_hu, most_hu, defective, body_mm)[0]
+
+
+def skull_and_flags(
+    hu: Array,
+    spacing: Spacing,
+    bone_hu: float = BONE_HU,
+    most_hu: float | None = None,
+    defective: bool = True,
+    body_mm: float | None = None,
+) -> tuple[Array, tuple[str, ...]]:
+    """The same as `skull_of_ct`, with what the search for the body flagged."""
+    found = find_body(hu, spacing, True) if body_mm is None else _coarse_body(hu, spacing, body_mm)
+    body = found.mask
     if not body.any():
         raise VolforgeError("no body was found in the CT", remedy="check that the values are HU (the sheet's `unit`)")
     bone = (hu >= bone_hu) & body
@@ -79,19 +92,18 @@ def skull_of_ct(
         within = np.bincount(labels[head].ravel(order="K"), minlength=len(counts))
         kept |= (counts * float(np.prod(spacing)) >= FRAGMENT_MM3) & (2 * within > counts)
         kept[0] = False
-    return kept[labels]
+    return kept[labels], tuple(found.flags)
 
 
-def _coarse_body(hu: Array, spacing: Spacing, body_mm: float) -> Array:
+def _coarse_body(hu: Array, spacing: Spacing, body_mm: float) -> BodyResult:
     """The body found on coarse voxels, grown by one of them: bone that skin hardly covers stays in it."""
     x, y, z = hu.shape
     grid = Grid((x, y, z), np.diag([*spacing, 1.0]))
     factor = block_factor(grid, body_mm)
     coarse, own = block_means(hu, grid, factor)
-    found = find_body(np.rint(coarse).astype(np.int16), own.spacing_mm, True).mask
-    return (
-        blown_up(dilate(found, 1.01 * max(own.spacing_mm), own.spacing_mm), factor, hu.shape) if found.any() else found
-    )
+    found = find_body(np.rint(coarse).astype(np.int16), own.spacing_mm, True)
+    wide = dilate(found.mask, 1.01 * max(own.spacing_mm), own.spacing_mm) if found.mask.any() else found.mask
+    return replace(found, mask=blown_up(wide, factor, hu.shape))
 
 
 def metal_mm3(hu: Array, spacing: Spacing, above_hu: float = METAL_HU) -> float:

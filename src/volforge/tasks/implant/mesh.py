@@ -115,7 +115,7 @@ def _decimated(mesh: Mesh, faces: int) -> tuple[Mesh, set[str]]:
     better = repaired(small)
     if better is not None:
         return better, {"repaired"}
-    return (small, set()) if small.is_watertight or not mesh.is_watertight else (mesh, set())
+    return mesh, set()
 
 
 def _of_volume(mesh: Mesh, wanted_mm3: float) -> Mesh:

@@ -6,6 +6,7 @@ Source: methods, sections 5.2 and 5.3; the thinning is that of the MWod entry of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from volforge.volume.morphology import (
 )
 
 MARGIN_MM = 10.0
+MOST_OFFSETS = 125  # of a gap that is measured to the faces of voxels, direction by direction
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,17 @@ def postprocess(
     if options.close_border:
         worked.take("close_border", worked.mask | (_near(worked.mask, _joined(worked.mask | bone, spacing)) & ~bone))
     if options.gap_mm > 0:
-        # distances run between centres: the bone's face lies half a voxel nearer
-        away = distance_inside(~bone, spacing) - np.float32(0.5 * np.prod(spacing) ** (1 / 3))
-        worked.take("clearance", worked.mask & ~(away < options.gap_mm))
+        left = worked.mask & ~nearer_to(bone, spacing, options.gap_mm)
+        meets = bool((worked.mask & nearer_to(bone, spacing, 0.51 * max(spacing))).any())
+        sides = " x ".join(f"{s:.2g}" for s in spacing)
+        coarse = f"nothing was taken: voxels of {sides} mm are too coarse for a gap of {options.gap_mm:g} mm"
+        worked.take("clearance", left, coarse if meets and np.array_equal(left, worked.mask) else "")
     if options.outside_mm is not None:
         worked.take("outside_head", near_hull(worked.mask, defective, wide, spacing, options.outside_mm))
     if options.thin_ratio is not None:
-        worked.take("thin", thinned(worked.mask, _middle(defective, wide), spacing, options.thin_ratio))
+        worked.take("thin", _thinned_each(worked.mask, _middle(defective, wide), spacing, options.thin_ratio))
+    if options.gap_mm > 0 or options.outside_mm is not None or options.thin_ratio is not None:
+        _keep(worked, options, "small_pieces")  # what these left in crumbs
     whole[wide] = worked.mask
     return whole, worked.steps
 
@@ -164,11 +170,32 @@ def _open(worked: _Worked, options: PostOptions, spacing: Spacing) -> None:
         worked.take("open", opened)
 
 
-def _keep(worked: _Worked, options: PostOptions) -> None:
+def _keep(worked: _Worked, options: PostOptions, step: str = "components") -> None:
     labels, counts = components(worked.mask, 26)
     order = 1 + np.argsort(-counts[1:], kind="stable")
     kept = [i for i in order[: options.max_components] if counts[i] * worked.voxel >= 1000 * options.min_cm3]
-    worked.take("components", np.isin(labels, kept))
+    worked.take(step, np.isin(labels, kept))
+
+
+def nearer_to(bone: Array, spacing: Spacing, gap_mm: float) -> Array:
+    """Voxels whose middle lies nearer to the faces of bone voxels than a gap, (X, Y, Z) bool; bone itself among them.
+
+    Args:
+        bone: (X, Y, Z) bool.
+        spacing: Voxel size in mm.
+        gap_mm: The gap. Half a voxel across is the least that takes anything.
+    """
+    reach = [int(np.floor(gap_mm / s + 0.5)) for s in spacing]
+    if np.prod([2 * r + 1 for r in reach]) > MOST_OFFSETS:  # fine voxels: distances run between middles
+        return np.asarray(distance_inside(~bone, spacing) - np.float32(0.5 * np.prod(spacing) ** (1 / 3)) < gap_mm)
+    found = bone.copy()
+    for offset in product(*(range(-r, r + 1) for r in reach)):
+        apart = [max(abs(o) - 0.5, 0.0) * s for o, s in zip(offset, spacing, strict=True)]
+        if any(offset) and float(np.linalg.norm(apart)) < gap_mm:
+            here = tuple(slice(max(o, 0), n + min(o, 0)) for o, n in zip(offset, bone.shape, strict=True))
+            there = tuple(slice(max(-o, 0), n + min(-o, 0)) for o, n in zip(offset, bone.shape, strict=True))
+            found[here] |= bone[there]
+    return found
 
 
 def _joined(mask: Array, spacing: Spacing) -> Array:
@@ -234,6 +261,18 @@ def _middle(bone: Array, box: Box) -> Array:
         count = np.count_nonzero(bone, axis=tuple(a for a in range(3) if a != axis))
         found.append(float((count * np.arange(len(count))).sum() / max(count.sum(), 1)) - s.start)
     return np.array(found)
+
+
+def _thinned_each(mask: Array, centre: Array, spacing: Spacing, ratio: float) -> Array:
+    """Every piece thinned in its own direction: those of two sides of a head point apart."""
+    labels, counts = components(mask, 26)
+    found = np.zeros_like(mask)
+    for number in range(1, len(counts)):
+        box = foreground_box(labels == number)
+        if box is not None:
+            begin = np.array([s.start for s in box])
+            found[box] |= thinned(labels[box] == number, centre - begin, spacing, ratio)
+    return found
 
 
 def thinned(mask: Array, centre: Array, spacing: Spacing, ratio: float) -> Array:

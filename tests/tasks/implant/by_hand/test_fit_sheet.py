@@ -56,6 +56,28 @@ def test_a_model_of_a_sheet_closes_a_hole_and_names_its_terms(sheet, tmp_path):
     assert report["limits"] == about["thresholds"]
 
 
+def test_a_number_of_skulls_in_the_settings_counts_and_a_wrong_value_is_named(sheet, tmp_path):
+    assert fit_sheet(sheet, tmp_path / "m", settings={**QUICK, "skulls": 3, "closed": 0}) == 3
+    with pytest.raises(VolforgeError, match=r"passes\.count is 0"):
+        fit_sheet(sheet, tmp_path / "n", settings={**QUICK, "passes": {"count": 0}})
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_no_skull_is_named(sheet, tmp_path, first):
+    blob = np.zeros((40, 40, 40), bool)
+    blob[15:20, 15:20, 15:20] = True
+    save(tmp_path / "blob.nii.gz", blob, np.diag([2.0, 2.0, 2.0, 1.0]))
+    lines = sheet.read_text().splitlines()
+    rows = [r.replace("\t", "\t", 1) for r in lines[2:]]
+    rows = [r.replace(f"{n}.nii.gz", str(sheet.parent / f"{n}.nii.gz")) for n, r in enumerate(rows)]
+    odd = f"odd\tthe-blob\tmask\t{tmp_path / 'blob.nii.gz'}\ttrain"
+    every = [odd, *rows] if first else [*rows, odd]
+    (tmp_path / "s.tsv").write_text("\n".join([*lines[:2], *every]) + "\n")
+    with pytest.raises(VolforgeError, match=r"no complete skull.*the-blob"):
+        fit_sheet(tmp_path / "s.tsv", tmp_path / "m", settings=QUICK)
+    assert not (tmp_path / "m").exists()
+
+
 def test_terms_are_not_guessed_and_an_option_goes_first(sheet, tmp_path):
     bare = tmp_path / "bare.tsv"
     bare.write_text("\n".join(sheet.read_text().splitlines()[1:]) + "\n")

@@ -80,3 +80,21 @@ def test_too_few_skulls_are_named(scans, tmp_path):
     job = TrainJob(scans, 0, 0, tmp_path / "checkpoints", tmp_path / "model")
     with pytest.raises(VolforgeError, match="2 subjects"):
         fit_arm(settings_of(tmp_path, **SETTINGS, skulls=2), job)
+
+
+def test_a_skull_that_nothing_is_known_of_fails_alone(scans, tmp_path, monkeypatch, capsys):
+    import volforge.tasks.implant.kriging.arm as room
+
+    fit_arm(settings_of(tmp_path, **SETTINGS), TrainJob(scans, 0, 0, tmp_path / "c", tmp_path / "model"))
+    predictor = room.kriging_predictor(Cohort(scans), tmp_path / "model")
+
+    def refuse(*_, **__):
+        raise VolforgeError("no bone of the skull can be trusted", "kriging")
+
+    monkeypatch.setattr(room, "krige", refuse)
+    labels, confidence = predictor(Case("c4", "p4", "c4", ""))
+    assert not labels.any()
+    assert confidence is None
+    assert "c4 is not completed: kriging: no bone" in capsys.readouterr().err
+    predictor.write_doubts(tmp_path)
+    assert (tmp_path / FILE).read_text().splitlines()[1].endswith("\tnot_completed")

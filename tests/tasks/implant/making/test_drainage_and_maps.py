@@ -7,6 +7,7 @@ from scipy.spatial.distance import pdist
 from tests.tasks.implant.making.phantoms import ORIGIN, plate_masks, shell_masks, shell_scene
 from volforge.errors import VolforgeError
 from volforge.metrics.measure import unit_of
+from volforge.shape.mesh import Mesh
 from volforge.tasks.implant.making.drainage import Drainage, drilled
 from volforge.tasks.implant.making.fit import MEASURES, fit, fit_measures
 from volforge.tasks.implant.making.maps import NAMES, colours, vertex_maps, voxel_maps, write_vertex_maps
@@ -25,6 +26,16 @@ def test_holes_of_a_slab_have_their_volume():
     assert pdist(found.centres).min() >= 0.9 * 9
     assert (24 - np.hypot(found.centres[:, 0], found.centres[:, 1])).min() >= 5 + 1.5 - 0.5
     assert not (found.mask & ~scene.implant).any()
+
+
+def test_a_crumb_without_a_surface_is_not_drilled():
+    masks = plate_masks(0.4, lambda r, z: r < 24, lambda r, z: r < 24)
+    scene = Scene.of(*masks, centre=np.array([0.0, 0.0, -80.0]))
+    empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
+    vars(scene)["implant_surface"] = empty  # what a piece of one voxel's thickness may give
+    found = drilled(scene, Drainage(2.0, 12.0, 8.0))
+    assert len(found.centres) == 0
+    assert np.array_equal(found.mask, scene.implant)
 
 
 def test_holes_of_a_shell_run_along_its_radii():

@@ -101,7 +101,10 @@ def completed(model: KrigedModel, scan: Scan, where: str, options: CaseOptions) 
         VolforgeError: No hole, or none that can be closed.
     """
     skull = np.ascontiguousarray(scan.skull).view(np.uint8)
-    found = krige(model, skull, scan.grid.affine, most_unseen=options.most_unseen, least_mm2=options.least_mm2)
+    try:
+        found = krige(model, skull, scan.grid.affine, most_unseen=options.most_unseen, least_mm2=options.least_mm2)
+    except VolforgeError as error:  # it knows a skull, and no file
+        raise VolforgeError(error.message, where, error.remedy) from error
     if not found.holes:
         raise VolforgeError(
             "the skull has no hole in the region that the model knows",

@@ -12,6 +12,7 @@ from volforge.tasks.implant.by_hand.options import CaseOptions
 from volforge.tasks.implant.by_hand.scan import read_scan
 from volforge.tasks.implant.kriging.model import load_kriged
 from volforge.volume.restore import write_on_source_grid
+from volforge.whole_file import refuse_places
 
 
 def predict_label_map(
@@ -33,6 +34,7 @@ def predict_label_map(
     if len(weights) != 1:
         text = "models of implants are not averaged"
         raise VolforgeError(text, ", ".join(map(str, weights)), "name one folder by --weights")
+    refuse_places({"--out": out, "--confidence": confidence}, {"--image": image})
     options = CaseOptions(modality="" if modality == "CT" else modality, unit=unit or "hu")
     model, _ = load_kriged(weights[0])
     scan = read_scan(image, options)

@@ -10,6 +10,7 @@ from volforge.errors import VolforgeError
 from volforge.shape.mesh import Mesh
 from volforge.tasks.implant.by_hand.options import CaseOptions
 from volforge.tasks.implant.kriging.case import Kriged
+from volforge.tasks.implant.kriging.fill import filled
 from volforge.tasks.implant.kriging.fit import KrigedModel
 from volforge.tasks.implant.made import Made, make
 from volforge.tasks.implant.making.maps import vertex_maps
@@ -112,7 +113,7 @@ def uncertainty(points: Array, found: Kriged, model: KrigedModel) -> Array:
     assert found.maps is not None
     radius, at = model.field.disc.locate(found.registered.pose.into(points))
     radii, spread = (
-        [map_coordinates(np.nan_to_num(m), at, order=1, mode="nearest") for m in maps]
+        [map_coordinates(filled(m), at, order=1, mode="nearest") for m in maps]
         for maps in (found.maps.maps, found.maps.deviation)
     )
     inner = np.abs(radius - radii[0]) < np.abs(radius - radii[1])

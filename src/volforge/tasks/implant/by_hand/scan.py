@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from volforge.errors import ScanError, VolforgeError
-from volforge.tasks.implant.bone import has_metal, skull_of_ct
+from volforge.tasks.implant.bone import has_metal, skull_and_flags
 from volforge.tasks.implant.by_hand.options import CaseOptions
 from volforge.volume.boxes import Box, foreground_box, grown
 from volforge.volume.geometry import Array, Grid, reorientation_of
@@ -81,7 +81,8 @@ def read_scan(path: Path, options: CaseOptions) -> Scan:
         box = _with_tissue(hu, grid)
         own = grid.part(box)
         skull = np.zeros(hu.shape, bool, order="F")
-        skull[box] = skull_of_ct(hu[box], own.spacing_mm, options.bone_hu, body_mm=BODY_MM)
+        skull[box], of_body = skull_and_flags(hu[box], own.spacing_mm, options.bone_hu, body_mm=BODY_MM)
+        flags += of_body
         metal = has_metal(hu[box], own.spacing_mm)
     except VolforgeError as error:
         error.where = error.where or str(path)

@@ -25,6 +25,11 @@ SCAN = {
     "air_not_in_view": "No air is in view: the scan's values could not be checked against it.",
     "gantry_tilt_resampled": "The slices were tilted and have been resampled.",
     "unit_assumed": "The file does not name its unit; millimetres were assumed.",
+    "bone_outside_body": "Much that is as dense as bone lies outside of what was taken for the head, and is left out.",
+    "more_removed_than_kept": "More was taken for couch or holder than for the head: look at the skull on the page.",
+    "board_cut_off": "A couch or holder that touches the head was cut off: bone may have gone with it.",
+    "thin_body": "Only bone and what lies about it was taken for the head.",
+    "whole_grid_is_body": "The head's outline could not be told from air.",
     "constant_region_above_air": "Part of the scan is padded with a value that is no air.",
 }
 
@@ -79,6 +84,8 @@ def _of_piece(piece: Made) -> list[Doubt]:
             "meet bone and have to be ground off."
         )
         flags.append(Doubt("undercut", text))
+    if math.isnan(value("smallest_thickness_mm")):
+        flags.append(Doubt("no_thickness", "The implant is too small or too thin for its thickness to be measured."))
     if value("smallest_thickness_mm") < THIN_MM:
         flags.append(Doubt("thin", f"The implant is only {value('smallest_thickness_mm'):.1f} mm thick in places."))
     skipped = [s for s in piece.steps if s.note]

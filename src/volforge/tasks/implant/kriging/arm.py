@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from volforge.study.settings import ArmSettings
 from volforge.tasks.implant.kriging.case import krige
 from volforge.tasks.implant.kriging.closings import judged
 from volforge.tasks.implant.kriging.covariance import terms
-from volforge.tasks.implant.kriging.doubts import FILE, row_of, table_of
+from volforge.tasks.implant.kriging.doubts import FILE, NOT_COMPLETED, row_of, table_of
 from volforge.tasks.implant.kriging.fit import fit
 from volforge.tasks.implant.kriging.model import about, load_kriged, tensors_of
 from volforge.tasks.implant.kriging.settings import KrigingSettings
@@ -61,7 +62,7 @@ def fit_arm(path: Path, job: TrainJob) -> str:
         raise VolforgeError(
             f"{len(rows)} subjects with a complete skull to learn from", where, "at least 3; look at `split` and `fold`"
         )
-    found = fit(len(rows), lambda n: complete_skull(cohort, rows[n]["scan"]), settings)
+    found = fit(len(rows), lambda n: complete_skull(cohort, rows[n]["scan"]), settings, [r["scan"] for r in rows])
     model, factors = (calibrated(found.model, found.maps)) if settings.calibrated else (found.model, {})
     read = {n: rows[n]["scan"] for n in range(len(rows))}
 
@@ -145,7 +146,12 @@ class KrigingPredictor:
     def __call__(self, case: Case) -> tuple[Array, Array | None]:
         """The implant of a case, and the confidence."""
         skull = np.ascontiguousarray(self.cohort.read(case.scan, "defective") > 0).view(np.uint8)
-        found = krige(self.model, skull, self.cohort.grid(case.scan).affine)
+        try:
+            found = krige(self.model, skull, self.cohort.grid(case.scan).affine)
+        except VolforgeError as error:  # of this skull alone: the arm fails on it, and goes on with the others
+            print(f"{case.scan} is not completed: {error}", file=sys.stderr)
+            self.rows[case.scan] = NOT_COMPLETED
+            return np.zeros(skull.shape, bool), None
         self.rows[case.scan] = row_of(found, self.limits)
         return found.implant, found.confidence
 

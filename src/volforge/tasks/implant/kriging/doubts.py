@@ -129,6 +129,10 @@ def limits_of(cases: Sequence[Mapping[str, float]], share: float = 0.1) -> dict[
     return limits
 
 
+NOT_COMPLETED = {"holes": "", **dict.fromkeys(SIGNS, ""), "doubts": "not_completed"}
+"""The row of a skull that the model could do nothing with."""
+
+
 def row_of(found: Kriged, limits: Mapping[str, float]) -> dict[str, str]:
     """Signs and doubts of a case as cells of a table."""
     signs = {s: "" if math.isnan(v) else f"{v:.4f}" for s, v in signs_of(found).items()}

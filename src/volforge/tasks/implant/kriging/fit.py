@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from volforge.tasks.implant.kriging.covariance import Covariance
 from volforge.tasks.implant.kriging.disc import Disc, mirrored
 from volforge.tasks.implant.kriging.fill import filled
 from volforge.tasks.implant.kriging.intervals import Intervals
-from volforge.tasks.implant.kriging.pose import Pose, Template
+from volforge.tasks.implant.kriging.pose import Pose, Template, even_directions
 from volforge.tasks.implant.kriging.settings import KrigingSettings, Region
 from volforge.tasks.implant.kriging.solve import Field
 from volforge.tasks.implant.kriging.template import Points, points_of, template_of
@@ -23,6 +23,7 @@ from volforge.volume.geometry import Array
 
 LEAST_SKULLS = 3
 SAME_HEAD_MM = 0.5
+LEAST_RAYS = 0.5  # of the directions above the ears: complete skulls meet nine tenths and more
 
 
 @dataclass(frozen=True)
@@ -63,27 +64,49 @@ class Fitted:
     same: tuple[tuple[int, int], ...]
 
 
-def fit(count: int, skull: Callable[[int], tuple[Array, Array]], settings: KrigingSettings | None = None) -> Fitted:
+def fit(
+    count: int,
+    skull: Callable[[int], tuple[Array, Array]],
+    settings: KrigingSettings | None = None,
+    names: Sequence[str] = (),
+) -> Fitted:
     """Fit a model to complete skulls.
 
     Args:
         count: Number of skulls.
         skull: Reads one of them: (X, Y, Z) with 1 for bone, and its affine. Each is read twice; none is kept.
         settings: Of the model.
+        names: Of the skulls, for messages.
 
     Raises:
-        VolforgeError: Too few skulls, or no region in which their surfaces agree.
+        VolforgeError: Too few skulls; some that are none; or no region in which their surfaces agree.
     """
     settings = settings or KrigingSettings()
     if count < LEAST_SKULLS:
         raise VolforgeError(f"{count} complete skulls", "kriging", f"at least {LEAST_SKULLS} are needed for a mean")
     points: list[Points] = [points_of(*skull(n)) for n in range(count)]
+    _refuse_fragments(points, names)
     template, poses = template_of(points, settings.disc)
     maps = np.stack([surfaces_of(*skull(n), poses[n], settings.disc) for n in range(count)])
     used, same = one_of_each_head(maps, settings)
     maps = maps[list(used)]
     model = model_of(maps, template, settings)
     return Fitted(model, maps, used, tuple(poses[n] for n in used), same)
+
+
+def _refuse_fragments(points: Sequence[Points], names: Sequence[str]) -> None:
+    """Refuse what is no complete skull: one of them would bend template, region and covariance of all.
+
+    Raises:
+        VolforgeError: naming them, each with the share of rays from its middle that meet bone.
+    """
+    rays = len(even_directions())
+    shares = [min(len(s) for s in p.surfaces) / rays for p in points]
+    odd = [f"{names[n] if names else f'skull {n}'} ({100 * v:.0f} %)" for n, v in enumerate(shares) if v < LEAST_RAYS]
+    if odd:
+        text = f"no complete skull, by the directions from its middle that meet bone: {', '.join(odd)}"
+        remedy = f"leave it out, or look at threshold and orientation; {100 * LEAST_RAYS:.0f} % are needed"
+        raise VolforgeError(text, "kriging", remedy)
 
 
 def surfaces_of(skull: Array, affine: Array, pose: Pose, disc: Disc) -> Array:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from volforge.errors import VolforgeError
 from volforge.tasks.implant.kriging.covariance import LENGTHS_MM, OWNERS, Covariance, matern
 from volforge.volume.geometry import Array
 
@@ -98,9 +99,16 @@ def _kernels(
 
 
 def _inverse(matrix: Array) -> Array:
-    """Of a positive definite matrix, by its Cholesky factor."""
+    """Of a positive definite matrix, by its Cholesky factor.
+
+    Raises:
+        VolforgeError: It is none.
+    """
     from scipy.linalg import lapack
 
-    factor, _ = lapack.dpotrf(matrix, lower=1, overwrite_a=1)
-    lower, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+    factor, failed = lapack.dpotrf(matrix, lower=1, overwrite_a=1)
+    lower, failed_too = lapack.dpotri(factor, lower=1, overwrite_c=1)
+    if failed or failed_too or not np.isfinite(lower).all():
+        text = "the covariance of the skulls cannot be inverted"
+        raise VolforgeError(text, "kriging", "are these complete skulls, upright, in mm, each of another head?")
     return np.tril(lower) + np.tril(lower, -1).T

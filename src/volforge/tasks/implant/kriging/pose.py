@@ -96,6 +96,8 @@ def first_guess(skull: Array, affine: Array) -> Pose:
     """
     steps = [max(1, round(2.0 / s)) for s in np.linalg.norm(affine[:3, :3], axis=0)]
     places = np.argwhere(skull[:: steps[0], :: steps[1], :: steps[2]]) * np.array(steps)
+    if not len(places):  # a crumb of bone between them
+        places = np.argwhere(skull)
     points = places @ affine[:3, :3].T + affine[:3, 3]
     top = np.percentile(points[:, 2], 99.9)
     band = points[(points[:, 2] > top - 75) & (points[:, 2] < top - 45)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from volforge.tasks.implant.kriging.complete import Passes
@@ -56,20 +56,49 @@ class KrigingSettings:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> KrigingSettings:
-        """From plain values; what is not named keeps its default."""
-        made: dict[str, Any] = dict(content)
-        for name, kind in (
-            ("disc", Disc),
-            ("region", Region),
-            ("vault", Region),
-            ("passes", Passes),
-            ("thinning", Thinning),
-        ):
+        """From plain values; what is not named keeps its default.
+
+        Raises:
+            TypeError: An unknown name.
+            ValueError: Values out of their range, all of them.
+        """
+        usual, made = cls(), dict(content)
+        for name in ("disc", "region", "vault", "passes", "thinning"):
             if name in made:
-                made[name] = kind(**made[name])
+                made[name] = replace(getattr(usual, name), **made[name])
         if "lengths_mm" in made:
             made["lengths_mm"] = tuple(float(v) for v in made["lengths_mm"])
-        return cls(**made)
+        found = cls(**made)
+        if faults := list(found.faults()):
+            raise ValueError("; ".join(faults))
+        return found
+
+    def faults(self) -> Iterator[str]:
+        """Values out of their range."""
+        for where, value, low, high in (
+            ("disc.pixel_mm", self.disc.pixel_mm, 0.25, 12),
+            ("disc.radius_mm", self.disc.radius_mm, 20, 200),
+            ("disc.colatitude_deg", self.disc.colatitude_deg, 20, 170),
+            ("region.colatitude_deg", self.region.colatitude_deg, 10, self.disc.colatitude_deg),
+            ("region.spread_mm", self.region.spread_mm, 0.01, 100),
+            ("vault.colatitude_deg", self.vault.colatitude_deg, 10, self.disc.colatitude_deg),
+            ("vault.spread_mm", self.vault.spread_mm, 0.01, 100),
+            ("passes.count", self.passes.count, 1, 20),
+            ("passes.ring_mm", self.passes.ring_mm, 0, 100),
+            ("thinning.beyond", self.thinning.beyond, 1, 100),
+            ("offset_mm", self.offset_mm, 0, 100),
+            ("closed", self.closed, 0, 10**6),
+            ("skulls", 1 if self.skulls is None else self.skulls, 1, 10**9),
+        ):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+                yield f"{where} is {value!r}, and lies from {low:g} to {high:g}"
+        if not self.lengths_mm or not all(0 < v <= 1000 for v in self.lengths_mm):
+            yield f"lengths_mm is {list(self.lengths_mm)}: some lengths above 0"
+        for where in ("symmetric", "evidence", "calibrated"):
+            if not isinstance(getattr(self, where), bool):
+                yield f"{where} is {getattr(self, where)!r}: true or false"
+        if self.evidence and not self.symmetric:
+            yield "evidence decides for or against `symmetric`, which is off"
 
     def plain(self) -> dict[str, Any]:
         """As plain values."""

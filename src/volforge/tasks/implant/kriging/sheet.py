@@ -47,7 +47,7 @@ def fit_sheet(
         out: Folder of the model, which appears whole.
         licence: Terms, written into model.json; empty: those of the sheet's line `# licence: ...`.
         settings: Of the model; what is not named keeps its default.
-        skulls: How many subjects are learnt from, the first by rank; None: all.
+        skulls: How many subjects are learnt from, the first by rank; None: as the settings say, all by default.
         seed: Of that rank, and of trial defects.
         bone_hu: Threshold of bone, for CT.
         root: Folder that the sheet's paths start from.
@@ -74,7 +74,7 @@ def fit_sheet(
             str(sheet),
             "pass --licence TEXT, or write `# licence: TEXT` at the head of the sheet",
         )
-    rows = chosen_rows(table, seed, skulls)
+    rows = chosen_rows(table, seed, asked.skulls if skulls is None else skulls)
     if len(rows) < LEAST_SKULLS:
         text = f"{len(rows)} subjects with a complete skull (`image` of modality mask, or a CT)"
         raise VolforgeError(text, str(sheet), f"{LEAST_SKULLS} are needed at least")
@@ -84,7 +84,7 @@ def fit_sheet(
         return np.ascontiguousarray(found.mask).view(np.uint8), found.grid.affine
 
     say(f"{len(rows)} complete skulls")
-    found = fit(len(rows), skull, asked)
+    found = fit(len(rows), skull, asked, [r.scan for r in rows])
     say("variances")
     model, factors = calibrated(found.model, found.maps) if asked.calibrated else (found.model, {})
     say("limits of doubt, and intervals")

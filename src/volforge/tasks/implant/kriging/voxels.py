@@ -109,7 +109,7 @@ def _between(
     from scipy.special import ndtr
 
     maps = [filled(m).astype(np.float32) for m in found.maps]
-    spread = [np.nan_to_num(d, nan=0.0).astype(np.float32) for d in found.deviation]
+    spread = [filled(d).astype(np.float32) for d in found.deviation]
     weight = zone.astype(np.float32)
     shape = tuple(s.stop - s.start for s in box)
     inside, probability = np.zeros(shape, bool), np.zeros(shape, np.float32)

@@ -68,9 +68,11 @@ def drilled(scene: Scene, pattern: Drainage | None = None) -> Drilled:
     pattern = pattern or Drainage()
     places = scene.places(scene.implant)
     radius = pattern.diameter_mm / 2
+    mesh = scene.implant_surface
+    if not len(mesh.vertices):  # thinner than its voxels: there is no wall to drill through
+        return Drilled(scene.implant.copy(), np.zeros((0, 3)), np.zeros((0, 3)), 0.0)
     centres = _candidates(scene, places, pattern.spacing_mm)
     axes = scene.outwards(centres) if len(centres) else np.zeros((0, 3))
-    mesh = scene.implant_surface
     side = np.abs((scene.implant_normals * scene.implant_outwards).sum(axis=1)) < WALL_COSINE
     if side.any() and len(centres):
         off = cKDTree(mesh.vertices[side]).query(centres)[0] >= pattern.margin_mm + radius
