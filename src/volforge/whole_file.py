@@ -78,6 +78,24 @@ def refuse_places(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path 
             raise VolforgeError(f"{name} cannot be written: {why}", str(path), "name another file")
 
 
+def refuse_folder(option: str, out: Path, inputs: Mapping[str, Path | None]) -> None:
+    """Refuse a folder to write, which replaces what was there, where it is or holds an input.
+
+    Args:
+        option: That names it.
+        out: The folder.
+        inputs: By option; None: not given.
+
+    Raises:
+        VolforgeError: Naming the two options.
+    """
+    place = out.resolve()
+    for name, path in inputs.items():
+        if path is not None and place in (path.resolve(), *path.resolve().parents):
+            text = f"{option} would replace the folder that holds {name}"
+            raise VolforgeError(text, str(out), "name another folder")
+
+
 def not_written(error: Exception, path: Path, size: int | None = None) -> VolforgeError:
     """An error for a file or folder that could not be written.
 

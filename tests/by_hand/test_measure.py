@@ -236,7 +236,11 @@ OVERLAP = ("overlap", "prediction.nii.gz", "reference.nii.gz")
         ),
         ((*OVERLAP, "-o", "ct.nii.gz/x.tsv"), "ct.nii.gz is a file, not a folder"),
         (("overlap", "prediction.nii.gz", "nan.nii.gz"), "nan.nii.gz: 1 voxels are not finite"),
-        (("image", "ct.nii.gz", "nan.nii.gz", "--no-hu"), "nan.nii.gz: 1 voxels are not finite (NaN or infinity), the"),
+        (("image", "ct.nii.gz", "ct.nii.gz", "--no-hu"), "--low, --high: images that are not in HU have no range"),
+        (
+            ("image", "ct.nii.gz", "nan.nii.gz", "--no-hu", "--low", "0", "--high", "9"),
+            "nan.nii.gz: 1 voxels are not finite (NaN or infinity), the",
+        ),
         (("image", "ct.nii.gz", "inf.nii.gz"), "inf.nii.gz: 1 voxels are not finite (NaN or infinity) inside the body"),
         (("image", "ct.nii.gz", "empty.nii.gz"), "empty.nii.gz: 48000 voxels are not finite"),
         (("image", "ct.nii.gz", "ct.nii.gz", "--mask", "nan.nii.gz"), "nan.nii.gz: 1 voxels are not finite"),

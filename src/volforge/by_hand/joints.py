@@ -19,6 +19,7 @@ from volforge.volume.geometry import Array, Grid, describe, reorientation_of, sa
 from volforge.volume.read import read_volume
 from volforge.volume.source_volume import values_of
 from volforge.volume.write import write_nifti
+from volforge.whole_file import refuse_folder, refuse_places
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class ByHand:
     condyle_ids: str | None
     barrier_ids: str | None
     other_ids: str | None
+
+    def named(self) -> dict[str, Path | None]:
+        """Files by what they are."""
+        return {"condyle": self.condyle, "barrier": self.barrier, "others": self.others, "image": self.image}
 
 
 def inflate_files(files: ByHand, out: Path, settings: JointSettings) -> Iterator[str]:
@@ -47,6 +52,7 @@ def inflate_files(files: ByHand, out: Path, settings: JointSettings) -> Iterator
         raise VolforgeError(
             "the method `direct` measures a mask that is there already", remedy="use `volforge measure`"
         )
+    refuse_folder("--out", out, files.named())
     joint, grid = _joint(files, settings)
     record = side_record(joint)
     with whole_folder(out) as folder:
@@ -75,6 +81,10 @@ def compare_files(sides: Mapping[str, ByHand], out: Path, settings: JointSetting
     Raises:
         VolforgeError: unreadable files, other grids, no condyle, unknown method.
     """
+    inputs = {f"{name} of the {side} side": f for side, files in sides.items() for name, f in files.named().items()}
+    refuse_places({"--out": out}, inputs)
+    if out.suffix != ".json":
+        raise VolforgeError("the comparison is written as .json", f"--out {out}", "name such a file")
     joints = {side: _joint(files, settings)[0] for side, files in sides.items()}
     records = {side: side_record(joint) for side, joint in joints.items()}
     found = asymmetry_record(records, joints)
@@ -108,7 +118,7 @@ def _joint(files: ByHand, settings: JointSettings) -> tuple[Joint, Grid]:
         )
     others = None
     if files.others is not None:
-        others = _mask(files.others, files.other_ids, (grid, files.condyle))[0]
+        others = _mask(files.others, files.other_ids, (grid, files.condyle))[0] & ~condyle & ~barrier
     image = None
     if files.image is not None:
         image = _canonical(files.image, (grid, files.condyle), labels=False)[0].astype(np.float32)

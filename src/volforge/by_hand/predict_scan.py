@@ -101,6 +101,12 @@ def predict_scan(
             )
         groups.setdefault(model.sees, []).append(model)
     finder = load_model(options.localiser, options.device) if options.localiser is not None else None
+    if finder is not None and all(m.settings.region is None for m in loaded):
+        raise VolforgeError("none of these models needs a localiser", str(options.localiser), "leave --localiser out")
+    imports = [import_settings(m) for m in loaded]
+    if any((s.background, s.body_mask) != (imports[0].background, imports[0].body_mask) for s in imports):
+        text = "models of cohorts that were imported in another way (background, body mask) cannot be joined"
+        raise VolforgeError(text, str(weights[-1]), "name models of one cohort")
     with tempfile.TemporaryDirectory(prefix="volforge-") as scratch:
         folder = Path(scratch) / "scan"
         request = ScanRequest("scan", options.modality, options.unit, {"image": image})

@@ -113,7 +113,7 @@ def duplicates(
     sources: Annotated[list[Path], typer.Argument(help="Sample sheets, or configurations (.yaml) with their cohorts.")],
     out: Annotated[Path | None, typer.Option(help="Write the pairs as a table, .tsv.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder that the paths of the sheets start from.")] = None,
-    processes: Annotated[int, typer.Option(help="Scans read side by side; 0: one per core.")] = 0,
+    processes: Annotated[int, typer.Option(min=0, help="Scans read side by side; 0: one per core.")] = 0,
 ) -> None:
     r"""Find the same head under different subjects, in one cohort or several; exits with 1 if there is one.
 
@@ -126,7 +126,7 @@ def duplicates(
     from volforge.cohort.duplicates.find import find_duplicates, shape_of
     from volforge.cohort.duplicates.report import entries_of, pairs_text
     from volforge.cohort.sheet import SheetRow
-    from volforge.whole_file import write_whole
+    from volforge.whole_file import refuse_places, write_whole
 
     def say(text: str) -> None:
         typer.echo(text, err=True)
@@ -137,6 +137,7 @@ def duplicates(
         cohorts = load_run([configuration]).cohorts
         return {n: list(c.rows.values()) for n, c in cohorts.items() if c.settings.phantom is None}
 
+    refuse_places({"--out": out}, {str(s): s for s in sources})
     entries = entries_of(sources, root, without_phantoms)
     say(f"{len(entries)} scans are read")
     with ProcessPoolExecutor(processes or len(os.sched_getaffinity(0))) as pool:

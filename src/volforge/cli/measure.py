@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -41,7 +42,10 @@ def overlap(
     """
     from volforge.by_hand import measure as by_hand
 
-    _check_ending(out)
+    table = Path(structures) if structures is not None and "=" not in structures else None
+    _check_out(
+        out, {"the prediction": prediction, "the reference": reference, "--structures": table, "--boundary": boundary}
+    )
     metrics = by_hand.segmentation_metrics(tolerance or [1.0, 2.0], surface, boundary_mm, distances=distances)
     every = by_hand.pairs(prediction, reference)
     ids = by_hand.present_structures(every) if structures is None else by_hand.read_structures_option(structures)
@@ -54,9 +58,9 @@ def image(
     prediction: Prediction,
     reference: Reference,
     mask: Annotated[Path | None, typer.Option(help="Mask or folder of masks; else the reference's body.")] = None,
-    low: Annotated[float, typer.Option(help="Least value of the range, HU (or the images' own unit).")] = -1024.0,
-    high: Annotated[float, typer.Option(help="Greatest value of the range, HU (or the images' own unit).")] = 3000.0,
-    hu: Annotated[bool, typer.Option(help="Values are HU; --no-hu for other images.")] = True,
+    low: Annotated[float | None, typer.Option(help="Least value of the range; else -1024 HU.")] = None,
+    high: Annotated[float | None, typer.Option(help="Greatest value of the range; else 3000 HU.")] = None,
+    hu: Annotated[bool, typer.Option(help="Values are HU; --no-hu for other images, with --low and --high.")] = True,
     structural: Annotated[bool, typer.Option(help="SSIM and MS-SSIM too.")] = True,
     out: Out = None,
 ) -> None:
@@ -65,9 +69,14 @@ def image(
     Example: volforge measure image made real --mask bodies --out measures.tsv
     """
     from volforge.by_hand import measure as by_hand
+    from volforge.errors import VolforgeError
     from volforge.metrics.image import ImageMetrics
 
-    _check_ending(out)
+    _check_out(out, {"the prediction": prediction, "the reference": reference, "--mask": mask})
+    if not hu and (low is None or high is None):
+        text = "images that are not in HU have no range of their own"
+        raise VolforgeError(text, "--low, --high", "give both: PSNR and SSIM rest on them, and values are cut to them")
+    low, high = -1024.0 if low is None else low, 3000.0 if high is None else high
     by_hand.check_range(low, high)
     metrics = ImageMetrics(low, high, hu, structural)
     found = [(p.name, m) for p in by_hand.pairs(prediction, reference) for m in by_hand.image(p, mask, metrics)]
@@ -91,7 +100,7 @@ def distribution(
     from volforge.by_hand.distribution import distribution as measure
     from volforge.metrics.distribution import FEW_IMAGES
 
-    _check_ending(out)
+    _check_out(out, {})
     found, about = measure(synthetic, real, network, (low, high), seed)
     _show([(synthetic.name, m) for m in found], out)
     least = min((m.n for m in found), default=0)
@@ -100,11 +109,13 @@ def distribution(
         typer.echo(f"{least} images: under {FEW_IMAGES} these distances are biased upwards", err=True)
 
 
-def _check_ending(out: Path | None) -> None:
+def _check_out(out: Path | None, inputs: Mapping[str, Path | None]) -> None:
     from volforge.errors import VolforgeError
+    from volforge.whole_file import refuse_places
 
     if out is not None and out.suffix not in (".tsv", ".json"):
         raise VolforgeError("unknown ending", str(out), "use .tsv or .json")
+    refuse_places({"--out": out}, inputs)
 
 
 def _show(found: list[tuple[str, Measure]], out: Path | None) -> None:

@@ -56,6 +56,7 @@ def train(
     from volforge.study.jobs import TrainJob
     from volforge.training.attempt import failure_kept
     from volforge.volume.folders import read_object
+    from volforge.whole_file import refuse_folder
 
     read = named_folders(needs or [], "--needs")
     job = TrainJob(
@@ -74,6 +75,7 @@ def train(
         read,
         start,
     )
+    refuse_folder("--out", out, {"--from": start, **{f"--needs {name}": f for name, f in read.items()}})
     content = read_object(settings, "the settings of a model", "entry", "task")
     entry = content["entry"]
     if start is not None:
@@ -188,6 +190,8 @@ def predict(
             raise VolforgeError(f"{' and '.join(others)} of a study, and --image by hand", str(image), "choose one")
         if not weights_of:
             raise VolforgeError("no model is named", str(image), "pass --weights FOLDER")
+        seen = {"--image": image, "--localiser": localiser, "--body-mask": body_mask}
+        refuse_places({"--out": out, "--confidence": confidence, "--deviation": deviation}, seen)
         own = _entry_of(weights_of[0])
         translation = {
             "also": named_folders(also or [], "--also"), "body_mask": body_mask, "fuse": fuse, "deviation": deviation,
@@ -210,10 +214,9 @@ def predict(
         shares = {n: number_in("--keep", v) for n, v in (w.split("=", 1) for w in keep or [] if "=" in w)}
         if len(shares) != len(keep or []):
             raise VolforgeError("not STRUCTURE=SHARE", "--keep", "write --keep kidney=0.1, once for each structure")
-        seen = [int(number_in("--window", n)) for n in window.split(",")] if window else None
-        refuse_places({"--out": out, "--confidence": confidence}, {"--image": image})
+        windows = [int(number_in("--window", n)) for n in window.split(",")] if window else None
         options = Options(
-            modality, unit, localiser, seen, 0.5 if overlap is None else overlap, tuple(flips), shares, device
+            modality, unit, localiser, windows, 0.5 if overlap is None else overlap, tuple(flips), shares, device
         )
         found = predict_scan(image, weights_of, out, options, confidence)
         for joint in found.joints:

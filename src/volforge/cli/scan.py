@@ -141,12 +141,16 @@ def label_(
     from volforge.cli.arguments import as_words
     from volforge.errors import VolforgeError
     from volforge.volume.label_command import run_label_command
+    from volforge.whole_file import refuse_places
 
     words, version = as_words(command, "--command"), as_words(version_command, "--version-command")
     if not words:
         raise VolforgeError("no program is named", "--command", 'write ["program", "{image}", "{labels}"]')
     if not image.exists():
         raise VolforgeError("file not found", str(image), "check the path")
+    if out.suffix != ".json":
+        raise VolforgeError("the record is written as .json", f"--out {out}", "name such a file")
+    refuse_places({"--out": out, "the map beside --out": out.with_suffix(".nii.gz")}, {"--image": image})
     run_label_command(image, out, words, version, record_refusal=record_refusal)
     typer.echo(str(out))
 

@@ -62,6 +62,11 @@ class Stack:
     split: str
     files: dict[int, Path] = field(default_factory=dict)
 
+    @property
+    def is_grey(self) -> bool:
+        """Whether its slices are pictures, whose greys stand for a window; arrays hold values."""
+        return all(path.suffix == ".png" for path in self.files.values())
+
 
 def import_domains(folder: Path, out: Path, how: DomainImport) -> tuple[int, int]:
     """Stack such folders to volumes with a sheet.
@@ -276,10 +281,15 @@ def _values(
     if export is not None:
         with form_of(folder / EXPORT, "the description of an export"):
             low, high = (float(export["scans"][stack.pid][k]) for k in ("low", "high"))
-    if array.dtype.kind == "u" and not stretched and (is_ct or export is not None):
+    if stack.is_grey and array.dtype.kind == "u" and not stretched and (is_ct or export is not None):
         top = np.iinfo(array.dtype).max
         array = low + array.astype(np.float64) / top * (high - low)
     if is_ct and not stretched:
+        low, high = float(array.min()), float(array.max())
+        if low < np.iinfo(np.int16).min or high > np.iinfo(np.int16).max:
+            text = f"values from {low:g} to {high:g} are no Hounsfield units"
+            _add(problems, folder / stack.folder, stack.pid, text, "export the CT in HU, or as grey pictures")
+            return np.zeros(array.shape, np.int16), "hu"
         return np.rint(array).astype(np.int16), "hu"
     return array.astype(np.float32), "arbitrary"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from volforge.cohort.sheet import COLUMNS, FILE_COLUMNS, SheetRow, from_here, read_sheet
 from volforge.errors import ProblemsError, VolforgeError, errors_of
 from volforge.tables.characters import looks_of
-from volforge.whole_file import write_whole
+from volforge.whole_file import refuse_places, write_whole
 
 KIND = "volforge key of pseudonyms"
 DIGITS = 10  # of hexadecimal: two of 10,000 subjects share one with a chance of 5e-5, and that is refused
@@ -131,6 +131,7 @@ def pseudonymise_sheet(sheet: Path, key_file: Path, out: Path, keep: Sequence[st
     Raises:
         VolforgeError: The sheet has errors; a column is not there; see `open_key`.
     """
+    refuse_places({"--out": out}, {"the sheet": sheet, "the key": key_file})
     names = open_key(key_file, [out.absolute().parent])
     table = read_sheet(sheet, check_files=False)
     if errors_of(table.problems):

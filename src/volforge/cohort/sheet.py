@@ -274,7 +274,21 @@ def _check_whole(table: Table, rows: list[SheetRow], has_labels_command: bool) -
                     f"subject '{subject}' stands in several: {shown}; that would leak between them",
                     f"give all its scans (lines {', '.join(str(r.line) for r in scans)}) the same {column}",
                 )
+    _check_files_of_others(table, rows)
     _check_looks(table, rows)
+
+
+def _check_files_of_others(table: Table, rows: list[SheetRow]) -> None:
+    """No file serves two subjects, in whatever column and under whatever name (links); volumes of a 4-D file may."""
+    seen: dict[str, tuple[SheetRow, str]] = {}
+    for row in rows:
+        for column, name in row.files.items():
+            file, mark, number = name.partition("#")
+            first, there = seen.setdefault(os.path.realpath(file) + mark + number, (row, column))
+            if first.subject != row.subject and (name != first.files[there] or "image" not in (column, there)):
+                where = f"line {first.line}, column {there}"
+                text = f"the same file stands in {where}, under another subject, which would leak"
+                table.add(row.line, column, name, text, "give each subject files of its own, or one name")
 
 
 def _second_file(row: SheetRow) -> str:

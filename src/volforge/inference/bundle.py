@@ -12,6 +12,7 @@ import torch
 from volforge.errors import VolforgeError
 from volforge.inference.model import load_model
 from volforge.volume.folders import read_object, whole_folder, write_json
+from volforge.whole_file import refuse_folder
 
 
 def export_bundle(weights: Path, out: Path) -> Path:
@@ -29,6 +30,7 @@ def export_bundle(weights: Path, out: Path) -> Path:
         VolforgeError: The model looks into boxes about joints, or is a localiser: a bundle has no localiser. It is no
             model of segmentation.
     """
+    refuse_folder("--out", out, {"--weights": weights})
     about = read_object(weights / "model.json", "the description of a model")
     if "classes" not in about:
         text = f"models of {about.get('task') or 'other tasks'} are not exported: a bundle makes label maps"

@@ -99,7 +99,13 @@ def cut_for(model: Model, scan: Scan) -> Cut:
 
 
 def locate(localiser: Model, scan: Scan, device: str = "cpu") -> list[Joint]:
-    """The joints of a scan, centres in voxels of the scan's grid."""
+    """The joints of a scan, centres in voxels of the scan's grid.
+
+    Raises:
+        VolforgeError: The model finds no joints.
+    """
+    if localiser.settings.kind != "localiser":
+        raise VolforgeError("this model is no localiser", str(localiser.folder), "pass the model that finds the joints")
     cut = cut_for(localiser, scan)
     image = torch.from_numpy(np.ascontiguousarray(cut.image))[None, None].to(device)
     with torch.inference_mode():

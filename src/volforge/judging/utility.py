@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from volforge.cohort.splits import rank
 from volforge.judging.judge import UTILITY, Seen, View, dice_of
-from volforge.metrics.measure import Measure, nothing
+from volforge.metrics.measure import Measure, Status, nothing
 from volforge.study.settings import ArmSettings
 
 
@@ -49,8 +49,9 @@ def utility(settings: ArmSettings, cases: Sequence[Shown], seed: int) -> list[tu
         learnt = [c.made for c in cases if c.subject not in tested and c.made is not None]
         rest = [c for c in cases if c.subject in tested]
         images, labels = ([s for seen in learnt for s in getattr(seen, part)] for part in ("images", "labels"))
-        if not images:
-            found += [(c, nothing(UTILITY, "missing_prediction", k)) for c in rest for k in view.ids]
+        if not images:  # no other subject at all is no fault of the arm
+            why: Status = "missing_prediction" if any(c.subject not in tested for c in cases) else "undefined"
+            found += [(c, nothing(UTILITY, why, k)) for c in rest for k in view.ids]
             continue
         steps = settings.metrics["segmenter_steps"]
         network, _ = train_judging_segmenter(images, labels, view.classes, steps, seed)

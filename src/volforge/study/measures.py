@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from volforge.cohort.collect import as_tsv
+from volforge.errors import VolforgeError
 from volforge.metrics.measure import Measure, number
 from volforge.volume.folders import read_rows
-from volforge.whole_file import write_whole
+from volforge.whole_file import refuse_places, write_whole
 
 COLUMNS = (
     "study", "arm", "fold", "seed", "cohort", "subject", "scan", "side", "structure", "sample", "measure", "value",
@@ -73,6 +74,10 @@ def read_measures(path: Path) -> list[dict[str, str]]:
 
 def collect(parts: Sequence[Path], out: Path) -> int:
     """Join the measures of all arms, folds and seeds of a study, in the order given."""
+    refuse_places({"--out": out}, {str(part): part for part in parts})
+    places = [part.resolve() for part in parts]
+    if twice := [str(p) for n, p in enumerate(parts) if places[n] in places[:n]]:
+        raise VolforgeError(f"a table stands twice: {', '.join(twice)}", "", "name each part once")
     text, count = io.StringIO(newline=""), 0
     writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n", restval="")
     writer.writeheader()

@@ -27,6 +27,12 @@ class Slice:
     number: int
 
 
+def was_cut(folder: Path, part: str) -> bool:
+    """Whether a scan was cut and has `image` or `labels` in its folder of a recipe."""
+    record = folder / "record.json"
+    return record.exists() and bool(read_json(record)["accepted"]) and (folder / f"{part}.b2nd").exists()
+
+
 class Slices:
     """Slices of some scans, in memory. `shows_sides`: columns run from one side of the patient to the other.
 
@@ -50,11 +56,9 @@ class Slices:
         labels: list[Array] = []
         for row in rows:
             place = recipe / row["scan"]
-            if not (place / "record.json").exists() or not read_json(place / "record.json")["accepted"]:
+            if not all(was_cut(place, part) for part in wants):
                 continue
             store = SliceStore(place)
-            if not set(wants) <= set(store.names):
-                continue
             kept = _kept(place / "index.tsv")
             self.shows_sides = store.geometry["axis"] != "sagittal"
             self.slices += [Slice(row["scan"], row["subject"], n) for n in kept]

@@ -28,7 +28,7 @@ from volforge.volume.label_map import present_ids
 from volforge.volume.read import read_canonical
 from volforge.volume.resample import about
 from volforge.volume.store import write_array
-from volforge.whole_file import write_whole
+from volforge.whole_file import refuse_folder, write_whole
 
 INDEX_COLUMNS = ("slice", "position_mm", "body_mm2", "kept", "labels")
 MASKS = ("body", "defective", "implant")
@@ -59,7 +59,8 @@ def cut_scan(
     Raises:
         ScanError: the scan was refused at import or does not fit the recipe, and `record_refusal` is false.
     """
-    record = read_object(scan / "record.json", "the record of a scan", "accepted")
+    refuse_folder("--out", out, {"the scan": scan})
+    record = read_object(scan / "record.json", "the record of a scan", "accepted", "scan")
     try:
         if not record["accepted"]:
             raise ScanError("refused at import: " + record["refused"]["reason"], record["refused"]["where"])

@@ -26,6 +26,7 @@ from volforge.volume.sources import on_disk, source_entry
 from volforge.volume.stand_ins import missing_file
 from volforge.volume.units import hounsfield_offset
 from volforge.volume.write import write_nifti
+from volforge.whole_file import refuse_folder
 
 RECORD_FORMAT = 1
 
@@ -86,6 +87,7 @@ def import_scan(request: ScanRequest, settings: ImportSettings, out: Path, *, re
     Raises:
         ScanError: the scan is refused and `record_refusal` is false.
     """
+    refuse_folder("--out", out, {f"--{part.replace('_', '-')}": file for part, file in request.files.items()})
     try:
         with whole_folder(out) as scratch:
             record = _import(request, settings, scratch)

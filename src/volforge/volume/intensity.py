@@ -69,7 +69,10 @@ def canonical_values(values: Array, unit: str) -> Intensities:
             return Intensities(values.astype(np.int16), flags)
     if np.abs(values).max() > np.finfo(np.float32).max / 4:
         raise ScanError("values are too large to be an image", remedy="check the scaling of the file")
-    return Intensities(values.astype(np.float32), flags)
+    small = values.astype(np.float32)
+    if values.dtype.kind in "iu" and not np.array_equal(small.astype(np.float64), values):
+        flags.append("values_rounded")  # integers beyond 2^24
+    return Intensities(small, flags)
 
 
 def check_air(hounsfield: Array) -> list[str]:

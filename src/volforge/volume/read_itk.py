@@ -101,11 +101,17 @@ def _volume(path: Path, image: sitk.Image) -> SourceVolume:
     return SourceVolume(array, 1.0, 0.0, Grid(array.shape, affine), flags, kind="itk")
 
 
+PATIENT_SPACE = re.compile(r"(left|right)-(anterior|posterior)-(superior|inferior)(-time)?|[lr][ap][si]t?")
+
+
 def _nrrd_scale(path: Path, flags: list[str]) -> float:
     """Millimetres per length unit of an NRRD header; flags what the header leaves open."""
     fields = nrrd_header(path).fields
-    if "space" not in fields and "space dimension" not in fields:
-        flags.append("orientation_assumed")
+    space = fields.get("space", "").strip().lower()
+    if not PATIENT_SPACE.fullmatch(space) and "space dimension" not in fields:
+        flags.append(
+            "orientation_assumed"
+        )  # none, or one that names no sides of a patient: scanner-xyz, 3D-left-handed
     if "space directions" not in fields and "spacings" not in fields:
         flags.append("unit_assumed")
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", fields.get("units", "")))) - {""}

@@ -150,6 +150,10 @@ def _refuse_promise(image: Any, content: bytes | None) -> None:
 def _stored(image: Any, content: bytes | None) -> Array:
     """The stored values; out of bytes in memory by one copy, where nibabel makes several."""
     proxy = image.dataobj
+    header = type(image.header).template_dtype.itemsize
+    if content is not None and 0 <= proxy.offset < header:
+        text = f"its voxels are said to begin at byte {proxy.offset}, within the header of {header} bytes"
+        raise ScanError(text, remedy="write the field vox_offset anew (352, or 544 of NIfTI-2), or export it again")
     count = math.prod(int(n) for n in proxy.shape)
     is_sound = min(proxy.shape) > 0 and proxy.offset >= 0
     if content is None or not is_sound or proxy.offset + count * proxy.dtype.itemsize > len(content):

@@ -45,8 +45,10 @@ def write_on_source_grid(
         description: Of the header, as `volforge.volume.write.nifti_bytes`.
 
     Raises:
-        VolforgeError: the array is not on the scan's canonical grid.
+        VolforgeError: the array is not on the scan's canonical grid; another ending than `.nii.gz`.
     """
+    if not path.name.lower().endswith(".nii.gz"):
+        raise VolforgeError("volumes are written as .nii.gz", str(path), "name such a file")
     if list(array.shape) != record["grid"]["shape"]:
         raise VolforgeError(
             f"shape {array.shape} is not the scan's canonical shape {tuple(record['grid']['shape'])}",

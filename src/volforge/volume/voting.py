@@ -11,7 +11,9 @@ from volforge.errors import ScanError, VolforgeError
 from volforge.volume.geometry import Array
 from volforge.volume.read import read_volume
 from volforge.volume.source_volume import scaled
+from volforge.volume.straighten import onto_planes
 from volforge.volume.write import write_nifti
+from volforge.whole_file import refuse_places
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,9 @@ def fill_file(path: Path, out: Path, how: Voting | None = None) -> tuple[int, in
         ScanError: It is no mask.
         VolforgeError: `out` is no NIfTI file.
     """
-    if not out.name.lower().endswith((".nii.gz", ".nii")):
+    if not out.name.lower().endswith(".nii.gz"):
         raise VolforgeError("masks are written as NIfTI", str(out), "call it .nii.gz")
+    refuse_places({"--out": out}, {"the mask": path})
     source = read_volume(path, labels=True)
     values = scaled(source)
     found = [v for v in np.unique(values) if v != 0]
@@ -97,5 +100,7 @@ def fill_file(path: Path, out: Path, how: Voting | None = None) -> tuple[int, in
         raise ScanError(text, str(path), "give a binary volume")
     mask = values != 0
     filled = fill_by_vote(mask, how)
+    if source.planes is not None:  # slices that were straightened: back to where they lay
+        filled = onto_planes(filled, source.grid, source.planes, nearest=True, outside=0)
     write_nifti(out, filled.astype(np.uint8), source.grid, source.header or None)
     return int(mask.sum()), int(filled.sum())

@@ -7,9 +7,25 @@ from typing import Any
 
 import numpy as np
 
+from volforge.errors import VolforgeError
 from volforge.volume.geometry import Array, Grid
 from volforge.volume.nibabel_alone import load_nibabel
 from volforge.whole_file import write_whole
+
+
+def _narrowed(array: Array) -> Array:
+    """64-bit integers, which NIfTI-1 readers do not share, in the smallest type that holds them.
+
+    Raises:
+        VolforgeError: None does.
+    """
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
+        return array
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    for kind in (np.uint8, np.int16, np.uint16, np.int32, np.uint32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return array.astype(kind)
+    raise VolforgeError(f"values from {low} to {high} fit no integer of a NIfTI file", remedy="relabel them")
 
 
 def nifti_bytes(array: Array, grid: Grid, header: dict[str, Any] | None = None, description: str = "") -> bytes:
@@ -24,6 +40,7 @@ def nifti_bytes(array: Array, grid: Grid, header: dict[str, Any] | None = None, 
     from isal import igzip
 
     nib = load_nibabel()
+    array = _narrowed(array)
     image = nib.Nifti1Image(np.asarray(array), None)
     fields = image.header
     if header:

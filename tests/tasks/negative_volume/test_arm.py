@@ -131,7 +131,13 @@ def test_a_side_without_a_condyle_is_a_failure_and_the_other_is_measured(scans, 
     failed = value(rows, "half", "right", "joint_space", "joint_space_mm3")
     assert (failed["value"], failed["status"]) == ("", "empty_prediction")
     assert value(rows, "half", "left", "joint_space", "joint_space_mm3")["status"] == "ok"
-    assert value(rows, "half", "", "joint_space", "asymmetry_index_percent")["status"] == "undefined"
+    assert value(rows, "half", "", "joint_space", "asymmetry_index_percent")["status"] == "empty_prediction"
+    names = {
+        side: {r["measure"] for r in rows if (r["scan"], r["side"]) == ("half", side)} for side in ("left", "right")
+    }
+    assert names["right"] == names["left"]  # or means were over the easy sides
+    whole = {(r["measure"], r["structure"]) for r in rows if (r["scan"], r["side"]) == ("even", "")}
+    assert whole == {(r["measure"], r["structure"]) for r in rows if (r["scan"], r["side"]) == ("half", "")}
     content = json.loads((labels_arm / "predictions/shapes/half/negative_volume.json").read_text())
     assert content["sides"]["right"] == {"status": "failed", "message": "the condyle is empty", "flags": []}
 

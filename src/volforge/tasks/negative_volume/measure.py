@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from volforge.cohort.collect import as_tsv
 from volforge.errors import VolforgeError
-from volforge.metrics.measure import Measure, nothing
+from volforge.metrics.measure import Measure, Status, nothing
 from volforge.metrics.repeatability import icc_1_1, smallest_detectable_change
 from volforge.metrics.segmentation import SegmentationMetrics, measure_structures
 from volforge.shape.joint_record import FILE, SIDE_MEASURES, VOLUMES, value_of
@@ -59,10 +60,11 @@ def measure(settings: ArmSettings, job: MeasureJob) -> int:
     scores: list[tuple[float, Prediction]] = []
     wanted = {p.scan: p for p in read_predictions(reference)}
     repeats: dict[tuple[str, str], list[list[float]]] = {}
-    for prediction in read_predictions(predictions):
-        found = _record(predictions, prediction)
+    every = [(p, _record(predictions, p)) for p in read_predictions(predictions)]
+    expected = expected_of([found for _, found in every])
+    for prediction, found in every:
         source = prediction.label_source if own_labels else PREDICTED
-        described = [*_of_sides(found), *_of_asymmetry(found)]
+        described = [*_of_sides(found, expected), *_of_asymmetry(found, expected)]
         rows += [row(origin_of(settings, place, prediction, side, source), m) for side, m in described]
         for side in SIDES:
             for kind, by_name in found["sides"].get(side, {}).get("repeats", {}).items():
@@ -104,23 +106,63 @@ def structure_of(measure: str) -> str:
     return "negative_volume" if measure.startswith("negative_volume") else "joint_space"
 
 
-def _of_sides(found: Mapping[str, Any]) -> list[tuple[str, Measure]]:
-    measures = []
+@dataclass(frozen=True)
+class Expected:
+    """What an arm measures where it can: a side that failed has failed in all of it.
+
+    Attributes:
+        of_side: Names of the measures of a side.
+        mirrored: Measure and structure of the comparison of a joint with the mirrored other one.
+    """
+
+    of_side: tuple[str, ...]
+    mirrored: tuple[tuple[str, str], ...]
+
+
+def expected_of(records: Sequence[Mapping[str, Any]]) -> Expected:
+    """What some side or some case of an arm has a row for; the volumes in any case.
+
+    Args:
+        records: negative_volume.json of all its cases.
+    """
+    names = dict.fromkeys(VOLUMES)
+    shapes: dict[tuple[str, str], None] = {}
+    for found in records:
+        for record in found["sides"].values():
+            if record["status"] == "ok":
+                names |= dict.fromkeys([n for n in SIDE_MEASURES if n in record])
+                names |= dict.fromkeys([_within(n, line) for line in record.get("sensitivity", []) for n in VOLUMES])
+        shapes |= dict.fromkeys((e["measure"], e["structure"]) for e in found["asymmetry"].get("shapes", []))
+    return Expected(tuple(names), tuple(shapes))
+
+
+def _within(name: str, line: Mapping[str, Any]) -> str:
+    return f"{name.removesuffix('_mm3')}_within_{line['r_max_mm']:g}_mm3"
+
+
+def failure_of(record: Mapping[str, Any] | None) -> Status | None:
+    """Why a side has no joint; None where it has one."""
+    if record is None or record["status"] == "missing":
+        return "missing_prediction"
+    return None if record["status"] == "ok" else "empty_prediction"
+
+
+def _of_sides(found: Mapping[str, Any], expected: Expected) -> list[tuple[str, Measure]]:
+    measures: list[tuple[str, Measure]] = []
     for side in SIDES:
-        record = found["sides"].get(side, {"status": "missing"})
-        failed = record["status"] != "ok"
-        status = "missing_prediction" if record["status"] == "missing" else "empty_prediction"
+        record = found["sides"].get(side)
+        status = failure_of(record)
+        if status is not None:
+            measures += [(side, nothing(name, status, structure_of(name))) for name in expected.of_side]
+            continue
         for name in SIDE_MEASURES:
-            if failed and name in VOLUMES:
-                measures.append((side, nothing(name, status, structure_of(name))))  # type: ignore[arg-type]
-            elif not failed and name in record:
+            if name in record:
                 value = value_of(found, side, name)
-                known = "undefined" if math.isnan(value) else "ok"
-                measures.append((side, Measure(name, value, structure_of(name), known, 1)))  # type: ignore[arg-type]
+                known: Status = "undefined" if math.isnan(value) else "ok"
+                measures.append((side, Measure(name, value, structure_of(name), known, 1)))
         for line in record.get("sensitivity", []):
             for name in VOLUMES:
-                within = f"{name.removesuffix('_mm3')}_within_{line['r_max_mm']:g}_mm3"
-                value = line[name]
+                within, value = _within(name, line), line[name]
                 shown = (
                     nothing(within, "undefined", structure_of(name))
                     if value is None
@@ -130,21 +172,27 @@ def _of_sides(found: Mapping[str, Any]) -> list[tuple[str, Measure]]:
     return measures
 
 
-def _of_asymmetry(found: Mapping[str, Any]) -> list[tuple[str, Measure]]:
+def _of_asymmetry(found: Mapping[str, Any], expected: Expected) -> list[tuple[str, Measure]]:
+    failed = next((f for f in (failure_of(found["sides"].get(s)) for s in SIDES) if f is not None), None)
+    without: Status = failed or "undefined"
     measures = []
     for name in VOLUMES:
         index = found["asymmetry"].get(name, {})
         for key, measure in (("percent", "asymmetry_index_percent"), ("signed_percent", "asymmetry_signed_percent")):
             value = index.get(key)
             shown = (
-                nothing(measure, "undefined", structure_of(name))
+                nothing(measure, without, structure_of(name))
                 if value is None
                 else Measure(measure, value, structure_of(name), "ok", 1)
             )
             measures.append(("", shown))
-    for entry in found["asymmetry"].get("shapes", []):
-        if entry["value"] is not None:
-            measures.append(("", Measure(entry["measure"], entry["value"], entry["structure"], "ok", 1)))
+    shapes = {(e["measure"], e["structure"]): e["value"] for e in found["asymmetry"].get("shapes", [])}
+    for measure, structure in expected.mirrored:
+        value = shapes.get((measure, structure))
+        if value is not None:
+            measures.append(("", Measure(measure, value, structure, "ok", 1)))
+        elif failed is not None:
+            measures.append(("", nothing(measure, failed, structure)))
     return measures
 
 
@@ -219,7 +267,8 @@ def _repeatability(
             (f"repeatability_{kind}_change_{stem}_percent", 100 * change / mean if mean else math.nan),
         ):
             status = "undefined" if math.isnan(value) else "ok"
-            rows.append(row(empty, Measure(measure, value, structure_of(name), status, len(groups))))  # type: ignore[arg-type]
+            used = sum(all(math.isfinite(v) for v in g) for g in groups)
+            rows.append(row(empty, Measure(measure, value, structure_of(name), status, used)))  # type: ignore[arg-type]
     return rows
 
 

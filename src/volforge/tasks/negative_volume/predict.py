@@ -85,6 +85,7 @@ def _inputs(
         or settings.own["joint"]["inflation"]["enhance"]
         or sees_image(settings.own["joint"])
     )
+    wants_image = wants_image and record.get("unit") == "hu"  # what reads an image here knows bone by its HU
     image = cohort.read(case.scan, "image") if wants_image and cohort.has(case.scan, "image") else None
     if folder is None:
         return Inputs(cohort.read(case.scan, "labels"), image, None, grid)

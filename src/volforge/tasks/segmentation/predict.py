@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from volforge.cohort.collect import as_tsv
+from volforge.errors import ScanError
 from volforge.study.cases import Case, Cohort, cases_with
 from volforge.study.jobs import PredictJob
 from volforge.study.predict import cost, predict_without_models, written
@@ -55,7 +57,12 @@ def predict(settings: ArmSettings, job: PredictJob) -> int:
             if not cohort.has(case.scan, "image"):  # a failure that is counted, not the end of all others
                 predictions.append(Prediction(case.scan, case.subject, case.reference, case.label_source))
                 continue
-            found, rows = one(case)
+            try:
+                found, rows = one(case)
+            except ScanError as error:  # of this scan alone: the arm fails on it, and goes on with the others
+                print(f"{case.scan} is not segmented: {error}", file=sys.stderr)
+                predictions.append(Prediction(case.scan, case.subject, case.reference, case.label_source))
+                continue
             made = written(cohort, case, (found.labels, found.confidence), scratch, labels=True)
             plain = by_structure((s, side, value) for s, side, value, _ in found.cross_entropy)
             doubled = by_structure((s, side, value) for s, side, _, value in found.cross_entropy)

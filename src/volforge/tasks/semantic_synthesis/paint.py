@@ -36,6 +36,7 @@ def grain_of(noise: Tensor, values: int, shape: tuple[int, int, int], sigma: flo
         return white
     reach = max(1, round(4 * sigma))
     kernel = gaussian_filter1d(np.eye(1, 2 * reach + 1, reach)[0], sigma, mode="constant")
+    kernel = np.bincount(np.arange(len(kernel)) % n, kernel, n)  # in a thin volume it meets itself
     smooth = gaussian_filter1d(white, sigma, axis=0, mode="wrap")  # so that first and last slices vary as others do
     return np.asarray(smooth / np.sqrt((kernel**2).sum()), np.float32)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from volforge.cohort.splits import rank
+from volforge.errors import VolforgeError
 from volforge.inference.model_settings import ResolvedModel, is_hounsfield, window_of
 from volforge.study.cases import Row, free_rows, of_modality
 from volforge.study.inner_split import inner_split
@@ -132,7 +133,12 @@ class Domains:
         return {name: sorted({r["subject"] for r in rows}) for name, rows in parts.items()}
 
 
-def domains(settings: SynthesisSettings, rows: Sequence[Row], fold: int) -> Domains:
+def domains(
+    settings: SynthesisSettings,
+    rows: Sequence[Row],
+    fold: int,
+    holds: Callable[[Row, str], bool] = lambda row, part: True,
+) -> Domains:
     """Deal the scans that are not tested to label maps, images, pairs and validation.
 
     In `unpaired` and `semi` no subject gives both a label map and an image, pairs apart: subjects that could give both
@@ -142,23 +148,43 @@ def domains(settings: SynthesisSettings, rows: Sequence[Row], fold: int) -> Doma
         settings: The generator.
         rows: Accepted scans of the cohort.
         fold: Fold that is tested (0 for the split `test`).
+        holds: Whether the recipe's cut of a scan has `image` or `labels`. What a scan lacks it cannot give, and no
+            number counts it.
+
+    Raises:
+        VolforgeError: Fewer subjects have image and labels than `pairs` asks for.
     """
     free = free_rows(rows, settings.by_fold, fold)
-    subjects, chosen = inner_split(free, settings.by_fold, float(settings.training["validation"]))
-    learnt = [r for r in free if r["subject"] in subjects]
-    judged = of_modality([r for r in free if r["subject"] in chosen], settings.target)
     mode = settings.synthesis["mode"]
+
+    def have(part: list[Row], *wanted: str) -> list[Row]:
+        return [r for r in part if all(holds(r, name) for name in wanted)]
+
+    both = have(of_modality(free, settings.target), "image", "labels")
+    # judges need both: of scans that lack one a validation would be held back for nothing
+    among = {r["subject"] for r in both}
+    able = [r for r in free if r["subject"] in among] or free
+    subjects, chosen = inner_split(able, settings.by_fold, float(settings.training["validation"]))
+    subjects |= {r["subject"] for r in free if settings.by_fold or r["split"] == "train"} - among
+    learnt = [r for r in free if r["subject"] in subjects]
+    judged = have(of_modality([r for r in free if r["subject"] in chosen], settings.target), "image", "labels")
+    targets = have(of_modality(learnt, settings.target), "image", "labels")
     if mode == "paired":
-        return Domains(of_modality(learnt, settings.target), [], [], judged)
-    targets = of_modality(learnt, settings.target)
+        return Domains(targets, [], [], judged)
     pairs: list[Row] = []
     if mode == "semi":
-        wanted = set(rank({r["subject"] for r in targets}, 0, "pairs")[: int(settings.synthesis["pairs"])])
+        count = int(settings.synthesis["pairs"])
+        found = rank({r["subject"] for r in targets}, 0, "pairs")
+        if len(found) < count:
+            text = f"pairs of {count} subjects are asked for, {len(found)} have image and labels"
+            raise VolforgeError(text, f"{settings.study}, {settings.arm}/{settings.model}", "lower `pairs`")
+        wanted = set(found[:count])
         pairs = [r for r in targets if r["subject"] in wanted]
         learnt = [r for r in learnt if r["subject"] not in wanted]
-    labelled, images = of_modality(learnt, settings.source), of_modality(learnt, settings.target)
-    both = rank({r["subject"] for r in labelled} & {r["subject"] for r in images}, 0, "domains")
-    for_labels, for_images = set(both[0::2]), set(both[1::2])
+    labelled = have(of_modality(learnt, settings.source), "labels")
+    images = have(of_modality(learnt, settings.target), "image")
+    dealt = rank({r["subject"] for r in labelled} & {r["subject"] for r in images}, 0, "domains")
+    for_labels, for_images = set(dealt[0::2]), set(dealt[1::2])
     return Domains(
         [r for r in labelled if r["subject"] not in for_images],
         [r for r in images if r["subject"] not in for_labels],

@@ -57,6 +57,9 @@ def train_generator(settings: SynthesisSettings, job: TrainJob) -> str:
     return ""
 
 
+LEAST_JUDGED = 2  # slices of the validation subjects
+
+
 def task_of(settings: SynthesisSettings, job: TrainJob) -> tuple[SemanticTask, dict[str, list[str]]]:
     """What is trained, and the subjects of each part.
 
@@ -66,16 +69,16 @@ def task_of(settings: SynthesisSettings, job: TrainJob) -> tuple[SemanticTask, d
     from volforge.tasks.semantic_synthesis.training import SemanticTask
     from volforge.tasks.semantic_synthesis.validation import SynthesisJudge
     from volforge.training.slice_augment import SliceAugmentation
-    from volforge.training.slices import Slices
+    from volforge.training.slices import Slices, was_cut
 
-    parts = domains(settings, Cohort(job.scans).rows, job.fold)
     folder = job.scans.parent / "recipes" / settings.recipe
+    parts = domains(settings, Cohort(job.scans).rows, job.fold, lambda row, part: was_cut(folder / row["scan"], part))
     table, mode = settings.class_of, settings.synthesis["mode"]
 
     def slices(name: str, rows: list[Row], wants: tuple[str, ...]) -> Slices:
         if not rows:
             raise VolforgeError(
-                f"no scan for the {name} of the mode {mode}",
+                f"no scan that trains has {' and '.join(wants)}, for the {name} of the mode {mode}",
                 f"{settings.study}, {settings.arm}/{settings.model}",
                 "look at source, target, and the sheet's columns modality, split and fold",
             )
@@ -86,6 +89,10 @@ def task_of(settings: SynthesisSettings, job: TrainJob) -> tuple[SemanticTask, d
     images = slices("images", parts.images, ("image",)) if mode != "paired" else None
     pairs = slices("pairs", parts.pairs, both) if mode == "semi" else None
     judged = slices("validation", parts.judged, both) if parts.judged else None
+    if judged is not None and len(judged) < LEAST_JUDGED:
+        text = f"the validation subjects have {len(judged)} slice, and weights are chosen by the spread of several"
+        where = f"{settings.study}, {settings.arm}/{settings.model}"
+        raise VolforgeError(text, where, "give more scans the split `val`, or set `training: {validation: 0}`")
     used = [s for s in (labelled, images, pairs, judged) if s is not None]
     plain = {
         **asdict(settings), "fold": job.fold, "seed": job.seed, "subjects": parts.subjects, "code": job.code,
