@@ -88,3 +88,46 @@ def test_lengths_lie_above_0(tmp_path, option):
     )  # fmt: skip
     assert done.returncode == 2
     assert option in done.stderr
+
+
+def test_nothing_is_written_over_an_input(tmp_path):
+    values, affine = head()
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    (folder / ".volforge").touch()  # as folders of ours have
+    bones = save(folder / "labels.nii.gz", values, affine)
+    before = bones.read_bytes()
+    words = ["--condyle", bones, "--condyle-ids", "1", "--barrier", bones, "--barrier-ids", "3"]
+    done = volforge("shape", "inflate", *words, "--out", folder)
+    assert done.returncode == 1
+    assert "would replace the folder that holds condyle" in done.stderr
+    sides = []
+    for side, ids in (("left", "13"), ("right", "24")):
+        sides += [
+            f"--{side}",
+            bones,
+            f"--{side}-ids",
+            ids[0],
+            f"--{side}-barrier",
+            bones,
+            f"--{side}-barrier-ids",
+            ids[1],
+        ]
+    for out, wrong in ((bones, "would be written over"), (tmp_path / "a.txt", "written as .json")):
+        done = volforge("shape", "asymmetry", *sides, "--out", out)
+        assert done.returncode == 1
+        assert wrong in done.stderr
+    assert bones.read_bytes() == before
+
+
+def test_others_do_not_hold_condyle_and_barrier(tmp_path):
+    values, affine = head()
+    bones = save(tmp_path / "bones.nii.gz", values, affine)
+    words = ["--condyle", bones, "--condyle-ids", "1", "--barrier", bones, "--barrier-ids", "3"]
+    records = []
+    for name, more in (("plain", ["--other-ids", "2"]), ("all", [])):
+        done = volforge("shape", "inflate", *words, "--others", bones, *more, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        records.append(json.loads((tmp_path / name / "negative_volume.json").read_text()))
+    assert records[0]["flags"] == records[1]["flags"]
+    assert records[0]["joint_space_mean_mm"] == pytest.approx(records[1]["joint_space_mean_mm"])

@@ -256,3 +256,25 @@ def test_both_commands(cut, tmp_path):
     done = volforge("cohort", "stack", tmp_path / "out", "--out", tmp_path / "x", "--spacing-mm", "1,2")
     assert done.returncode == 1
     assert "three" in done.stderr
+
+
+def stacked(folder, values):
+    for part, name in (("trainA", "mr_1"), ("trainB", "nct_2")):
+        (folder / part).mkdir(parents=True)
+        for i in range(4):
+            image = values if part == "trainB" else np.linspace(0, 300, 1024).reshape(32, 32)
+            np.savez(folder / part / f"{name}_{i}.npz", image=image)
+    return folder
+
+
+def test_arrays_hold_values_and_pictures_greys(tmp_path):
+    values = np.linspace(0, 3000, 1024).reshape(32, 32).astype(np.uint16)
+    import_domains(stacked(tmp_path / "in", values), tmp_path / "out", DomainImport())
+    (made,) = [p for p in (tmp_path / "out").rglob("*.nii.gz") if "ct" in p.name]
+    assert read_canonical(made, labels=False)[0].max() == 3000
+
+
+def test_values_that_are_no_hu_are_refused_and_not_wrapped(tmp_path):
+    with pytest.raises(ProblemsError, match="values from 40000 to 40000 are no Hounsfield units"):
+        import_domains(stacked(tmp_path / "in", np.full((32, 32), 40000.0)), tmp_path / "out", DomainImport())
+    assert not list((tmp_path / "out").rglob("*.nii.gz"))

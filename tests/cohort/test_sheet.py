@@ -173,3 +173,22 @@ def test_one_image_with_labels_of_two_raters_is_two_scans_of_a_subject(files, wr
 def test_places_that_cannot_be_looked_at_are_words(files, write_sheet):
     for image in ("x" * 300, "a.nii.gz/b.nii.gz"):
         assert "file not found" in messages(write_sheet([row(image=image)]))[0]
+
+
+def test_no_file_serves_two_subjects_in_any_column_or_by_any_name(files, write_sheet, tmp_path):
+    (tmp_path / "link.nii.gz").symlink_to("a.nii.gz")
+    other = {"subject": "p2", "scan": "s2"}
+    labelled = {"labels": "c.nii.gz", "label_source": "expert"}
+    for rows in (
+        [row(), row(**other, image="link.nii.gz")],
+        [row(**labelled), row(**other, image="b.nii.gz", **labelled)],
+        [row(**labelled), row(**other, image="c.nii.gz")],
+        [row(image="a.nii.gz#0"), row(**other, image="link.nii.gz#0")],
+    ):
+        found = messages(write_sheet(rows))
+        assert any("under another subject, which would leak" in m for m in found), (rows, found)
+    for rows in (
+        [row(image="a.nii.gz#0"), row(**other, image="a.nii.gz#1")],
+        [row(**labelled), row(scan="s2", image="b.nii.gz", **labelled)],
+    ):
+        assert messages(write_sheet(rows)) == []

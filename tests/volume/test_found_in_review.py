@@ -83,8 +83,14 @@ def test_existing_folder_of_the_user_is_never_replaced(tmp_path):
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     done = volforge("scan", "import", "--image", source, "--out", tmp_path / "mine")
     assert done.returncode == 1
+    assert "would replace the folder that holds --image" in done.stderr
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.txt").write_text("years of work")
+    done = volforge("scan", "import", "--image", source, "--out", tmp_path / "other")
+    assert done.returncode == 1
     assert "files that volforge did not make" in done.stderr
     assert (tmp_path / "mine/thesis.txt").exists()
+    assert (tmp_path / "other/thesis.txt").exists()
     assert source.exists()
     with pytest.raises(VolforgeError), whole_folder(tmp_path / "mine"):
         pass
@@ -221,3 +227,72 @@ def test_mistakes_by_hand_get_words_and_no_traceback(tmp_path):
         assert done.returncode == 1, done.stderr
         assert expected in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_scan_commands_replace_no_input(tmp_path):
+    ct = save(tmp_path / "ct.nii.gz", ball_ct())
+    before = ct.read_bytes()
+    save(tmp_path / "m.nii.gz", (ball_ct() > 0).astype(np.uint8))
+    copy = '["cp", "m.nii.gz", "{labels}"]'
+    for out, wrong in (("ct.json", "the map beside --out would be written over --image"), ("ct.nii.gz", "as .json")):
+        done = volforge("scan", "label", "--image", "ct.nii.gz", "--out", out, "--command", copy, cwd=tmp_path)
+        assert done.returncode == 1
+        assert wrong in done.stderr
+    assert ct.read_bytes() == before
+    assert volforge("scan", "import", "--image", ct, "--out", tmp_path / "scan").returncode == 0
+    files = {p.name for p in (tmp_path / "scan").iterdir()}
+    recipe = '{"kind": "slices", "spacing_mm": 2}'
+    for words in (
+        ("cut", tmp_path / "scan", "--recipe", recipe, "--out", tmp_path / "scan"),
+        ("import", "--image", tmp_path / "scan" / "image.nii.gz", "--out", tmp_path / "scan"),
+    ):
+        done = volforge("scan", *words)
+        assert done.returncode == 1
+        assert "would replace the folder that holds" in done.stderr
+        assert {p.name for p in (tmp_path / "scan").iterdir()} == files
+
+
+def test_labels_of_64_bit_are_restored(tmp_path):
+    ct = save(tmp_path / "ct.nii.gz", ball_ct())
+    assert volforge("scan", "import", "--image", ct, "--out", tmp_path / "scan").returncode == 0
+    stored = nib.load(tmp_path / "scan" / "image.nii.gz")
+    labels = (np.asarray(stored.dataobj) > 0).astype(np.int64) * 300
+    nib.save(nib.Nifti1Image(labels, stored.affine, dtype=np.int64), tmp_path / "l.nii.gz")
+    record, out = tmp_path / "scan" / "record.json", tmp_path / "r.nii.gz"
+    done = volforge("scan", "restore", tmp_path / "l.nii.gz", "--record", record, "--out", out, "--labels")
+    assert done.returncode == 0, done.stderr
+    assert set(np.unique(np.asarray(nib.load(out).dataobj))) == {0, 300}
+    assert nib.load(out).get_data_dtype() == np.int16
+
+
+def test_integers_that_float32_does_not_hold_are_flagged():
+    values = np.full((4, 4, 4), 2**24 + 1, np.int32) + np.arange(64, dtype=np.int32).reshape(4, 4, 4)
+    assert "values_rounded" in canonical_values(values, "arbitrary").flags
+    assert canonical_values(values - 2**24 + 70000, "arbitrary").flags == []
+
+
+@pytest.mark.parametrize(
+    ("space", "assumed"),
+    [
+        ("scanner-xyz", True), ("3D-left-handed", True), ("left-posterior-superior", False), ("RAS", False),
+        ("right-anterior-superior", False),
+    ],
+)  # fmt: skip
+def test_nrrd_spaces_that_name_no_sides_are_flagged(tmp_path, space, assumed):
+    head = f"NRRD0004\ntype: uint8\ndimension: 3\nspace: {space}\nsizes: 12 12 12\n"
+    head += "space directions: (2,0,0) (0,2,0) (0,0,3)\nkinds: domain domain domain\nencoding: raw\n"
+    head += "space origin: (0,0,0)\n\n"
+    (tmp_path / "a.nrrd").write_bytes(head.encode() + (np.arange(12**3) % 251).astype(np.uint8).tobytes())
+    assert ("orientation_assumed" in read_volume(tmp_path / "a.nrrd", labels=False).flags) == assumed
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_voxels_that_are_said_to_begin_in_the_header_are_refused(tmp_path, ending):
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(ball_ct(), np.eye(4)), path)
+    content = bytearray(path.read_bytes())
+    content[108:112] = np.float32(0).tobytes()
+    path = tmp_path / f"b{ending}"
+    path.write_bytes(gzip.compress(bytes(content)) if ending == ".nii.gz" else bytes(content))
+    with pytest.raises(ScanError, match="begin at byte 0, within the header of 348 bytes"):
+        read_volume(path, labels=False)

@@ -89,3 +89,22 @@ def test_what_is_no_mask_and_no_vote_is_an_error(tmp_path):
         fill_file(file, tmp_path / "out.mha")
     with pytest.raises(VolforgeError, match="no such vote"):
         Voting(radius=(0, 0, 0))
+
+
+def test_a_mask_with_sheared_axes_stays_where_it_lies(tmp_path):
+    mask = np.zeros((30, 30, 20), np.uint8)
+    mask[10:20, 10:20, 5:15] = 1
+    mask[15, 15, 10] = 0
+    affine = np.array([[2, 0, 0, 0], [0, 2, 1.5, 0], [0, 0, 3, 0], [0, 0, 0, 1.0]])
+    save(tmp_path / "m.nii.gz", mask, affine)
+    fill_file(tmp_path / "m.nii.gz", tmp_path / "f.nii.gz")
+    found = nib.load(tmp_path / "f.nii.gz")
+    assert found.shape == mask.shape
+    assert np.allclose(found.affine, affine)
+    filled = np.asarray(found.dataobj) > 0
+    assert filled[15, 15, 10]
+    assert (filled != (mask > 0)).sum() < 0.1 * mask.sum()
+    with pytest.raises(VolforgeError, match="would be written over the mask"):
+        fill_file(tmp_path / "m.nii.gz", tmp_path / "m.nii.gz")
+    with pytest.raises(VolforgeError, match=r"call it \.nii\.gz"):
+        fill_file(tmp_path / "m.nii.gz", tmp_path / "f.nii")

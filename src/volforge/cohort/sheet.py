@@ -242,7 +242,7 @@ def _check_whole(table: Table, rows: list[SheetRow], has_labels_command: bool) -
             case = "" if first.scan == row.scan else f" as '{first.scan}': names must differ in more than case"
             table.add(row.line, "scan", row.scan, f"stands already in line {first.line}{case}", "rename one")
         by_subject[row.subject].append(row)
-        main = row.files.get("image") or row.files.get("labels") or row.files.get("defective")
+        main = _main_file(row)
         if main:
             first = by_file.setdefault(main, row)
             second = _second_file(row)
@@ -285,10 +285,16 @@ def _check_files_of_others(table: Table, rows: list[SheetRow]) -> None:
         for column, name in row.files.items():
             file, mark, number = name.partition("#")
             first, there = seen.setdefault(os.path.realpath(file) + mark + number, (row, column))
-            if first.subject != row.subject and (name != first.files[there] or "image" not in (column, there)):
+            is_said = name == _main_file(row) == _main_file(first)
+            if first.subject != row.subject and not is_said:
                 where = f"line {first.line}, column {there}"
                 text = f"the same file stands in {where}, under another subject, which would leak"
                 table.add(row.line, column, name, text, "give each subject files of its own, or one name")
+
+
+def _main_file(row: SheetRow) -> str:
+    """The file that a row is about."""
+    return row.files.get("image") or row.files.get("labels") or row.files.get("defective") or ""
 
 
 def _second_file(row: SheetRow) -> str:

@@ -197,6 +197,32 @@ def read_object(path: Path, what: str, *keys: str) -> dict[str, Any]:
     return content
 
 
+def record_beside(volume: Path) -> Path:
+    """The JSON file beside a volume, `.nii.gz`, that says how it was made."""
+    return volume.with_name(volume.name.removesuffix(".nii.gz") + ".json")
+
+
+def refuse_record(record: Path, key: str) -> None:
+    """Refuse to write a record over a JSON file of another origin: the sidecar of a scan, say.
+
+    Args:
+        record: JSON file to write.
+        key: That records of this kind have, and no others.
+
+    Raises:
+        VolforgeError: There is such a file.
+    """
+    if not record.exists():
+        return
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        content = None
+    if not isinstance(content, dict) or key not in content:
+        text = "the record of --out would be written over a file that is no record of an image"
+        raise VolforgeError(text, str(record), "name another --out, or move that file away")
+
+
 @contextmanager
 def form_of(path: Path, what: str) -> Iterator[None]:
     """A block that takes apart what a file of ours holds: another form is an error that names the file.

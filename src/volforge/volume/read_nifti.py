@@ -151,7 +151,7 @@ def _stored(image: Any, content: bytes | None) -> Array:
     """The stored values; out of bytes in memory by one copy, where nibabel makes several."""
     proxy = image.dataobj
     header = type(image.header).template_dtype.itemsize
-    if content is not None and 0 <= proxy.offset < header:
+    if "header" not in image.file_map and 0 <= proxy.offset < header:  # voxels of a pair have a file of their own
         text = f"its voxels are said to begin at byte {proxy.offset}, within the header of {header} bytes"
         raise ScanError(text, remedy="write the field vox_offset anew (352, or 544 of NIfTI-2), or export it again")
     count = math.prod(int(n) for n in proxy.shape)

@@ -44,6 +44,19 @@ def test_a_map_is_painted_on_its_own_grid(painter, tmp_path):
     assert task("semantic_synthesis").by_hand["predict_synthesis"].endswith(":predict_synthesis")
 
 
+def test_neither_the_map_nor_a_foreign_record_is_written_over(painter, tmp_path):
+    values = np.zeros((12, 14, 3), np.uint8)
+    values[3:9, 3:11] = 34
+    scan = save(tmp_path / "labels.nii.gz", values, np.diag([8.0, 8, 5, 1]))
+    before = scan.read_bytes()
+    (tmp_path / "side.json").write_text('{"EchoTime": 1}')
+    for out, wrong in ((scan, "written over --image"), (tmp_path / "side.nii.gz", "no record of an image")):
+        with pytest.raises(VolforgeError, match=wrong):
+            predict_synthesis(scan, [painter], out, "CT", "")
+    assert scan.read_bytes() == before
+    assert (tmp_path / "side.json").read_text() == '{"EchoTime": 1}'
+
+
 def test_what_cannot_be_painted_is_refused(painter, tmp_path):
     values = np.zeros((6, 6, 2), np.uint8)
     save(tmp_path / "empty.nii.gz", values, np.diag([8.0, 8, 9, 1]))

@@ -70,6 +70,12 @@ def test_grain_is_noise_of_variance_one_that_a_latent_decides_and_slices_share()
     assert abs((white[1:] * white[:-1]).mean()) < 0.03
 
 
+@pytest.mark.parametrize("slices", [1, 2, 3, 5, 9])
+def test_grain_has_variance_one_in_thin_volumes_too(slices):
+    found = [float(grain_of(latent(8, seed), 2, (slices, 64, 64), 1.0).std()) for seed in range(3)]
+    assert np.mean(found) == pytest.approx(1, abs=0.03)
+
+
 @pytest.mark.parametrize("values", [0, Z])
 def test_grain_makes_texture_inside_one_structure(labels, values):
     torch.manual_seed(0)

@@ -12,12 +12,13 @@ import numpy as np
 from volforge import __version__
 from volforge.errors import VolforgeError
 from volforge.volume.cut_scan import focus_of
-from volforge.volume.folders import read_json, sha256_of, write_json
+from volforge.volume.folders import read_json, record_beside, refuse_record, sha256_of, write_json
 from volforge.volume.geometry import Grid
 from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
 from volforge.volume.read import read_canonical
 from volforge.volume.restore import write_on_source_grid
 from volforge.volume.sources import source_entry
+from volforge.whole_file import refuse_places
 
 STAMP = "synthetic image (volforge); not for clinical use"
 SCAN = "painted"
@@ -58,6 +59,8 @@ def predict_synthesis(
     if unit or confidence is not None:
         option = "--unit" if unit else "--confidence"
         raise VolforgeError("a label map has no unit, and its image no confidence", option, "leave it out")
+    refuse_places({"--out": out, "the record of --out": record_beside(out)}, {"--image": image})
+    refuse_record(record_beside(out), "latent_sha256")
     generator = load_generator(weights[0], device)
     settings = generator.settings
     names = {f"{c.structure}_{c.side}" if c.side else c.structure: c.id for c in settings.classes}
@@ -82,4 +85,4 @@ def predict_synthesis(
         "unit": "hu" if settings.is_hounsfield else "percent of the window",
         "version": __version__,
     }
-    write_json(out.with_name(out.name.removesuffix(".nii.gz") + ".json"), about)
+    write_json(record_beside(out), about)

@@ -21,7 +21,7 @@ from volforge.tasks.translation.kept import Kept
 from volforge.tasks.translation.predict import STAMP
 from volforge.tasks.translation.views import Image, Views
 from volforge.volume.cut_scan import outside_of
-from volforge.volume.folders import read_json, sha256_of, sha256_of_text, write_json
+from volforge.volume.folders import read_json, record_beside, refuse_record, sha256_of, sha256_of_text, write_json
 from volforge.volume.import_scan import ImportSettings, ScanRequest, import_scan
 from volforge.volume.intensity import AIR_HU
 from volforge.volume.read import read_canonical, read_volume
@@ -86,9 +86,9 @@ def predict_translation(
     """
     _check_options(out, unit, confidence, flips, deviation)
     others = {f"--also {c}": f for c, f in (also or {}).items()}
-    places = {"--out": out, "the record of --out": record_of(out), "--deviation": deviation}
+    places = {"--out": out, "the record of --out": record_beside(out), "--deviation": deviation}
     refuse_places(places, {"--image": image, "--body-mask": body_mask, **others})
-    _refuse_others_record(record_of(out))
+    refuse_record(record_beside(out), "outside_of_body")
     folders = {f"model-{k + 1}": folder for k, folder in enumerate(weights)}
     source = _source_of(weights)
     modality = _modality_of(modality, source, weights[0])
@@ -104,7 +104,7 @@ def predict_translation(
         kept = Kept(out, {"models": views.plain(), "inputs": inputs})
         made = views(read.contrasts, lambda name: kept.slabs("scan", inputs, name))
         write_on_source_grid(out, made.values, read.record, labels=False, description=STAMP)
-        write_json(record_of(out), _provenance(views, read, out))
+        write_json(record_beside(out), _provenance(views, read, out))
         if deviation is not None and made.deviation is not None:
             write_on_source_grid(deviation, made.deviation, read.record, labels=False, description=STAMP)
         if dicom is not None and series is not None:
@@ -122,28 +122,6 @@ def _check_options(out: Path, unit: str, confidence: Path | None, flips: str, de
         raise VolforgeError(f"unknown unit '{unit}'", "--unit", f"use one of {', '.join(UNITS)}")
     if not set(flips) <= set("xyz"):
         raise VolforgeError(f"'{flips}' are no axes", "--flips", "write x, y, z or several, such as xy")
-
-
-def record_of(out: Path) -> Path:
-    """The JSON file beside an image that says how it was made."""
-    return out.with_name(out.name.removesuffix(".nii.gz") + ".json")
-
-
-def _refuse_others_record(path: Path) -> None:
-    """Refuse to write over a JSON file of another origin: the sidecar of a scan, say.
-
-    Raises:
-        VolforgeError: There is one.
-    """
-    if not path.exists():
-        return
-    try:
-        content = json.loads(path.read_text())
-    except (ValueError, OSError):
-        content = None
-    if not isinstance(content, dict) or content.get("note") != STAMP:
-        text = "the record of --out would be written over a file that is no record of an image"
-        raise VolforgeError(text, str(path), "name another --out, or move that file away")
 
 
 def _source_of(weights: Sequence[Path]) -> Mapping[str, Any]:
