@@ -145,6 +145,11 @@ def test_a_model_of_boxes_needs_a_localiser():
         segment([[sided(LeftIsFirst(), True)]], scan())
 
 
+def test_a_model_of_structures_is_no_localiser():
+    with pytest.raises(VolforgeError, match="this model is no localiser"):
+        segment([[sided(LeftIsFirst(), True)]], scan(), localiser=model(Bright()))
+
+
 def test_a_recipe_around_labels_cannot_be_predicted():
     one = model(Bright())
     about = {**one.about, "recipe_settings": {**one.about["recipe_settings"], "around": ["bone"]}}

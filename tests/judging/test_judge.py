@@ -124,6 +124,7 @@ def test_images_are_useful_if_a_segmenter_learns_from_them_to_read_other_subject
     assert means[1] < means[0] - 0.15
     none = [replace(shown(f"p{k}", seed=k), made=None) for k in range(4)]
     assert {m.status for _, m in utility(settings, none, 0)} == {"missing_prediction"}
+    assert {m.status for _, m in utility(settings, [shown("p0")], 0)} == {"undefined"}  # nobody else to learn from
 
 
 def test_copies_of_training_images_are_noticed(settings, scans):

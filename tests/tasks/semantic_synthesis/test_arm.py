@@ -256,3 +256,23 @@ def test_damaged_weights_are_refused(model, tmp_path):
     (tmp_path / "other/weights.safetensors").write_bytes(b"x")
     with pytest.raises(VolforgeError, match="not those that model"):
         load_generator(tmp_path / "other")
+
+
+def test_what_a_scan_lacks_counts_nowhere():
+    """Of ten CTs six have labels: pairs, and those that judge, are dealt among these alone."""
+    rows = [
+        {"subject": f"p{i}", "scan": f"s{i}", "modality": "CT", "contrast": "", "split": "train", "fold": "1"}
+        for i in range(10)
+    ]
+
+    def holds(row, part):
+        return part == "image" or int(row["scan"][1:]) < 6
+
+    labelled = {f"p{i}" for i in range(6)}
+    found = domains(settings("semi", source=ANY, pairs=2, training={"validation": 0.3}), rows, 0, holds)
+    parts = found.subjects
+    assert len(parts["pairs"]) == 2
+    assert found.judged
+    assert {*parts["pairs"], *parts["validation"], *parts["labelled"]} <= labelled
+    with pytest.raises(VolforgeError, match="pairs of 9 subjects are asked for"):
+        domains(settings("semi", source=ANY, pairs=9), rows, 0, holds)
