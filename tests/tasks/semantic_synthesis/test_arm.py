@@ -55,7 +55,7 @@ def scans(tmp_path_factory):
 
 
 def settings(mode="unpaired", source=MR, training=None, **more):
-    own = Synthesis(mode=mode, **SMALL, pairs=1 if mode == "semi" else 0, **more).plain()
+    own = Synthesis(mode=mode, **SMALL, **{"pairs": 1 if mode == "semi" else 0, **more}).plain()
     options = Training(steps=6, batch=2, ema=0.9, validate_every=3, flip=["x"], **(training or {})).model_dump()
     return SynthesisSettings.of(
         {
