@@ -53,6 +53,12 @@ def test_ids_by_side_come_from_the_table_of_structures(tmp_path):
         ({"joint": {"condyle": "jaw"}}, "no left and no right structure of the group 'jaw'"),
         ({"joint": {"derive": {"mandible": "jaw", "skull": "temporal_bone"}}}, "no such structure or group"),
         ({"joint": {"r_max_mm": 0}}, "greater than 0"),
+        ({"joint": {"step_mm": 0.001}}, "greater than or equal to 0.1"),
+        ({"joint": {"barrier": "condyle"}}, "share labels"),
+        (
+            {"joint": {"derive": {"mandible": "mandible", "skull": "temporal_bone"}, "condyle": "jaw"}},
+            "nothing reads it: `derive` makes condyle and barrier",
+        ),
         ({"arms": {"a": {"inflation": {"labels_from": "seg/none"}}}}, "no such arm of another study"),
         ({"arms": {"a": {"inflation": {"labels_from": "nv/labels"}}}}, "that study makes no label maps"),
         ({"arms": {"a": {"baseline": "mean_labels"}}}, "needs `inflation`"),

@@ -52,7 +52,18 @@ def problems(loaded: Places, study: ResolvedStudy) -> Iterator[Problem]:
     """What is wrong with the joints of a study."""
     keys: tuple[str | int, ...] = ("studies", study.name)
     options = study_of(study).joint
+    for key in (
+        sorted(options.model_fields_set & {"condyle", "barrier", "others"}) if options.derive is not None else ()
+    ):
+        text = "nothing reads it: `derive` makes condyle and barrier"
+        yield loaded.problem((*keys, "joint", key), text, "leave it out", key)
     if options.derive is None:
+        for side in SIDES:
+            condyle, barrier = (set(study.cohort.ids_of(g, side)) for g in (options.condyle, options.barrier))
+            if condyle & barrier:
+                text = f"condyle and barrier of the {side} side share labels"
+                yield loaded.problem((*keys, "joint", "barrier"), text, "name two groups", options.barrier)
+                break
         wanted = [("condyle", options.condyle), ("barrier", options.barrier), *(("others", n) for n in options.others)]
         for key, group in wanted:
             missing = [side for side in SIDES if not study.cohort.ids_of(group, side)]

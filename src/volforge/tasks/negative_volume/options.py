@@ -51,8 +51,11 @@ class JointOptions(Model):
         "bone far behind the neck that some normals just graze",
     )
     cube_mm: Millimetres = Field(default=30.0, description="edge of the clip cube about the condylar head")
-    step_mm: Millimetres | None = Field(
-        default=None, description="edge of working voxels; empty: the scan's finest, between 0.3 and 0.5 mm"
+    step_mm: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=2,
+        description="edge of working voxels; empty: the scan's finest, between 0.3 and 0.5 mm",
     )
     sensitivity_mm: list[Millimetres] = Field(default=[], description="further longest ways, measured beside")
     width: Literal["labels", "image"] = Field(

@@ -43,6 +43,37 @@ def of_data(loaded: Places, study: ResolvedStudy, keys: tuple[str, ...], options
         yield loaded.problem((*keys, "region", "around"), "no such structure with sides", remedy, options.region.around)
 
 
+def unread(
+    loaded: Places, study: ResolvedStudy, keys: tuple[str, ...], options: ModelOptions, arm: str
+) -> Iterator[Problem]:
+    """What stands at a model, or at its arm, and nothing would read."""
+    place = study.settings.shared if arm == SHARED else study.settings.arms[arm].models
+    own = place[keys[-1]]
+    faults: list[tuple[tuple[str, ...], str]] = []
+    if own.region is not None and options.kind == "localiser":
+        faults.append((("region",), "a localiser sees the whole scan"))
+    if own.dilate_mm is not None and options.kind != "localiser":
+        faults.append((("dilate_mm",), "it belongs to a localiser"))
+    if own.needs and options.region is None:
+        faults.append((("needs",), "boxes about joints alone need a localiser: there is no `region`"))
+    for path, why in faults:
+        yield loaded.problem((*keys, *path), f"nothing reads it: {why}", "leave it out", path[-1])
+    if arm != SHARED:
+        yield from _of_inference(loaded, study, arm)
+
+
+def _of_inference(loaded: Places, study: ResolvedStudy, arm: str) -> Iterator[Problem]:
+    inference, place = study.settings.arms[arm].inference, ("studies", study.name, "arms", arm, "inference")
+    for key in sorted(inference.model_fields_set & {"samples", "truncation", "vary", "between"}):
+        yield loaded.problem((*place, key), "label maps have no samples", "leave it out", key)
+    names = [s["structure"] for s in study.learnable()]
+    for name in inference.keep:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            remedy = f"did you mean '{near[0]}'?" if near else f"learnt: {', '.join(dict.fromkeys(names))}"
+            yield loaded.problem((*place, "keep", name), "no such structure is learnt", remedy, name)
+
+
 def of_sides(
     loaded: Places, study: ResolvedStudy, keys: tuple[str, ...], options: ModelOptions, arm: str
 ) -> Iterator[Problem]:

@@ -54,6 +54,7 @@ class Segmentation(Task):
         yield from checks.of_data(loaded, study, keys, options)
         yield from checks.of_localiser(loaded, study, keys, options, arm, loss_of(options))
         yield from checks.of_sides(loaded, study, keys, options, arm)
+        yield from checks.unread(loaded, study, keys, options, arm)
 
     def components(self, study: ResolvedStudy, arm: str, model: str) -> list[tuple[str, Any, dict[str, Any]]]:
         """The network, and the loss that it has where none is named."""

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from volforge.tasks.protocol import ModelOptions, PercentileWindow, Places, Problem, ResolvedStudy
+from volforge.tasks.protocol import ModelOptions, PercentileWindow, Places, Problem, ResolvedStudy, components
 from volforge.tasks.semantic_synthesis.options import GeneratorOptions, Synthesis, SynthesisStudy
 
 KIND = "synthesis"
@@ -14,6 +14,10 @@ UNREAD = frozenset(
     ("patch", "patches", "foreground", "centred_on", "optimizer", "rate", "weight_decay", "schedule", "step_every",
      "warmup", "clip", "validation_cases")
 )  # fmt: skip
+GENERATORS = ("oasis_generator", "wavelet_generator")
+SEGMENTERS = ("oasis_segmenter",)
+DISCRIMINATORS = ("wavelet_discriminator", "patch_discriminator")
+READ_INFERENCE = {"samples", "truncation", "vary", "between"}
 PERCENT = PercentileWindow(kind="percentile").model_dump()
 LEAST_SIDE = 16  # of the wavelet discriminator
 SIDES = {"left": "right", "right": "left"}
@@ -84,9 +88,20 @@ def problems(loaded: Places, study: ResolvedStudy, keys: tuple[str, ...], option
     key, fault = own.wrong()
     if fault:
         yield loaded.problem((*keys, "synthesis", key), fault, "see docs/semantic-synthesis.md", str(getattr(own, key)))
+    at = _said_at(study, keys)
+    for key, why in own.unread(at):
+        yield loaded.problem((*keys, "synthesis", key), f"nothing reads it: {why}", "leave it out", key)
+    if "edge_hu" in at and study_target(study) == "MR":
+        text = "images of MR are in percent, and the outline's edge is that of their window"
+        yield loaded.problem((*keys, "synthesis", "edge_hu"), text, "leave it out", f"{own.edge_hu:g}")
+    yield from _of_networks(loaded, keys, options, own)
+    flips = options.training.flip if options.training is not None else []
+    if set(flips) - {"x"}:
+        text = "slices are not flipped upside down, nor back to front"
+        yield loaded.problem((*keys, "training", "flip"), text, "use `flip: [x]` or none", str(flips))
     if options.network is None:
         yield loaded.problem(keys, "a model needs a network", "add `network: oasis_generator` or `wavelet_generator`")
-    for key in ("loss", "region", "needs", "dilate_mm", "structures"):
+    for key in ("kind", "loss", "region", "needs", "dilate_mm", "structures"):
         if getattr(options, key) is not None:
             yield loaded.problem((*keys, key), "has no meaning for a generator", "leave it out", key)
     said = options.training.model_fields_set if options.training is not None else set()
@@ -109,10 +124,31 @@ def problems(loaded: Places, study: ResolvedStudy, keys: tuple[str, ...], option
         yield loaded.problem((*keys, "recipe"), text, "change the recipe's `size`", options.recipe)
 
 
+def _said_at(study: ResolvedStudy, keys: tuple[str, ...]) -> set[str]:
+    """Keys of `synthesis` that stand at a generator itself; `keys` lead to it."""
+    options = study.settings.arms[keys[3]].models[keys[-1]]
+    assert isinstance(options, GeneratorOptions)
+    return set() if options.synthesis is None else set(options.synthesis.model_fields_set)
+
+
+def _of_networks(loaded: Places, keys: tuple[str, ...], options: ModelOptions, own: Synthesis) -> Iterator[Problem]:
+    """Networks of ours that were made for something else; the user's own may be anything."""
+    for place, network, fitting in (
+        (("network",), options.network, GENERATORS),
+        (("synthesis", "segmenter"), own.segmenter, SEGMENTERS),
+        (("synthesis", "discriminator"), own.discriminator, DISCRIMINATORS),
+    ):
+        if network is not None and network.name in components.NAMES["network"] and network.name not in fitting:
+            text, remedy = "a network for something else", f"use {' or '.join(fitting)}"
+            yield loaded.problem((*keys, *place), text, remedy, network.name)
+
+
 def problems_of_samples(loaded: Places, study: ResolvedStudy, keys: tuple[str, ...]) -> Iterator[Problem]:
     """What is wrong with the samples that an arm asks for; `keys` lead to the arm."""
-    place = (*keys, "inference", "vary")
-    yield from _unknown(loaded, study, place, study.settings.arms[keys[3]].inference.vary)
+    inference = study.settings.arms[keys[3]].inference
+    for key in sorted(inference.model_fields_set - READ_INFERENCE):
+        yield loaded.problem((*keys, "inference", key), "has no meaning for a generator", "leave it out", key)
+    yield from _unknown(loaded, study, (*keys, "inference", "vary"), inference.vary)
 
 
 def study_target(study: ResolvedStudy) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -66,6 +67,22 @@ class Synthesis(Model):
         if self.moments and self.mode != "paired":
             return "moments", "`moments` compares a painted slice with its real one: only with the mode `paired`"
         return "", ""
+
+    def unread(self, said: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Keys that were said and that nothing reads, each with the reason; asked once the defaults are in the values.
+
+        Args:
+            said: Keys that stand at the generator itself: what its study's defaults say may be meant for others.
+        """
+        for key, mode in (("label_mix", "paired"), ("match", "semi")):
+            if key in said and getattr(self, key) and self.mode != mode:
+                yield key, f"the mode `{self.mode}` does not read it: it belongs to `{mode}`"
+        for key in ("adversarial", "penalty", "penalty_every"):
+            if key in said and self.discriminator is None:
+                yield key, "there is no `discriminator`"
+        for key in ("dark", "edge_hu"):
+            if key in said and not self.outline:
+                yield key, "there is no loss of the `outline`"
 
     def plain(self) -> dict[str, object]:
         """As settings keep it: networks as one mapping each."""
