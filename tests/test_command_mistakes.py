@@ -30,6 +30,8 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "object.json").write_text("{}")
     (tmp_path / "list.json").write_text("[]")
     (tmp_path / "half.json").write_text("{")
+    (tmp_path / "bare.json").write_text('{"accepted": true}')
+    (tmp_path / "half2.json").write_text('{"study": 1, "parts": 2}')
     (tmp_path / "empty.tsv").touch()
     (tmp_path / "sheet.tsv").write_text("subject\tscan\tmodality\timage\np\ts\tCT\tct.nii.gz\n")
     return tmp_path
@@ -53,6 +55,14 @@ def folder(tmp_path, monkeypatch):
         ),
         ("cohort phantoms --sheet sheet.tsv --kind body --out file", "file: a folder is written, and this is a file"),
         (f"{COLLECT} x", "--settings is not JSON"),
+        (
+            COLLECT + ' \'{"seed":1,"folds":"a","splits":{},"on_bad_scan":"stop","makes_labels":false}\'',
+            "--settings: folds is 'a'",
+        ),
+        ("cohort duplicates sheet.tsv --out sheet.tsv", "--out would be written over sheet.tsv"),
+        ("scan restore mask.nii.gz --record bare.json --out r.nii.gz --labels", "not the record of a scan: it has no"),
+        ("study table --measures sheet.tsv --settings half2.json --out t", "it has no"),
+        ("study collect sheet.tsv --out sheet.tsv", "--out would be written over sheet.tsv"),
         (f"{COLLECT} []", "--settings: not an object with seed, folds"),
         (f"{COLLECT} {{}}", "--settings: not an object with seed, folds"),
         (
@@ -116,7 +126,7 @@ def folder(tmp_path, monkeypatch):
         ("study table --measures empty.tsv --settings half.json --out t", "half.json: not JSON"),
         (
             "study table --measures empty.tsv --settings object.json --out t",
-            "the settings of a table: it has no study, parts",
+            "the settings of a table: it has no study, task",
         ),
         (
             "study report --results empty --out r.html --provenance p.json --settings list.json",

@@ -227,9 +227,16 @@ def collect(
     from volforge.cli.arguments import as_object
     from volforge.cohort.collect import collect_scans
     from volforge.cohort.sheet import read_sheet
-    from volforge.errors import ProblemsError
+    from volforge.errors import ProblemsError, VolforgeError
 
     how = as_object(settings, "--settings", "seed", "folds", "splits", "on_bad_scan", "makes_labels")
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "seed": int, "folds": int, "splits": dict, "on_bad_scan": str, "makes_labels": bool,
+    }  # fmt: skip
+    odd = [key for key, kind in kinds.items() if not isinstance(how[key], kind)]
+    if odd:
+        text = f"{', '.join(f'{key} is {how[key]!r}' for key in odd)}"
+        raise VolforgeError(text, "--settings", "write numbers for seed and folds, shares for splits, true or false")
     table = read_sheet(sheet, check_files=False)
     if not table.rows:
         raise ProblemsError(table.problems)

@@ -10,6 +10,11 @@ import typer
 from volforge import places
 from volforge.errors import VolforgeError
 
+TABLE = (
+    "study", "task", "cohort", "arms", "parts", "published", "shown", "judged_in", "picture", "note", "compares_sides",
+)  # fmt: skip
+"""Keys of table.settings.json that are always there."""
+
 app = typer.Typer(no_args_is_help=True, help="Results of a study: measures, table, figures, and the report page.")
 
 
@@ -76,7 +81,7 @@ def table(
     from volforge.report.study_files import write_tables
     from volforge.volume.folders import read_object
 
-    write_tables(measures, read_object(settings, "the settings of a table", "study", "parts"), out)
+    write_tables(measures, read_object(settings, "the settings of a table", *TABLE), out)
     typer.echo(str(out / "table.md"))
 
 
@@ -95,7 +100,7 @@ def figures(
     from volforge.report.study_files import write_study_figures
     from volforge.volume.folders import read_object
 
-    names = write_study_figures(measures, read_object(settings, "the settings of a table", "study", "parts"), out)
+    names = write_study_figures(measures, read_object(settings, "the settings of a table", *TABLE), out)
     typer.echo(f"{len(names)} figures in {out}")
 
 

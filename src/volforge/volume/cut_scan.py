@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from volforge.config.models import RegionRecipe, SliceRecipe
-from volforge.errors import ScanError
+from volforge.errors import ScanError, VolforgeError
 from volforge.volume.cut import (
     AXES,
     Placement,
@@ -64,6 +64,10 @@ def cut_scan(
     try:
         if not record["accepted"]:
             raise ScanError("refused at import: " + record["refused"]["reason"], record["refused"]["where"])
+        absent = [key for key in ("modality", "unit", "grid") if key not in record]
+        if absent:
+            text = f"not the record of a scan: it has no {', '.join(absent)}"
+            raise VolforgeError(text, str(scan / "record.json"), "import the scan again")
         with whole_folder(out) as scratch:
             summary = _cut(scan, record, recipe, scratch, structures or {})
             write_json(scratch / "record.json", {"accepted": True, "scan": record["scan"], **summary})

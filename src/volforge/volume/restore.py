@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from volforge.errors import VolforgeError
-from volforge.volume.folders import read_object
+from volforge.volume.folders import form_of, read_object
 from volforge.volume.geometry import Array, Grid, Reorientation, describe, reorientation_of, same_place
 from volforge.volume.label_map import Target
 from volforge.volume.read import read_volume
@@ -131,6 +131,9 @@ def _accepted(record_file: Path) -> dict[str, Any]:
     record = read_object(record_file, "the record of a scan", "accepted")
     if not record["accepted"]:
         raise VolforgeError("the scan was refused and has no grid", str(record_file), "import it first")
+    with form_of(record_file, "the record of a scan"):
+        source_grid(record)
+        list(record["grid"]["shape"]), np.array(record["grid"]["affine"], dtype=float).reshape(4, 4)
     return record
 
 
