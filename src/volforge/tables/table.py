@@ -68,7 +68,7 @@ def read_table(path: Path, name: str | None = None) -> Table:
     """Read a TSV or CSV; the suffix decides the delimiter (`.csv`: comma, else tab).
 
     A byte-order mark, Windows line ends and comment lines before the header are accepted; a wrong
-    delimiter, ragged rows, stray white space, repeated columns and other encodings are problems.
+    delimiter, rows longer than their header, stray white space, repeated columns and other encodings are problems.
     """
     table = Table(name or str(path))
     try:
