@@ -7,9 +7,12 @@ from tests.conftest import save
 from tests.study.cohorts import AFFINE, SHAPE, arm, labelled_cohort, measure, predict
 from tests.study.test_arm import COARSE, measured, trunks
 from volforge.errors import VolforgeError
-from volforge.metrics.measure import FAILURES, better
+from volforge.metrics.measure import FAILURES, Measure, better, nothing
 from volforge.report.published import COLUMNS, read_published
+from volforge.study.case_picture import image_picture
+from volforge.study.measure_arm import case_score
 from volforge.study.outside import unmatched
+from volforge.study.volumes import Volumes
 from volforge.tasks.translation.task import TranslationStudy
 from volforge.workflow.run import load_run
 
@@ -145,3 +148,20 @@ def test_the_region_of_calibration_is_the_references(tmp_path):
         rows = measure(settings, scans, tmp_path / name)
         counts.append([r["n"] for r in rows if r["measure"] == "calibration_error"])
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_picture_of_a_scan_of_one_slice_shows_that_slice(axis):
+    shape = tuple(1 if a == axis else 60 for a in range(3))
+    image = np.linspace(-1000, 1000, 3600, dtype=np.float32).reshape(shape)
+    body = np.ones(shape, bool)
+    volumes = Volumes(image, image, image, body, body, None, (2.0, 2.0, 2.0))
+    picture = image_picture(volumes, None, is_hounsfield=True)
+    assert picture.shape[0] > 100
+    assert len(np.unique(picture[:, : picture.shape[1] // 4])) > 50
+
+
+def test_cases_are_ranked_by_the_whole_body_and_not_by_tissues_that_some_lack():
+    body, air = Measure("mae_hu", 120.0, "body", "ok", 9), nothing("mae_hu", "absent", "air")
+    assert case_score("mae_hu", [body, air], ("body",)) == 120
+    assert case_score("mae_hu", [body, air], ()) == np.inf

@@ -30,6 +30,7 @@ MOST_PAIRS = 10
 class ImageArm(ABC):
     """The measuring of one arm; tasks say how a case is loaded, and what else they measure."""
 
+    primary_of: tuple[str, ...] = ("body",)  # a tissue that a slice lacks has no error
     colours: dict[int, RGB] | None = None  # of the structures of a source that is a label map
 
     def __init__(self, settings: ArmSettings, job: MeasureJob, cohort: Cohort):

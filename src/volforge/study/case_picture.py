@@ -8,7 +8,7 @@ import numpy as np
 
 from volforge.study.volumes import Volumes
 from volforge.volume.boxes import bounding_box, holding
-from volforge.volume.geometry import Array
+from volforge.volume.geometry import Array, flat_axis
 from volforge.volume.intensity import AIR_HU
 from volforge.volume.picture import GAP, RGB, contact_sheet, plane, render, spread
 
@@ -64,21 +64,24 @@ def _sheet(
     rows: int,
     tiles_of: Callable[[Mapping[str, Array | None], tuple[int, int]], list[Array]],
 ) -> Array:
-    """One row of tiles for each of some axial slices of the focus."""
+    """One row of tiles for each of some axial slices of the focus; of a scan of one slice, that slice."""
+    flat_one = flat_axis(volumes.reference.shape)
+    axis = 2 if flat_one is None else flat_one
+    first, second = (a for a in range(3) if a != axis)
     whole = focus if volumes.boundary is None else focus | volumes.boundary
     if not focus.any():
         focus = whole = np.ones(volumes.reference.shape, bool)
     margin = tuple(int(np.ceil(MARGIN_MM / s)) for s in volumes.spacing)
     box = bounding_box(whole, (margin[0], margin[1], margin[2]))
-    wide = (box[0], box[1], slice(None))
+    wide = tuple(slice(None) if a == axis else s for a, s in enumerate(box))
     mm = [(s.stop - s.start) * d for s, d in zip(box, volumes.spacing, strict=True)]
-    scale = TILE / max(mm[0], mm[1])
-    size = (max(1, round(mm[1] * scale)), max(1, round(mm[0] * scale)))
+    scale = TILE / max(mm[first], mm[second])
+    size = (max(1, round(mm[second] * scale)), max(1, round(mm[first] * scale)))
     tight = bounding_box(focus)
     tiles = []
-    for z in spread(tight[2].start, tight[2].stop - 1, rows):
+    for place in spread(tight[axis].start, tight[axis].stop - 1, rows):
         flat = {
-            name: None if v is None else plane(v[wide], 2, z)
+            name: None if v is None else plane(v[wide], axis, place)
             for name, v in (
                 ("source", volumes.source),
                 ("prediction", volumes.prediction),

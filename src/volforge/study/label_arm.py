@@ -24,6 +24,7 @@ class LabelArm:
     """The measuring of one arm; tasks may measure more, or compare with another reference."""
 
     primary = "dice"
+    primary_of: tuple[str, ...] = ()
     legacy: Callable[[Array, Array, str], Measure] | None = None
     """What the published code reported of two masks of a structure (its key), where it did."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -35,9 +35,11 @@ class Measuring(Protocol):
 
     Attributes:
         primary: Measure that ranks cases for pictures; names that begin with `mae` are better when smaller.
+        primary_of: Structures that count for that; empty: all.
     """
 
     primary: str
+    primary_of: tuple[str, ...]
 
     def load(self, prediction: Prediction) -> Volumes:
         """A prediction and what it is compared with, on the reference's canonical grid."""
@@ -88,7 +90,7 @@ def measure_arm(settings: ArmSettings, job: MeasureJob, cohort: Cohort, task: Me
         result = task.measure(volumes, prediction, extra["confidence"], extra["deviation"])
         rows += [row(origin(settings, place, prediction, side, m.structure), m) for side, m in result.measures]
         curves += [result.curve] if result.curve is not None else []
-        scores.append((_score(task.primary, [m for _, m in result.measures]), prediction))
+        scores.append((case_score(task.primary, [m for _, m in result.measures], task.primary_of), prediction))
     more, networks = task.of_all(every)
     rows += more
     with whole_folder(job.cases) as folder:
@@ -102,9 +104,15 @@ def measure_arm(settings: ArmSettings, job: MeasureJob, cohort: Cohort, task: Me
     return len(rows)
 
 
-def _score(primary: str, measures: list[Measure]) -> float:
-    """How bad a case is, for choosing pictures: failures first."""
-    values = [m.value for m in measures if m.measure == primary]
+def case_score(primary: str, measures: Sequence[Measure], structures: Collection[str] = ()) -> float:
+    """How bad a case is, for choosing pictures: failures first.
+
+    Args:
+        primary: Measure that counts.
+        measures: Of the case.
+        structures: That count; empty: all.
+    """
+    values = [m.value for m in measures if m.measure == primary and (not structures or m.structure in structures)]
     if not values or any(math.isnan(v) for v in values):
         return math.inf
     mean = float(np.mean(values))
