@@ -16,6 +16,13 @@ def test_a_finer_grid_shows_the_same_field(slices, rows, columns, cell, pixel, s
     assert np.allclose(fine[:, 1::3, 1::3], coarse, atol=2e-3)
 
 
+def test_an_extent_of_whole_cells_has_as_many_knots_however_it_was_rounded():
+    step = 2.0000000000000004
+    coarse = smooth_field(Frame((1, 8, 10), step, 3.0), step, np.random.default_rng(0))
+    fine = smooth_field(Frame((1, 24, 30), step / 3, 3.0), step, np.random.default_rng(0))
+    assert np.allclose(fine[:, 1::3, 1::3], coarse, atol=2e-3)
+
+
 def test_variance_is_one_and_correlation_halves_at_a_cell():
     rng = np.random.default_rng(0)
     frame = Frame((1, 30, 40), 2.0, 2.0)
