@@ -70,7 +70,7 @@ def _splines(count: int, step: float, cell: float) -> Array:
     """Weights (count, knots) of cubic B-splines, each row of length 1: so the variance is 1 everywhere."""
     at = (np.arange(count, dtype=np.float32) - np.float32((count - 1) / 2)) * np.float32(step / cell)
     # of the extent, not of the outermost voxel (see above), and the same however the extent was rounded
-    reach = int(np.ceil(count * step / 2 / cell - 1e-6)) + 2
+    reach = int(np.ceil(count * step / 2 / cell + 1e-6)) + 2
     away = np.abs(at[:, None] - np.arange(-reach, reach + 1, dtype=np.float32))
     outer, inner = np.maximum(2 - away, 0), np.maximum(1 - away, 0)
     weights = outer * outer * outer - 4 * inner * inner * inner
