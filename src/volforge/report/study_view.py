@@ -33,9 +33,7 @@ SECTIONS = {
 }
 THUMB = (220, 60)  # pixels of the small picture of a typical case
 TYPICAL = ("worst", "median", "best")
-SAME_TIME = (
-    0.75  # of the longest training: less is no equal time; machines that also do other work vary by a tenth or two
-)
+SAME_TIME = 0.75  # of the longest training; machines that also do other work vary by a tenth or two
 
 CASE_NOTE = (
     "Input, prediction, reference and error; in the error orange is too much or too bright, blue too little or too "

@@ -16,6 +16,7 @@ from volforge.volume.geometry import Array
 from volforge.volume.morphology import (
     Spacing,
     closing,
+    component_boxes,
     components,
     distance_inside,
     enclosed,
@@ -267,11 +268,10 @@ def _thinned_each(mask: Array, centre: Array, spacing: Spacing, ratio: float) ->
     """Every piece thinned in its own direction: those of two sides of a head point apart."""
     labels, counts = components(mask, 26)
     found = np.zeros_like(mask)
+    boxes = component_boxes(labels)
     for number in range(1, len(counts)):
-        box = foreground_box(labels == number)
-        if box is not None:
-            begin = np.array([s.start for s in box])
-            found[box] |= thinned(labels[box] == number, centre - begin, spacing, ratio)
+        begin = np.array([s.start for s in boxes[number]])
+        found[boxes[number]] |= thinned(labels[boxes[number]] == number, centre - begin, spacing, ratio)
     return found
 
 

@@ -52,9 +52,8 @@ def problems(loaded: Places, study: ResolvedStudy) -> Iterator[Problem]:
     """What is wrong with the joints of a study."""
     keys: tuple[str | int, ...] = ("studies", study.name)
     options = study_of(study).joint
-    for key in (
-        sorted(options.model_fields_set & {"condyle", "barrier", "others"}) if options.derive is not None else ()
-    ):
+    made = {"condyle", "barrier", "others"} if options.derive is not None else set()
+    for key in sorted(options.model_fields_set & made):
         text = "nothing reads it: `derive` makes condyle and barrier"
         yield loaded.problem((*keys, "joint", key), text, "leave it out", key)
     if options.derive is None:

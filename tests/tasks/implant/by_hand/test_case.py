@@ -246,3 +246,11 @@ def test_model_predict_writes_the_implant_as_a_label_map(case, model, tmp_path, 
     assert "--flips is for other models than this one" in capsys.readouterr().err
     assert call(monkeypatch, *words, "--weights", model) == 1
     assert "not averaged" in capsys.readouterr().err
+
+
+def test_a_gap_that_takes_nothing_is_said_with_the_flags(model, tmp_path):
+    skull, _, affine = holed(SIDE)
+    scan = save(tmp_path / "s.nii.gz", skull, affine)
+    report = predict_case(scan, model, tmp_path / "out", CaseOptions(gap_mm=0.5))
+    said = [f["text"] for f in report["flags"] if f["code"] == "step_skipped"]
+    assert any("clearance: nothing was taken: voxels of 2.5 x 2.5 x 2.5 mm are too coarse" in t for t in said), said

@@ -9,6 +9,7 @@ from volforge.tasks.implant.by_hand.scan import Scan
 from volforge.tasks.implant.kriging.case import Kriged
 from volforge.tasks.implant.kriging.doubts import Doubt, doubts_of
 from volforge.tasks.implant.made import Made
+from volforge.tasks.implant.post import Step
 
 WIDE_GAP_PERCENT = 10.0
 HIGH_STEP_MM = 1.0
@@ -44,6 +45,7 @@ def sentences(scan: Scan, found: Kriged, pieces: Pieces, limits: dict[str, float
         limits: Of doubt, of the model.
     """
     flags = doubts_of(found, limits)
+    flags += [_skipped(s) for s in pieces.steps if s.note]
     for number, piece in enumerate(pieces.made, 1):
         whose = f"Implant {number}: " if len(pieces.made) > 1 else ""
         flags += [Doubt(d.code, whose + d.text) for d in _of_piece(piece)]
@@ -59,6 +61,10 @@ def sentences(scan: Scan, found: Kriged, pieces: Pieces, limits: dict[str, float
             Doubt("no_limits", "The model holds no limits of doubt: whether it knows skulls like this one is not said.")
         )
     return flags
+
+
+def _skipped(step: Step) -> Doubt:
+    return Doubt("step_skipped", f"Post-processing, {step.step}: {step.note}.")
 
 
 def _of_piece(piece: Made) -> list[Doubt]:
@@ -88,7 +94,6 @@ def _of_piece(piece: Made) -> list[Doubt]:
         flags.append(Doubt("no_thickness", "The implant is too small or too thin for its thickness to be measured."))
     if value("smallest_thickness_mm") < THIN_MM:
         flags.append(Doubt("thin", f"The implant is only {value('smallest_thickness_mm'):.1f} mm thick in places."))
-    skipped = [s for s in piece.steps if s.note]
-    flags += [Doubt("step_skipped", f"Post-processing, {s.step}: {s.note}.") for s in skipped]
+    flags += [_skipped(s) for s in piece.steps if s.note]
     found = () if piece.mesh is None else piece.mesh.flags
     return flags + [Doubt(f, MESH[f]) for f in found if f in MESH]
